@@ -1,0 +1,86 @@
+package dev.attune.llm;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs a transformer. One method serves prefill, block-sparse prefill, attention probing and decoding: every pass runs
+ * its tokens causally over a context of segments that others computed.
+ *
+ * <p>Deterministic: the same pass gives the same bits, whatever else is in the batch. Thread-safe.
+ */
+public interface InferenceBackend {
+
+  /** Short name for answers and metrics, for example {@code cpu}. */
+  String name();
+
+  /**
+   * Runs passes, in as few and as large matrix products as possible.
+   *
+   * @throws IllegalArgumentException when a token, position or layer is out of range; the message names it
+   */
+  List<PassResult> run(List<Pass> passes);
+
+  /** Work done since the start; for reports. */
+  Work work();
+
+  /**
+   * One forward pass of {@code n} tokens.
+   *
+   * @param tokens ids, at least one
+   * @param firstPosition RoPE position of the first token; the others follow
+   * @param context segments that every token sees in full, in any order; positions are their own
+   * @param layers how many layers to run in full, 0 to the model's number
+   * @param keepKv whether to return the keys and values of the tokens for the layers run
+   * @param logits for which tokens to compute next-token logits; needs all layers
+   * @param probe attention to measure at layer {@code layers} (only Q and K of that layer are projected), or null;
+   *     with {@code keepKv} the returned segment then holds K of that layer too
+   */
+  record Pass(
+      int[] tokens,
+      int firstPosition,
+      List<KvSegment> context,
+      int layers,
+      boolean keepKv,
+      Logits logits,
+      @Nullable Probe probe) {
+
+    public Pass {
+      context = List.copyOf(context);
+    }
+  }
+
+  /** For which tokens logits are wanted. */
+  enum Logits {
+    NONE,
+    LAST,
+    ALL
+  }
+
+  /**
+   * Attention to measure: the softmax, over the tokens of the scored segments only, of the scaled query-key logits of
+   * some rows, summed per segment, averaged over heads and rows.
+   *
+   * @param rows indices of tokens of this pass whose queries are used
+   * @param scored indices into the pass's context
+   */
+  record Probe(int[] rows, int[] scored) {}
+
+  /**
+   * What one pass gave.
+   *
+   * @param kv null unless asked for
+   * @param logits {@code [1 or n][vocabulary]}, empty unless asked for
+   * @param attention one mass per scored segment, summing to 1; empty unless asked for
+   */
+  record PassResult(@Nullable KvSegment kv, float[][] logits, float[] attention) {}
+
+  /**
+   * Counters of work.
+   *
+   * @param projectionFlops floating point operations of matrix products with weights
+   * @param attentionFlops floating point operations of attention
+   * @param tokens tokens that went through at least one layer
+   */
+  record Work(long projectionFlops, long attentionFlops, long tokens) {}
+}

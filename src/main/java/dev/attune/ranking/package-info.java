@@ -1,0 +1,9 @@
+/**
+ * BlockRank: prompt blocks, attention scores, the document KV store, affinity fusion and the rerank resource.
+ */
+@ApplicationModule(displayName = "In-context ranking", allowedDependencies = {"llm", "retrieval", "knowledge", "entity", "web", "datadir"})
+@NullMarked
+package dev.attune.ranking;
+
+import org.jspecify.annotations.NullMarked;
+import org.springframework.modulith.ApplicationModule;
