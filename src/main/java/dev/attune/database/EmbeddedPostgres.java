@@ -1,0 +1,250 @@
+package dev.attune.database;
+
+import dev.attune.datadir.DataDirectory;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A real PostgreSQL as a child process: fsync on, loopback only, no unix socket, password authentication, a free
+ * port at every start. If the service is killed, the server receives SIGINT from the kernel and shuts down by itself;
+ * what was committed is there at the next start.
+ */
+final class EmbeddedPostgres implements AutoCloseable {
+
+  private static final Logger log = LoggerFactory.getLogger(EmbeddedPostgres.class);
+  private static final String DATABASE = "attune";
+  private static final int PORT_ATTEMPTS = 3;
+
+  private final DatabaseProperties properties;
+  private final PostgresHome home;
+  private final String password;
+  private final Process server;
+  private final int port;
+
+  private EmbeddedPostgres(
+      DatabaseProperties properties, PostgresHome home, String password, Process server, int port) {
+    this.properties = properties;
+    this.home = home;
+    this.password = password;
+    this.server = server;
+    this.port = port;
+  }
+
+  /**
+   * Starts the server and waits until it accepts connections.
+   *
+   * @throws DatabaseException when it does not start
+   */
+  static EmbeddedPostgres start(DataDirectory dataDirectory, DatabaseProperties properties) {
+    long begun = System.nanoTime();
+    ServerAccount account = ServerAccount.detect();
+    PostgresHome home = PostgresHome.find(dataDirectory, properties.systemDir(), account);
+    Path binaries =
+        PostgresBinaries.unpack(properties.binariesDir() == null ? home.binaries() : properties.binariesDir());
+    PostgresCluster cluster = new PostgresCluster(home, binaries, account);
+    String password = cluster.prepare();
+    cluster.evict(properties.stopTimeout());
+    for (int attempt = 1; ; attempt++) {
+      int port = freePort();
+      Process process = launch(account, home, binaries, port);
+      EmbeddedPostgres postgres = new EmbeddedPostgres(properties, home, password, process, port);
+      try {
+        postgres.awaitReady();
+        PostgresCluster.writePrivately(home.state().resolve("port"), Integer.toString(port));
+        log.info(
+            "PostgreSQL {} is ready on port {} after {} ms",
+            binaries.getFileName(),
+            port,
+            Duration.ofNanos(System.nanoTime() - begun).toMillis());
+        return postgres;
+      } catch (PortTakenException e) {
+        if (attempt == PORT_ATTEMPTS) {
+          throw new DatabaseException("PostgreSQL found no free port:\n" + e.getMessage(), e);
+        }
+      } catch (IOException | RuntimeException e) {
+        postgres.close();
+        throw e instanceof DatabaseException known ? known : new DatabaseException("PostgreSQL: " + e, e);
+      }
+    }
+  }
+
+  String jdbcUrl() {
+    return url(DATABASE);
+  }
+
+  String username() {
+    return PostgresCluster.USER;
+  }
+
+  String password() {
+    return password;
+  }
+
+  long pid() {
+    return server.pid();
+  }
+
+  /** Fast shutdown: open transactions are rolled back, what was committed is flushed. */
+  @Override
+  public void close() {
+    if (!server.isAlive()) {
+      return;
+    }
+    try {
+      PostgresCluster.signal(server.pid(), "INT");
+      if (!server.waitFor(properties.stopTimeout().toMillis(), TimeUnit.MILLISECONDS)) {
+        log.warn("PostgreSQL did not stop within {}; it is killed and will recover at the next start",
+            properties.stopTimeout());
+        server.destroyForcibly();
+      }
+      Files.deleteIfExists(home.state().resolve("port"));
+    } catch (IOException e) {
+      server.destroyForcibly();
+    } catch (InterruptedException e) {
+      server.destroy();
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** The kernel ties the server's life to the thread that starts it: that thread stays until the server ends. */
+  private static Process launch(ServerAccount account, PostgresHome home, Path binaries, int port) {
+    List<String> command =
+        account.serverCommand(
+            List.of(
+                binaries.resolve("bin/postgres").toString(),
+                "-D", home.cluster().toString(),
+                "-c", "listen_addresses=127.0.0.1",
+                "-c", "port=" + port,
+                "-c", "unix_socket_directories=",
+                "-c", "fsync=on",
+                "-c", "max_connections=60",
+                "-c", "timezone=UTC",
+                "-c", "log_timezone=UTC"));
+    CompletableFuture<Process> started = new CompletableFuture<>();
+    Path output = home.state().resolve("server.log");
+    Thread.ofPlatform()
+        .name("postgres")
+        .daemon()
+        .start(
+            () -> {
+              try {
+                keepPreviousLog(output);
+                Process process =
+                    new ProcessBuilder(command)
+                        .directory(home.cluster().getParent().toFile())
+                        .redirectErrorStream(true)
+                        .redirectOutput(ProcessBuilder.Redirect.to(output.toFile()))
+                        .start();
+                started.complete(process);
+                process.waitFor();
+              } catch (IOException e) {
+                started.completeExceptionally(e);
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            });
+    try {
+      return started.join();
+    } catch (CompletionException e) {
+      throw new DatabaseException("PostgreSQL cannot be launched: " + e.getCause(), e);
+    }
+  }
+
+  private static void keepPreviousLog(Path output) throws IOException {
+    if (Files.exists(output)) {
+      Files.move(output, output.resolveSibling("server.log.1"), StandardCopyOption.REPLACE_EXISTING);
+    }
+  }
+
+  private void awaitReady() {
+    long deadline = System.nanoTime() + properties.startTimeout().toNanos();
+    while (true) {
+      if (!server.isAlive()) {
+        String words = lastWords();
+        if (words.contains("could not bind") || words.contains("Address already in use")) {
+          throw new PortTakenException(words);
+        }
+        throw new DatabaseException("PostgreSQL ended with code " + server.exitValue() + ":\n" + words);
+      }
+      try {
+        createDatabase();
+        return;
+      } catch (SQLException e) {
+        if (System.nanoTime() > deadline) {
+          throw new DatabaseException(
+              "PostgreSQL did not accept connections within " + properties.startTimeout() + " ("
+                  + "attune.database.start-timeout): " + e.getMessage() + "\n" + lastWords(), e);
+        }
+      }
+      pause();
+    }
+  }
+
+  private void pause() {
+    try {
+      server.waitFor(20, TimeUnit.MILLISECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new DatabaseException("Interrupted while PostgreSQL was starting", e);
+    }
+  }
+
+  private void createDatabase() throws SQLException {
+    try (Connection connection = DriverManager.getConnection(url("postgres"), username(), password);
+        Statement statement = connection.createStatement()) {
+      try (ResultSet found = statement.executeQuery("select 1 from pg_database where datname = '" + DATABASE + "'")) {
+        if (found.next()) {
+          return;
+        }
+      }
+      statement.execute("create database " + DATABASE);
+    }
+  }
+
+  private String url(String database) {
+    return "jdbc:postgresql://127.0.0.1:" + port + "/" + database;
+  }
+
+  private String lastWords() {
+    try {
+      List<String> lines = Files.readAllLines(home.state().resolve("server.log"), StandardCharsets.UTF_8);
+      return String.join("\n", lines.subList(Math.max(0, lines.size() - 12), lines.size()));
+    } catch (IOException e) {
+      return "(its log cannot be read: " + e + ")";
+    }
+  }
+
+  private static int freePort() {
+    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      return socket.getLocalPort();
+    } catch (IOException e) {
+      throw new DatabaseException("There is no free port on the loopback interface: " + e, e);
+    }
+  }
+
+  /** Someone else took the port between choosing it and binding it. */
+  private static final class PortTakenException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    PortTakenException(String message) {
+      super(message);
+    }
+  }
+}
