@@ -1,0 +1,224 @@
+package dev.attune.ranking;
+
+import dev.attune.llm.Tokenizer;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * The blocks of a BlockRank prompt (arXiv 2510.05396, §3.1): instruction, one block per document, last block. Every
+ * block is tokenised on its own, so its tokens never depend on its neighbours. Texts of users and documents never
+ * become control tokens.
+ *
+ * <p>The text of the whole prompt, blocks divided by {@code ‖}:
+ *
+ * <pre>{@code
+ * <|im_start|>system
+ * You rank documents by how well they answer a query.<|im_end|>
+ * <|im_start|>user
+ * Read the documents. Then name the one that answers the query best.
+ *
+ * ‖Document
+ * Title: {title}
+ * {text}
+ *
+ * ‖...‖About the user:
+ * - {memory line}
+ * Query: {query}<|im_end|>
+ * <|im_start|>assistant
+ * Final Answer: [
+ * }</pre>
+ */
+final class BlockPrompt {
+
+  private static final String INSTRUCTION =
+      """
+      <|im_start|>system
+      You rank documents by how well they answer a query.<|im_end|>
+      <|im_start|>user
+      Read the documents. Then name the one that answers the query best.
+      """;
+
+  private static final String DOCUMENT = "Document\nTitle:";
+  private static final String MEMORY = "About the user:\n";
+  private static final String QUERY = "Query:";
+  private static final String ANSWER = "<|im_end|>\n<|im_start|>assistant\nFinal Answer: [";
+
+  /** A token stands for about four characters; text beyond this many per token of the budget is not tokenised. */
+  private static final int CHARACTERS_PER_TOKEN = 12;
+
+  /** How far back from the budget a word boundary is looked for. */
+  private static final int LONGEST_WORD = 32;
+
+  private final Tokenizer tokenizer;
+  private final RankingProperties properties;
+  private final int[] documentFrame;
+  private final int[] newline;
+  private final int[] blank;
+  private final int[] memoryFrame;
+  private final int[] queryFrame;
+  private final int[] answerFrame;
+
+  BlockPrompt(Tokenizer tokenizer, RankingProperties properties) {
+    this.tokenizer = tokenizer;
+    this.properties = properties;
+    this.documentFrame = tokenizer.encodeWithControls(DOCUMENT);
+    this.newline = tokenizer.encodeWithControls("\n");
+    this.blank = tokenizer.encodeWithControls("\n\n");
+    this.memoryFrame = tokenizer.encodeWithControls(MEMORY);
+    this.queryFrame = tokenizer.encodeWithControls(QUERY);
+    this.answerFrame = tokenizer.encodeWithControls(ANSWER);
+  }
+
+  /** Whether what is computed for a document holds for every query. */
+  boolean documentsOnce() {
+    return properties.prompt() == RankingProperties.Prompt.DOCUMENTS_ONCE;
+  }
+
+  /** The instruction block; the query is part of it only with {@code query-in-prefix}. */
+  int[] instruction(String query) {
+    if (documentsOnce()) {
+      return tokenizer.encodeWithControls(INSTRUCTION + "\n");
+    }
+    return join(List.of(
+        tokenizer.encodeWithControls(INSTRUCTION + QUERY), cut(query, properties.queryTokens()), blank));
+  }
+
+  /** The block of one document: at most {@code document-tokens} tokens, never empty. */
+  int[] document(String title, String text) {
+    int room = properties.documentTokens() - documentFrame.length - newline.length - blank.length;
+    int[] titleTokens = cut(title, room / 2);
+    int[] textTokens = cut(text, room - titleTokens.length);
+    return join(List.of(documentFrame, titleTokens, newline, textTokens, blank));
+  }
+
+  /** The last block; query and memory are cut so that the signal tokens are always there. */
+  LastBlock last(String query, List<String> memory) {
+    List<int[]> parts = new ArrayList<>();
+    if (!memory.isEmpty()) {
+      addMemory(memory, parts);
+    }
+    parts.add(queryFrame);
+    int[] queryTokens = cut(query, properties.queryTokens());
+    parts.add(queryTokens);
+    int queryEnd = parts.stream().mapToInt(part -> part.length).sum();
+    parts.add(answerFrame);
+    int[] tokens = join(parts);
+    return new LastBlock(
+        tokens,
+        switch (properties.signals()) {
+          // A query without a token leaves the token before it.
+          case QUERY -> IntStream.range(queryEnd - Math.max(1, queryTokens.length), queryEnd).toArray();
+          case QUERY_END_AND_ANSWER -> new int[] {queryEnd - 1, tokens.length - 1};
+        });
+  }
+
+  private void addMemory(List<String> memory, List<int[]> parts) {
+    int room = properties.memoryTokens() - memoryFrame.length;
+    List<int[]> lines = new ArrayList<>();
+    for (String line : memory) {
+      int[] tokens = join(List.of(cut("- " + line, properties.memoryTokens()), newline));
+      if (tokens.length > room) {
+        break;
+      }
+      room -= tokens.length;
+      lines.add(tokens);
+    }
+    if (!lines.isEmpty()) {
+      parts.add(memoryFrame);
+      parts.addAll(lines);
+    }
+  }
+
+  /** The longest last block that can be built. */
+  int longestLast() {
+    return properties.memoryTokens() + queryFrame.length + properties.queryTokens() + answerFrame.length;
+  }
+
+  /** Identifies the frame and the budgets that a document block depends on. */
+  String fingerprint() {
+    MessageDigest digest = sha256();
+    for (int[] part : List.of(instruction(""), documentFrame, newline, blank)) {
+      ByteBuffer bytes = ByteBuffer.allocate(4 * part.length + 4).putInt(part.length);
+      IntStream.of(part).forEach(bytes::putInt);
+      digest.update(bytes.array());
+    }
+    digest.update((byte) (properties.documentTokens() >>> 8));
+    digest.update((byte) properties.documentTokens());
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  /** SHA-256 of a document's title and text. */
+  static String contentHash(String title, String text) {
+    MessageDigest digest = sha256();
+    digest.update(title.getBytes(StandardCharsets.UTF_8));
+    // Cannot occur in UTF-8, so ("a", "bc") and ("ab", "c") differ.
+    digest.update((byte) 0xff);
+    digest.update(text.getBytes(StandardCharsets.UTF_8));
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  private static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java runtime has SHA-256", e);
+    }
+  }
+
+  /** Tokens of a text after one space, at most {@code budget}, ending at a word boundary where there is one. */
+  private int[] cut(String text, int budget) {
+    String words = words(text, (long) budget * CHARACTERS_PER_TOKEN);
+    if (words.isEmpty() || budget <= 0) {
+      return new int[0];
+    }
+    int[] tokens = tokenizer.encode(" " + words);
+    if (tokens.length <= budget) {
+      return tokens;
+    }
+    for (int end = budget; end > Math.max(0, budget - LONGEST_WORD); end--) {
+      if (tokenizer.decode(new int[] {tokens[end]}).startsWith(" ")) {
+        return Arrays.copyOf(tokens, end);
+      }
+    }
+    return Arrays.copyOf(tokens, budget);
+  }
+
+  /** Runs of white space and control characters become one space; stops after {@code limit} characters. */
+  private static String words(String text, long limit) {
+    StringBuilder words = new StringBuilder((int) Math.min(text.length(), limit + 2));
+    boolean gap = false;
+    for (int i = 0; i < text.length() && words.length() < limit; ) {
+      int c = text.codePointAt(i);
+      i += Character.charCount(c);
+      if (Character.isWhitespace(c) || Character.isISOControl(c) || Character.isSpaceChar(c)) {
+        gap = !words.isEmpty();
+        continue;
+      }
+      if (gap) {
+        words.append(' ');
+        gap = false;
+      }
+      // An unpaired surrogate has no UTF-8.
+      words.appendCodePoint(c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE ? 0xfffd : c);
+    }
+    return words.toString();
+  }
+
+  private static int[] join(List<int[]> parts) {
+    return parts.stream().flatMapToInt(IntStream::of).toArray();
+  }
+
+  /**
+   * The last block.
+   *
+   * @param signals indices of the tokens whose attention is the score
+   */
+  record LastBlock(int[] tokens, int[] signals) {}
+}

@@ -1,0 +1,291 @@
+package dev.attune.ranking;
+
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.LanguageModel;
+import dev.attune.llm.Models;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeoutException;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The ranker of the service. What is stored already is used as it is; of the rest, the first candidates in retrieval
+ * order are read, batch by batch, as long as reading and scoring them fits into the budget.
+ *
+ * <p>A document's keys and values do not depend on its list, and the backend's sums do not depend on the order of the
+ * documents, so a permutation of the candidates changes no bit of their scores.
+ */
+final class BlockRanker implements Ranker {
+
+  private final Models models;
+  private final RankingProperties properties;
+  private final DocumentKvStore store;
+  private final ForegroundTraffic traffic;
+  private final DocumentDemand demand;
+  private volatile @Nullable RankingModel ready;
+
+  BlockRanker(
+      Models models,
+      RankingProperties properties,
+      DocumentKvStore store,
+      ForegroundTraffic traffic,
+      DocumentDemand demand) {
+    this.models = models;
+    this.properties = properties;
+    this.store = store;
+    this.traffic = traffic;
+    this.demand = demand;
+  }
+
+  /** The model made ready for ranking, empty while there is none. The first call takes a moment. */
+  Optional<RankingModel> model() {
+    Optional<LanguageModel> current = models.current();
+    if (current.isEmpty()) {
+      return Optional.empty();
+    }
+    RankingModel model = ready;
+    if (model == null || !model.fingerprint().equals(current.get().fingerprint())) {
+      synchronized (this) {
+        model = ready;
+        if (model == null || !model.fingerprint().equals(current.get().fingerprint())) {
+          model = new RankingModel(current.get(), properties);
+          ready = model;
+        }
+      }
+    }
+    return Optional.of(model);
+  }
+
+  /** The model if it is ready already. */
+  Optional<RankingModel> readyModel() {
+    return Optional.ofNullable(ready);
+  }
+
+  @Override
+  public Ranking rank(RankRequest request) {
+    Duration budget = request.budget() == null ? properties.budget() : request.budget();
+    long deadline = System.nanoTime() + Math.min(budget.toNanos(), Duration.ofDays(1).toNanos());
+    for (RankCandidate candidate : request.candidates()) {
+      if (candidate.id() != null) {
+        demand.candidate(candidate.id());
+      }
+    }
+    traffic.begin();
+    try {
+      Optional<RankingModel> model = model();
+      if (model.isEmpty()) {
+        double[] scores = new double[request.candidates().size()];
+        Arrays.fill(scores, Double.NaN);
+        return new Ranking(scores, null, 0, 0, 0, "model");
+      }
+      return new Run(model.get(), request, deadline).rank();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("Interrupted while waiting for a document that another request reads", e);
+    } finally {
+      traffic.end();
+    }
+  }
+
+  /** One request under way. */
+  private final class Run {
+    private final RankingModel model;
+    private final List<RankCandidate> candidates;
+    private final long deadline;
+    private final BlockPrompt.LastBlock last;
+    private final KvSegment instruction;
+    private final String[] hashes;
+    private final @Nullable KvSegment[] read;
+    private long contextTokens;
+    private long contextBytes;
+    private int warm;
+
+    Run(RankingModel model, RankRequest request, long deadline) {
+      this.model = model;
+      this.candidates = request.candidates();
+      this.deadline = deadline;
+      this.last = model.prompt().last(request.query(), request.memory());
+      this.instruction = model.instruction(request.query());
+      this.contextTokens = instruction.tokens();
+      this.hashes = new String[candidates.size()];
+      this.read = new @Nullable KvSegment[candidates.size()];
+    }
+
+    Ranking rank() throws InterruptedException {
+      List<Integer> cold = new ArrayList<>();
+      boolean complete = takeStored(cold);
+      complete &= readCold(cold);
+      int[] scored = IntStream.range(0, read.length).filter(i -> read[i] != null).toArray();
+      double[] scores = score(scored);
+      return new Ranking(
+          scores,
+          model.name(),
+          scored.length,
+          warm,
+          Math.toIntExact(contextTokens) + last.tokens().length,
+          complete ? null : "budget");
+    }
+
+    /** Takes what is stored; false when even that does not fit. */
+    private boolean takeStored(List<Integer> cold) {
+      boolean complete = true;
+      for (int i = 0; i < read.length; i++) {
+        RankCandidate candidate = candidates.get(i);
+        hashes[i] = BlockPrompt.contentHash(candidate.title(), candidate.text());
+        KvSegment stored = storable(i) ? store.find(key(i)) : null;
+        if (stored == null) {
+          cold.add(i);
+        } else if (affordable(0, stored.tokens()) && fits(stored)) {
+          take(i, stored);
+          warm++;
+        } else {
+          complete = false;
+        }
+      }
+      return complete;
+    }
+
+    /** Reads the others in their order; false when the budget ended first. */
+    private boolean readCold(List<Integer> cold) throws InterruptedException {
+      int next = 0;
+      while (next < cold.size()) {
+        List<Integer> batch = new ArrayList<>();
+        List<int[]> tokens = new ArrayList<>();
+        int batchTokens = 0;
+        while (next < cold.size() && batch.size() < properties.batch()) {
+          RankCandidate candidate = candidates.get(cold.get(next));
+          int[] document = model.prompt().document(candidate.title(), candidate.text());
+          if (!affordable(batchTokens + document.length, batchTokens + document.length)) {
+            break;
+          }
+          batchTokens += document.length;
+          batch.add(cold.get(next++));
+          tokens.add(document);
+        }
+        if (batch.isEmpty() || !readBatch(batch, tokens)) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    private boolean affordable(int newTokens, int newContext) {
+      double need = model.cost().reading(newTokens)
+          + model.cost().scoring(last.tokens().length, contextTokens + newContext);
+      return System.nanoTime() + need <= deadline;
+    }
+
+    private boolean fits(KvSegment segment) {
+      return contextBytes + segment.bytes() <= properties.listSize().toBytes();
+    }
+
+    /** Reads what nobody else is reading, then waits for the others; false when time or memory ran out. */
+    private boolean readBatch(List<Integer> batch, List<int[]> tokens) throws InterruptedException {
+      DocumentKvStore.@Nullable Claim[] claims = new DocumentKvStore.@Nullable Claim[batch.size()];
+      List<Integer> mine = new ArrayList<>();
+      for (int i = 0; i < claims.length; i++) {
+        DocumentKvStore.Claim claim = storable(batch.get(i)) ? store.claim(key(batch.get(i))) : null;
+        claims[i] = claim;
+        if (claim == null || claim.mine()) {
+          mine.add(i);
+        }
+      }
+      @Nullable KvSegment[] segments = new @Nullable KvSegment[claims.length];
+      readMine(mine, tokens, claims, segments);
+      boolean complete = true;
+      for (int i = 0; i < claims.length; i++) {
+        KvSegment segment = segments[i];
+        DocumentKvStore.Claim claim = claims[i];
+        if (segment == null && claim != null) {
+          segment = awaitOther(claim);
+        }
+        if (segment == null || !fits(segment)) {
+          complete = false;
+        } else {
+          take(batch.get(i), segment);
+        }
+      }
+      return complete;
+    }
+
+    private void readMine(
+        List<Integer> mine,
+        List<int[]> tokens,
+        DocumentKvStore.@Nullable Claim[] claims,
+        @Nullable KvSegment[] segments) {
+      if (mine.isEmpty()) {
+        return;
+      }
+      int done = 0;
+      try {
+        List<int[]> documents = mine.stream().map(tokens::get).toList();
+        long start = System.nanoTime();
+        List<KvSegment> results = model.readDocuments(instruction, documents);
+        model.cost().read(documents.stream().mapToInt(d -> d.length).sum(), System.nanoTime() - start);
+        for (; done < results.size(); done++) {
+          int i = mine.get(done);
+          segments[i] = results.get(done);
+          DocumentKvStore.Claim claim = claims[i];
+          if (claim != null) {
+            claim.complete(results.get(done));
+          }
+        }
+      } finally {
+        for (int i : mine.subList(done, mine.size())) {
+          DocumentKvStore.Claim claim = claims[i];
+          if (claim != null) {
+            claim.fail();
+          }
+        }
+      }
+    }
+
+    private @Nullable KvSegment awaitOther(DocumentKvStore.Claim claim) throws InterruptedException {
+      try {
+        return claim.await(Duration.ofNanos(Math.max(0, deadline - System.nanoTime())));
+      } catch (TimeoutException e) {
+        return null;
+      }
+    }
+
+    private void take(int candidate, KvSegment segment) {
+      read[candidate] = segment;
+      contextTokens += segment.tokens();
+      contextBytes += segment.bytes();
+    }
+
+    private double[] score(int[] scored) {
+      double[] scores = new double[read.length];
+      Arrays.fill(scores, Double.NaN);
+      if (scored.length == 0) {
+        return scores;
+      }
+      List<KvSegment> segments = new ArrayList<>();
+      for (KvSegment segment : read) {
+        if (segment != null) {
+          segments.add(segment);
+        }
+      }
+      long start = System.nanoTime();
+      float[] mass = model.score(instruction, segments, last);
+      model.cost().scored(last.tokens().length, contextTokens, System.nanoTime() - start);
+      for (int i = 0; i < mass.length; i++) {
+        scores[scored[i]] = mass[i];
+      }
+      return scores;
+    }
+
+    private boolean storable(int candidate) {
+      return model.prompt().documentsOnce() && candidates.get(candidate).id() != null;
+    }
+
+    private DocumentKvStore.Key key(int candidate) {
+      return new DocumentKvStore.Key(
+          model.space(), String.valueOf(candidates.get(candidate).id()), hashes[candidate]);
+    }
+  }
+}

@@ -1,0 +1,123 @@
+package dev.attune.ranking;
+
+import dev.attune.llm.InferenceBackend;
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.InferenceBackend.PassResult;
+import dev.attune.llm.InferenceBackend.Probe;
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.LanguageModel;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.IntStream;
+
+/** A language model made ready for ranking: its prompt, the instruction block read, and what reading costs. */
+final class RankingModel {
+
+  private final LanguageModel model;
+  private final RankingProperties properties;
+  private final BlockPrompt prompt;
+  private final KvSegment instruction;
+  private final String space;
+  private final int lastPosition;
+  private final ReadingCost cost;
+
+  /**
+   * Reads the instruction block and measures the speed of reading.
+   *
+   * @throws IllegalStateException when the settings do not fit the model; the message names the setting
+   */
+  RankingModel(LanguageModel model, RankingProperties properties) {
+    this.model = model;
+    this.properties = properties;
+    this.prompt = new BlockPrompt(model.tokenizer(), properties);
+    if (properties.layer() >= model.config().layers()) {
+      throw new IllegalStateException(
+          "attune.ranking.layer=%d, but %s has layers 0 to %d; about three fifths of them is a good choice"
+              .formatted(properties.layer(), model.config().name(), model.config().layers() - 1));
+    }
+    this.lastPosition = Math.min(properties.lastPosition(), model.config().context() - prompt.longestLast());
+    int[] tokens = prompt.instruction("");
+    if (tokens.length + properties.queryTokens() + properties.documentTokens() > lastPosition) {
+      throw new IllegalStateException(
+          "attune.ranking.document-tokens=%d does not fit before the last block at position %d of %s; lower it"
+              .formatted(properties.documentTokens(), lastPosition, model.config().name()));
+    }
+    this.instruction = read(tokens);
+    this.space =
+        model.fingerprint() + '/' + model.backend().name() + '/' + properties.layer() + '/' + prompt.fingerprint();
+    this.cost = new ReadingCost(measure());
+  }
+
+  /** The second of two documents counts: the first one pays for what is compiled or loaded on first use. */
+  private double measure() {
+    int[] document = prompt.document("", "measure ".repeat(properties.documentTokens()));
+    long nanos = 0;
+    for (int i = 0; i < 2; i++) {
+      long start = System.nanoTime();
+      readDocuments(instruction, List.of(document));
+      nanos = System.nanoTime() - start;
+    }
+    return (double) nanos / document.length;
+  }
+
+  String name() {
+    return model.config().name();
+  }
+
+  String fingerprint() {
+    return model.fingerprint();
+  }
+
+  BlockPrompt prompt() {
+    return prompt;
+  }
+
+  ReadingCost cost() {
+    return cost;
+  }
+
+  /** Part of the key of what is stored: all that a document's keys and values depend on beside the document. */
+  String space() {
+    return space;
+  }
+
+  /** Keys and values of the instruction block. */
+  KvSegment instruction(String query) {
+    return prompt.documentsOnce() ? instruction : read(prompt.instruction(query));
+  }
+
+  private KvSegment read(int[] tokens) {
+    Pass pass = new Pass(tokens, 0, List.of(), properties.layer(), true, Logits.NONE, null);
+    return Objects.requireNonNull(model.backend().run(List.of(pass)).getFirst().kv());
+  }
+
+  /** Keys and values of documents, in the order given; the same for a document whatever the others are. */
+  List<KvSegment> readDocuments(KvSegment instructionBlock, List<int[]> documents) {
+    List<Pass> passes = new ArrayList<>(documents.size());
+    for (int[] tokens : documents) {
+      List<KvSegment> context = List.of(instructionBlock);
+      passes.add(
+          new Pass(tokens, instructionBlock.tokens(), context, properties.layer(), true, Logits.NONE, null));
+    }
+    List<KvSegment> read = new ArrayList<>(documents.size());
+    for (PassResult result : model.backend().run(passes)) {
+      read.add(Objects.requireNonNull(result.kv()));
+    }
+    return read;
+  }
+
+  /** Attention of the signal tokens per document, summing to 1. */
+  float[] score(KvSegment instructionBlock, List<KvSegment> documents, BlockPrompt.LastBlock last) {
+    List<KvSegment> context = new ArrayList<>(documents.size() + 1);
+    context.add(instructionBlock);
+    context.addAll(documents);
+    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, documents.size()).toArray());
+    InferenceBackend backend = model.backend();
+    return backend
+        .run(List.of(new Pass(last.tokens(), lastPosition, context, properties.layer(), false, Logits.NONE, probe)))
+        .getFirst()
+        .attention();
+  }
+}

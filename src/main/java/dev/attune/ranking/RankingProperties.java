@@ -1,0 +1,76 @@
+package dev.attune.ranking;
+
+import jakarta.validation.constraints.DecimalMax;
+import jakarta.validation.constraints.DecimalMin;
+import jakarta.validation.constraints.Max;
+import jakarta.validation.constraints.Min;
+import jakarta.validation.constraints.NotBlank;
+import java.time.Duration;
+import org.springframework.boot.context.properties.ConfigurationProperties;
+import org.springframework.boot.context.properties.bind.DefaultValue;
+import org.springframework.util.unit.DataSize;
+import org.springframework.validation.annotation.Validated;
+
+/**
+ * Settings of in-context ranking.
+ *
+ * @param prompt where the query stands; only {@code documents-once} lets documents be read once for all queries
+ * @param signals which tokens of the last block give the score with their attention
+ * @param layer the layer whose attention is the score, counted from 0; layers from it on are not run
+ * @param documentTokens longest document block, frame included; longer documents are cut at a word boundary
+ * @param queryTokens longest query; longer ones are cut
+ * @param memoryTokens most tokens of the user's memory in the last block; lines that do not fit are left out
+ * @param lastPosition RoPE position of the last block, beyond every document
+ * @param budget time a request may take for reading and ranking unless it names its own
+ * @param batch documents read in one call of the backend
+ * @param residentSize bytes of document keys and values kept in memory; the least recently used go first
+ * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read
+ * @param warm which documents are read in the background while no request runs
+ * @param warmField numeric document field that orders documents nobody has searched for yet, highest first
+ * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off
+ * @param affinityWeight weight of the user's affinity beside retrieval; bounds what personalization can move
+ */
+@Validated
+@ConfigurationProperties("attune.ranking")
+record RankingProperties(
+    @DefaultValue("documents-once") Prompt prompt,
+    @DefaultValue("query") Signals signals,
+    @DefaultValue("18") @Min(1) int layer,
+    @DefaultValue("160") @Min(32) @Max(1024) int documentTokens,
+    @DefaultValue("96") @Min(8) @Max(512) int queryTokens,
+    @DefaultValue("96") @Min(0) @Max(512) int memoryTokens,
+    @DefaultValue("2048") @Min(1280) int lastPosition,
+    @DefaultValue("300ms") Duration budget,
+    @DefaultValue("8") @Min(1) @Max(64) int batch,
+    @DefaultValue("1GB") DataSize residentSize,
+    @DefaultValue("1GB") DataSize listSize,
+    @DefaultValue("popular") Warm warm,
+    @DefaultValue("popularity") @NotBlank String warmField,
+    @DefaultValue("0.1") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
+    @DefaultValue("0.2") @DecimalMin("0") @DecimalMax("100") double affinityWeight) {
+
+  /** Where the query stands in the prompt. */
+  enum Prompt {
+    /** Only in the last block: what is computed for a document holds for every query. */
+    DOCUMENTS_ONCE,
+    /** In the instruction block too, as in the paper: documents are read anew for every query. */
+    QUERY_IN_PREFIX
+  }
+
+  /** Which tokens of the last block give the score with their attention. */
+  enum Signals {
+    /** Every token of the query: what a model that was not trained for ranking needs. */
+    QUERY,
+    /** The query's last token and the last {@code [}, as in the paper: for a model trained with them. */
+    QUERY_END_AND_ANSWER
+  }
+
+  /** Which documents to read in the background. */
+  enum Warm {
+    NONE,
+    /** Those that searches found most often, then those highest in {@code warm-field}. */
+    POPULAR,
+    /** Popular ones first, then every other document that fits. */
+    ALL
+  }
+}
