@@ -17,6 +17,21 @@ public interface KnowledgeBase {
   /** Entities related to the given one, in both directions, strongest first. */
   List<Entity.Neighbour> neighbours(String id);
 
+  /**
+   * Id under which an entity is known now. An entity that documents name and that turned out to be a curated one is
+   * found by both ids; unknown ids are answered as they are.
+   */
+  String canonicalId(String id);
+
+  /** How many relations an entity has at most, both directions; high for hubs such as genres. */
+  int degree(String id);
+
+  /**
+   * What the fields of an indexed document name, with the field as relation: first the document's own entity (relation
+   * {@code title}), then the others in the order of {@code attune.entity.document-fields}. Empty if unknown.
+   */
+  List<Entity.Neighbour> ofDocument(String documentId);
+
   /** Entities whose label starts with the prefix (case and accents ignored), most common first. */
   List<Entity> complete(String prefix, int limit);
 
@@ -30,4 +45,6 @@ public interface KnowledgeBase {
 
   /** Number of entities. */
   int size();
+
+  KnowledgeBaseStats stats();
 }

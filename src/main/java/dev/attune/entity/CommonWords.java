@@ -1,0 +1,53 @@
+package dev.attune.entity;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Objects;
+import java.util.zip.GZIPInputStream;
+
+/** How ordinary a word is. Names made of ordinary words ("It", "Up", "Mother") need more evidence to be linked. */
+final class CommonWords {
+
+  private static final String RESOURCE = "/kb/common-words.tsv.gz";
+
+  private final Map<String, Double> rarities = new HashMap<>();
+
+  /** Reads the bundled list, which {@code tools/build_kb.py} makes. */
+  CommonWords() {
+    Map<String, Integer> counts = new HashMap<>();
+    int most = 1;
+    try (InputStream resource = Objects.requireNonNull(CommonWords.class.getResourceAsStream(RESOURCE), RESOURCE);
+        BufferedReader reader = new BufferedReader(
+            new InputStreamReader(new GZIPInputStream(resource), StandardCharsets.UTF_8))) {
+      for (String line = reader.readLine(); line != null; line = reader.readLine()) {
+        int tab = line.indexOf('\t');
+        int count = Integer.parseInt(line.substring(tab + 1));
+        most = Math.max(most, count);
+        counts.merge(TextTokens.matchKey(line.substring(0, tab)), count, Math::max);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot read " + RESOURCE, e);
+    }
+    double scale = Math.log1p(most);
+    counts.forEach((word, count) -> rarities.put(word, 1 - Math.log1p(count) / scale));
+  }
+
+  /** Rarity in [0,1]: 0 for "the", 1 for a word that is never used in lower case. Numbers are half ordinary. */
+  double rarity(String term) {
+    Double known = rarities.get(term);
+    if (known != null) {
+      return known;
+    }
+    boolean number = term.chars().allMatch(Character::isDigit);
+    if (number) {
+      return 0.4;
+    }
+    return term.length() <= 1 ? 0.1 : term.length() == 2 ? 0.4 : 1;
+  }
+}

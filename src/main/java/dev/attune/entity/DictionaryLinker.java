@@ -1,0 +1,250 @@
+package dev.attune.entity;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Links names that the {@link Tagger} found. The evidence for a candidate adds up in log-odds:
+ *
+ * <ul>
+ *   <li>how much the name tells ({@link Linkability}): "Inception" speaks for itself, "Up" does not;
+ *   <li>how it is written: a whole query, capitals in the middle of a sentence, or lower case in edited text;
+ *   <li>words around it that are in the candidate's description or speak for its type;
+ *   <li>neighbours of the candidate in the session or among the other names of the text;
+ *   <li>a bounded bonus for what the user met before.
+ * </ul>
+ *
+ * The candidate with the most evidence plus log commonness wins; its confidence is the logistic of the evidence,
+ * lowered when other candidates come close. Below the NIL threshold nothing is linked.
+ */
+final class DictionaryLinker implements EntityLinker {
+
+  private static final double INFORMATION_WEIGHT = 5;
+  /** Information at which a name alone is as likely a mention as not. */
+  private static final double PROPER_NAME_INFORMATION = 0.9;
+  private static final double COMMON_NOUN_INFORMATION = 0.35;
+  private static final double WHOLE_TEXT = 4;
+  private static final double CAPITALISED = 2;
+  private static final double LOWER_CASE_IN_EDITED_TEXT = -2;
+  private static final double TYPE_CUE = 1.2;
+  private static final double DESCRIPTION_WORD = 1;
+  private static final double MAX_DESCRIPTION = 2;
+  private static final double RELATED = 1.5;
+  private static final double MAX_RELATED = 3;
+  private static final double MAX_USER = 0.75;
+  /** Names this far away still count as context. */
+  private static final int WINDOW_TOKENS = 40;
+  private static final int WINDOW_SPANS = 8;
+  private static final int MAX_SCORED_CANDIDATES = 12;
+
+  private final Supplier<KnowledgeSnapshot> knowledge;
+  private final CommonWords words;
+  private final EntityProperties properties;
+
+  DictionaryLinker(Supplier<KnowledgeSnapshot> knowledge, CommonWords words, EntityProperties properties) {
+    this.knowledge = knowledge;
+    this.words = words;
+    this.properties = properties;
+  }
+
+  @Override
+  public List<Mention> link(String text, LinkContext context) {
+    String cut = text.length() <= properties.maxTextChars() ? text : text.substring(0, properties.maxTextChars());
+    TextTokens tokens = TextTokens.of(cut);
+    KnowledgeSnapshot snapshot = knowledge.get();
+    List<Tagger.Span> spans = Tagger.tag(tokens, snapshot);
+    if (spans.isEmpty()) {
+      return List.of();
+    }
+    Call call = new Call(tokens, snapshot, context, spans);
+    List<Mention> mentions = new ArrayList<>();
+    for (int i = 0; i < spans.size(); i++) {
+      Choice choice = call.choose(i);
+      if (choice.confidence >= properties.nilThreshold()) {
+        int start = tokens.start(spans.get(i).firstToken());
+        int end = tokens.end(spans.get(i).lastToken());
+        mentions.add(new Mention(start, end, cut.substring(start, end), choice.entityId, choice.confidence));
+      }
+    }
+    return mentions;
+  }
+
+  private record Choice(String entityId, double confidence) {}
+
+  /** One text with what is computed once for it. */
+  private final class Call {
+    private final TextTokens tokens;
+    private final KnowledgeSnapshot snapshot;
+    private final LinkContext context;
+    private final List<Tagger.Span> spans;
+    /** Whether the text uses capitals and lower case, so that a capital means something. */
+    private final boolean edited;
+    private final Set<String> sessionIds = new HashSet<>();
+    private final Map<String, Set<String>> neighbours = new HashMap<>();
+    private final Map<String, Set<String>> descriptions = new HashMap<>();
+
+    Call(TextTokens tokens, KnowledgeSnapshot snapshot, LinkContext context, List<Tagger.Span> spans) {
+      this.tokens = tokens;
+      this.snapshot = snapshot;
+      this.context = context;
+      this.spans = spans;
+      boolean capital = false;
+      boolean lower = false;
+      for (int i = 0; i < tokens.size() && !(capital && lower); i++) {
+        capital |= tokens.capitalised(i);
+        lower |= tokens.lowerCase(i);
+      }
+      this.edited = capital && lower && tokens.size() > 2;
+      context.sessionEntityIds().forEach(id -> sessionIds.add(snapshot.canonical(id)));
+    }
+
+    Choice choose(int index) {
+      Tagger.Span span = spans.get(index);
+      if (span.forced()) {
+        return new Choice(span.candidates().getFirst().id(), 1);
+      }
+      double shared = sharedEvidence(span);
+      double information = information(span);
+      int count = Math.min(span.candidates().size(), MAX_SCORED_CANDIDATES);
+      double[] evidence = new double[count];
+      double[] scores = new double[count];
+      int best = 0;
+      for (int i = 0; i < count; i++) {
+        KnowledgeSnapshot.Found candidate = span.candidates().get(i);
+        String type = candidate.part().segment().type(candidate.row());
+        boolean commonNoun = properties.commonNounTypes().contains(type);
+        double needed = commonNoun ? COMMON_NOUN_INFORMATION : PROPER_NAME_INFORMATION;
+        evidence[i] = INFORMATION_WEIGHT * (information - needed)
+            + (commonNoun ? Math.max(0, shared) : shared)
+            + described(candidate, type, span)
+            + related(candidate, index)
+            + met(candidate);
+        scores[i] = evidence[i] + Math.log(candidate.prior() + 0.01);
+        if (better(scores, i, best, span)) {
+          best = i;
+        }
+      }
+      double sum = 0;
+      for (double score : scores) {
+        sum += Math.exp(score - scores[best]);
+      }
+      double confidence = (0.7 + 0.3 / sum) / (1 + Math.exp(-evidence[best]));
+      return new Choice(span.candidates().get(best).id(), confidence);
+    }
+
+    private boolean better(double[] scores, int i, int best, Tagger.Span span) {
+      if (scores[i] != scores[best]) {
+        return scores[i] > scores[best];
+      }
+      return i != best && span.candidates().get(i).id().compareTo(span.candidates().get(best).id()) < 0;
+    }
+
+    private double information(Tagger.Span span) {
+      double information = 0;
+      for (int token = span.firstToken(); token <= span.lastToken(); token++) {
+        information += words.rarity(tokens.term(token));
+      }
+      return information;
+    }
+
+    /** Evidence that is the same for all candidates: how the name is written. */
+    private double sharedEvidence(Tagger.Span span) {
+      if (span.firstToken() == 0 && span.lastToken() == tokens.size() - 1) {
+        return WHOLE_TEXT;
+      }
+      if (!edited) {
+        return 0;
+      }
+      boolean anyLower = false;
+      for (int token = span.firstToken(); token <= span.lastToken(); token++) {
+        // Small words inside a title stay small.
+        anyLower |= tokens.lowerCase(token) && (token == span.firstToken() || words.rarity(tokens.term(token)) > 0.3);
+      }
+      if (anyLower) {
+        return LOWER_CASE_IN_EDITED_TEXT;
+      }
+      boolean opens = span.firstToken() == span.lastToken() && tokens.opensSentence(span.firstToken());
+      return opens ? 0 : CAPITALISED;
+    }
+
+    private double described(KnowledgeSnapshot.Found candidate, String type, Tagger.Span span) {
+      KnowledgeSegment segment = candidate.part().segment();
+      Set<String> description = descriptions.computeIfAbsent(candidate.id(), id -> {
+        Set<String> terms = new HashSet<>();
+        TextTokens described = TextTokens.of(segment.description(candidate.row()));
+        for (int i = 0; i < described.size(); i++) {
+          terms.add(described.term(i));
+        }
+        return terms;
+      });
+      List<String> cues = properties.typeCues().getOrDefault(type, List.of());
+      double sum = 0;
+      boolean cue = false;
+      Set<String> counted = new HashSet<>();
+      int from = Math.max(0, span.firstToken() - WINDOW_TOKENS / 2);
+      int to = Math.min(tokens.size(), span.lastToken() + 1 + WINDOW_TOKENS / 2);
+      for (int token = from; token < to; token++) {
+        if (token >= span.firstToken() && token <= span.lastToken()) {
+          continue;
+        }
+        String term = tokens.term(token);
+        if (description.contains(term) && counted.add(term)) {
+          double rarity = words.rarity(term);
+          sum += rarity >= 0.4 ? DESCRIPTION_WORD * rarity : 0;
+        }
+        boolean beside = token >= span.firstToken() - 2 && token <= span.lastToken() + 2;
+        cue |= beside && cues.contains(term);
+      }
+      return Math.min(MAX_DESCRIPTION, sum) + (cue ? TYPE_CUE : 0);
+    }
+
+    private double related(KnowledgeSnapshot.Found candidate, int index) {
+      String id = candidate.id();
+      double sum = 0;
+      for (String sessionId : sessionIds) {
+        sum += sessionId.equals(id) || neighbours(id, sessionId) ? RELATED : 0;
+        if (sum >= MAX_RELATED) {
+          return MAX_RELATED;
+        }
+      }
+      int from = Math.max(0, index - WINDOW_SPANS);
+      int to = Math.min(spans.size(), index + WINDOW_SPANS + 1);
+      for (int i = from; i < to; i++) {
+        if (i != index && neighbourAmong(id, spans.get(i).candidates())) {
+          sum += RELATED;
+        }
+      }
+      return Math.min(MAX_RELATED, sum);
+    }
+
+    private boolean neighbourAmong(String id, List<KnowledgeSnapshot.Found> others) {
+      for (int i = 0; i < Math.min(3, others.size()); i++) {
+        String other = others.get(i).id();
+        if (!other.equals(id) && neighbours(id, other)) {
+          return true;
+        }
+      }
+      return false;
+    }
+
+    private boolean neighbours(String a, String b) {
+      return stated(a).contains(b) || stated(b).contains(a);
+    }
+
+    /** The neighbours that an entity states itself; the other direction is stated by the other side. */
+    private Set<String> stated(String id) {
+      return neighbours.computeIfAbsent(id, key -> snapshot.statedNeighbours(key));
+    }
+
+    private double met(KnowledgeSnapshot.Found candidate) {
+      @Nullable Integer count = context.userCounts().isEmpty() ? null : context.userCounts().get(candidate.id());
+      return count == null || count <= 0 ? 0 : Math.min(MAX_USER, 0.25 * Math.log1p(count));
+    }
+  }
+}

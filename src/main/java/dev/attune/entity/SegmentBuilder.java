@@ -1,0 +1,217 @@
+package dev.attune.entity;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import org.apache.lucene.util.BytesRef;
+import org.apache.lucene.util.IntsRefBuilder;
+import org.apache.lucene.util.fst.FST;
+import org.apache.lucene.util.fst.FSTCompiler;
+import org.apache.lucene.util.fst.PositiveIntOutputs;
+import org.apache.lucene.util.fst.Util;
+import org.jspecify.annotations.Nullable;
+
+/** Makes a {@link KnowledgeSegment} of rows. */
+final class SegmentBuilder {
+
+  /** A name that means more things than this says nothing. */
+  private static final int MAX_CANDIDATES = 64;
+
+  private final CommonWords words;
+
+  SegmentBuilder(CommonWords words) {
+    this.words = words;
+  }
+
+  /** Builds a segment; of rows with the same id the last counts. */
+  KnowledgeSegment build(Collection<KnowledgeRow> input) {
+    Map<String, KnowledgeRow> byId = new HashMap<>();
+    input.forEach(row -> byId.put(row.id(), row));
+    List<KnowledgeRow> rows = new ArrayList<>(byId.values());
+    rows.sort((a, b) -> StringTable.compareUtf8(a.id(), b.id()));
+
+    TreeSet<String> allIds = new TreeSet<>(StringTable::compareUtf8);
+    for (KnowledgeRow row : rows) {
+      allIds.add(row.id());
+      row.entity().neighbours().forEach(neighbour -> allIds.add(neighbour.id()));
+      if (row.redirect() != null) {
+        allIds.add(row.redirect());
+      }
+    }
+    List<String> ids = List.copyOf(allIds);
+    Map<String, Integer> indexOf = new HashMap<>(ids.size() * 2);
+    for (int i = 0; i < ids.size(); i++) {
+      indexOf.put(ids.get(i), i);
+    }
+    KnowledgeSegment.Columns columns = columns(rows, ids, indexOf);
+    return names(rows, columns);
+  }
+
+  private static KnowledgeSegment.Columns columns(
+      List<KnowledgeRow> rows, List<String> ids, Map<String, Integer> indexOf) {
+    int size = rows.size();
+    int[] rowOf = new int[ids.size()];
+    Arrays.fill(rowOf, -1);
+    int[] idOf = new int[size];
+    Names types = new Names();
+    short[] typeOf = new short[size];
+    Names sources = new Names();
+    short[] sourceOf = new short[size];
+    float[] priors = new float[size];
+    int[] aliasOffsets = new int[size + 1];
+    List<String> aliases = new ArrayList<>();
+    int[] neighbourOffsets = new int[size + 1];
+    int edges = rows.stream().mapToInt(row -> row.entity().neighbours().size()).sum();
+    int[] neighbours = new int[edges];
+    Names relations = new Names();
+    short[] relationOf = new short[edges];
+    int[] redirects = new int[size];
+    int[] incomingOffsets = new int[ids.size() + 1];
+    int edge = 0;
+    for (int row = 0; row < size; row++) {
+      Entity entity = rows.get(row).entity();
+      idOf[row] = indexOf.get(entity.id());
+      rowOf[idOf[row]] = row;
+      typeOf[row] = types.of(entity.type());
+      sourceOf[row] = sources.of(rows.get(row).source());
+      priors[row] = (float) entity.prior();
+      aliases.addAll(entity.aliases());
+      aliasOffsets[row + 1] = aliases.size();
+      for (Entity.Neighbour neighbour : entity.neighbours()) {
+        neighbours[edge] = indexOf.get(neighbour.id());
+        relationOf[edge] = relations.of(neighbour.relation());
+        incomingOffsets[neighbours[edge] + 1]++;
+        edge++;
+      }
+      neighbourOffsets[row + 1] = edge;
+      String redirect = rows.get(row).redirect();
+      redirects[row] = redirect == null ? -1 : indexOf.get(redirect);
+      if (redirects[row] >= 0) {
+        incomingOffsets[redirects[row] + 1]++;
+      }
+    }
+    for (int i = 0; i < ids.size(); i++) {
+      incomingOffsets[i + 1] += incomingOffsets[i];
+    }
+    int[] incoming = new int[incomingOffsets[ids.size()]];
+    int[] next = Arrays.copyOf(incomingOffsets, ids.size());
+    for (int row = 0; row < size; row++) {
+      for (int i = neighbourOffsets[row]; i < neighbourOffsets[row + 1]; i++) {
+        incoming[next[neighbours[i]]++] = row;
+      }
+      if (redirects[row] >= 0) {
+        incoming[next[redirects[row]]++] = row;
+      }
+    }
+    String[] keys = rows.stream().map(row -> TextTokens.nameKey(row.entity().label())).toArray(String[]::new);
+    List<Integer> order = new ArrayList<>();
+    for (int row = 0; row < size; row++) {
+      order.add(row);
+    }
+    order.sort(Comparator.comparing((Integer row) -> keys[row], StringTable::compareUtf8));
+    return new KnowledgeSegment.Columns(
+        StringTable.of(ids), rowOf, idOf,
+        StringTable.of(rows.stream().map(row -> row.entity().label()).toList()),
+        StringTable.of(rows.stream().map(row -> {
+          String description = row.entity().description();
+          return description == null ? "" : description;
+        }).toList()),
+        types.toArray(), typeOf, sources.toArray(), sourceOf, priors,
+        aliasOffsets, StringTable.of(aliases), neighbourOffsets, neighbours, relations.toArray(), relationOf,
+        redirects, incomingOffsets, incoming,
+        StringTable.of(order.stream().map(row -> keys[row]).toList()),
+        order.stream().mapToInt(Integer::intValue).toArray());
+  }
+
+  private KnowledgeSegment names(List<KnowledgeRow> rows, KnowledgeSegment.Columns columns) {
+    record Name(BytesRef key, int row) {}
+    List<Name> names = new ArrayList<>();
+    for (int row = 0; row < rows.size(); row++) {
+      if (rows.get(row).redirect() == null) {
+        for (String key : keys(rows.get(row).entity())) {
+          names.add(new Name(new BytesRef(key), row));
+        }
+      }
+    }
+    names.sort(Comparator.comparing(Name::key)
+        .thenComparing(name -> -columns.priors()[name.row])
+        .thenComparingInt(Name::row));
+    int[] candidates = new int[names.size()];
+    int[] offsets = new int[names.size() + 1];
+    int nameCount = 0;
+    int size = 0;
+    try {
+      FSTCompiler<Long> compiler =
+          new FSTCompiler.Builder<>(FST.INPUT_TYPE.BYTE1, PositiveIntOutputs.getSingleton()).build();
+      IntsRefBuilder scratch = new IntsRefBuilder();
+      @Nullable BytesRef last = null;
+      for (Name name : names) {
+        if (last == null || !last.equals(name.key)) {
+          compiler.add(Util.toIntsRef(name.key, scratch), (long) nameCount);
+          nameCount++;
+          last = name.key;
+        }
+        if (size - offsets[nameCount - 1] < MAX_CANDIDATES) {
+          candidates[size++] = name.row;
+        }
+        offsets[nameCount] = size;
+      }
+      FST.FSTMetadata<Long> metadata = compiler.compile();
+      @Nullable FST<Long> fst = metadata == null ? null : FST.fromFSTReader(metadata, compiler.getFSTReader());
+      return new KnowledgeSegment(
+          columns, fst, Arrays.copyOf(offsets, nameCount + 1), Arrays.copyOf(candidates, size));
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot build the name automaton", e);
+    }
+  }
+
+  /** The keys under which the tagger finds an entity. */
+  private Set<String> keys(Entity entity) {
+    Set<String> keys = new LinkedHashSet<>();
+    addKeys(entity.label(), keys);
+    entity.aliases().forEach(alias -> addKeys(alias, keys));
+    keys.remove("");
+    return keys;
+  }
+
+  private void addKeys(String name, Set<String> keys) {
+    String key = TextTokens.matchKey(name);
+    keys.add(key);
+    // People leave out the article of a title, but "game" is not "The Game".
+    if (key.startsWith("the ") && Linkability.information(key.substring(4), words) >= 0.9) {
+      keys.add(key.substring(4));
+    }
+    if (name.indexOf('-') > 0) {
+      keys.add(TextTokens.matchKey(name.replace("-", "")));
+    }
+  }
+
+  /** Numbers for the few names of a column. */
+  private static final class Names {
+    private final Map<String, Short> numbers = new HashMap<>();
+    private final List<String> names = new ArrayList<>();
+
+    short of(String name) {
+      return numbers.computeIfAbsent(name, added -> {
+        if (names.size() > Short.MAX_VALUE) {
+          throw new IllegalArgumentException("more than 32,768 different types or relations");
+        }
+        names.add(added);
+        return (short) (names.size() - 1);
+      });
+    }
+
+    String[] toArray() {
+      return names.toArray(String[]::new);
+    }
+  }
+}

@@ -1,0 +1,247 @@
+package dev.attune.entity;
+
+import dev.attune.retrieval.Document;
+import jakarta.annotation.PostConstruct;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.stereotype.Component;
+import org.springframework.transaction.PlatformTransactionManager;
+import org.springframework.transaction.TransactionDefinition;
+import org.springframework.transaction.support.TransactionTemplate;
+
+/**
+ * The knowledge base: rows in PostgreSQL, and a {@link KnowledgeSnapshot} of them in memory that is replaced as a
+ * whole after each committed write. Writers take turns; readers never wait.
+ */
+@Component
+class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
+
+  private static final Logger log = LoggerFactory.getLogger(StoredKnowledgeBase.class);
+  private static final int IMPORT_BATCH = 10_000;
+
+  private final EntityStore entities;
+  private final DocumentEntityStore documents;
+  private final DocumentFieldReader fields;
+  private final DocumentRows documentRows;
+  private final EntityProperties properties;
+  private final TransactionTemplate transaction;
+  private final ReentrantLock writing = new ReentrantLock();
+  private volatile KnowledgeSnapshot snapshot;
+
+  StoredKnowledgeBase(EntityStore entities, DocumentEntityStore documents, EntityProperties properties,
+      CommonWords words, PlatformTransactionManager transactions) {
+    this.entities = entities;
+    this.documents = documents;
+    this.fields = new DocumentFieldReader(properties, words);
+    this.documentRows = new DocumentRows(documents);
+    this.properties = properties;
+    this.transaction = new TransactionTemplate(transactions);
+    // What readers see after the call must be committed, whatever the caller does later.
+    this.transaction.setPropagationBehavior(TransactionDefinition.PROPAGATION_REQUIRES_NEW);
+    this.snapshot = KnowledgeSnapshot.empty(new SegmentBuilder(words));
+  }
+
+  @PostConstruct
+  void load() {
+    long started = System.nanoTime();
+    write(current -> {
+      List<KnowledgeRow> rows = new ArrayList<>();
+      entities.forEach(rows::add);
+      KnowledgeSnapshot curated = current.with(rows, List.of());
+      return curated.with(documentRows.all(curated), List.of()).withOverrides(entities.overrides());
+    });
+    log.info("Knowledge base: {} entities loaded in {} ms", size(), (System.nanoTime() - started) / 1_000_000);
+  }
+
+  /** Changes the database in a transaction of its own, then lets readers see the outcome. */
+  private void write(UnaryOperator<KnowledgeSnapshot> change) {
+    writing.lock();
+    try {
+      KnowledgeSnapshot changed = transaction.execute(status -> change.apply(snapshot));
+      snapshot = Objects.requireNonNull(changed);
+    } finally {
+      writing.unlock();
+    }
+  }
+
+  KnowledgeSnapshot snapshot() {
+    return snapshot;
+  }
+
+  @Override
+  public Optional<Entity> find(String id) {
+    return Optional.ofNullable(snapshot.find(id));
+  }
+
+  @Override
+  public Map<String, Entity> findAll(Collection<String> ids) {
+    KnowledgeSnapshot current = snapshot;
+    Map<String, Entity> found = new LinkedHashMap<>();
+    for (String id : ids) {
+      Entity entity = current.find(id);
+      if (entity != null) {
+        found.put(id, entity);
+      }
+    }
+    return found;
+  }
+
+  @Override
+  public String canonicalId(String id) {
+    return snapshot.canonical(id);
+  }
+
+  @Override
+  public List<Entity.Neighbour> neighbours(String id) {
+    return snapshot.neighbours(id, properties.maxNeighbours());
+  }
+
+  @Override
+  public int degree(String id) {
+    return snapshot.degree(id);
+  }
+
+  @Override
+  public List<Entity.Neighbour> ofDocument(String documentId) {
+    String type = properties.documentFields().get("title");
+    if (type == null) {
+      return List.of();
+    }
+    KnowledgeSnapshot current = snapshot;
+    KnowledgeSnapshot.Found main = current.locate(DocumentFieldReader.mainId(type, documentId));
+    if (main == null) {
+      return List.of();
+    }
+    Map<String, Entity.Neighbour> found = new LinkedHashMap<>();
+    String mainId = current.canonical(main.id());
+    found.put(mainId, new Entity.Neighbour(mainId, "title"));
+    KnowledgeSegment segment = main.part().segment();
+    for (int rank = 0; rank < segment.neighbourCount(main.row()); rank++) {
+      String id = current.canonical(segment.neighbourId(main.row(), rank));
+      found.putIfAbsent(id, new Entity.Neighbour(id, segment.relation(main.row(), rank)));
+    }
+    return List.copyOf(found.values());
+  }
+
+  @Override
+  public List<Entity> complete(String prefix, int limit) {
+    return snapshot.complete(prefix, limit);
+  }
+
+  @Override
+  public int size() {
+    return snapshot.size();
+  }
+
+  @Override
+  public KnowledgeBaseStats stats() {
+    return snapshot.stats();
+  }
+
+  @Override
+  public int importAll(String source, Stream<Entity> imported) {
+    if (source.equals(KnowledgeRow.DOCUMENTS)) {
+      throw new IllegalArgumentException("the source 'documents' is kept for entities derived from documents");
+    }
+    Map<String, Entity> batch = new LinkedHashMap<>();
+    int[] written = {0};
+    imported.forEach(entity -> {
+      batch.put(entity.id(), entity);
+      if (batch.size() >= IMPORT_BATCH) {
+        written[0] += importBatch(source, batch);
+      }
+    });
+    return written[0] + importBatch(source, batch);
+  }
+
+  private int importBatch(String source, Map<String, Entity> batch) {
+    if (batch.isEmpty()) {
+      return 0;
+    }
+    List<Entity> rows = List.copyOf(batch.values());
+    write(current -> {
+      entities.replace(source, rows);
+      Set<String> names = new HashSet<>();
+      for (Entity entity : rows) {
+        names.add(TextTokens.nameKey(entity.label()));
+        Entity before = current.find(entity.id());
+        if (before != null) {
+          names.add(TextTokens.nameKey(before.label()));
+        }
+      }
+      KnowledgeSnapshot imported = current.with(
+          rows.stream().map(entity -> new KnowledgeRow(entity, source, null)).toList(), List.of());
+      return imported.with(documentRows.resolvedAgain(names, imported), List.of());
+    });
+    int written = batch.size();
+    batch.clear();
+    return written;
+  }
+
+  /** Makes the entities of the given documents follow from what the documents say now. */
+  void replaceDocuments(List<Document> put, Collection<String> deletedIds) {
+    if (properties.documentFields().isEmpty() || put.isEmpty() && deletedIds.isEmpty()) {
+      return;
+    }
+    Map<String, List<DocumentEntity>> rows = new HashMap<>();
+    put.forEach(document -> rows.put(document.id(), fields.read(document)));
+    Set<String> documentIds = new HashSet<>(deletedIds);
+    documentIds.addAll(rows.keySet());
+    write(current -> {
+      Set<String> touched = documents.delete(documentIds);
+      List<DocumentEntity> added = rows.values().stream().flatMap(List::stream).toList();
+      documents.insert(added);
+      added.forEach(row -> touched.add(row.entityId()));
+      return documentRows.apply(current, touched, added);
+    });
+  }
+
+  /** Ids of all documents whose fields were read. */
+  Set<String> knownDocuments() {
+    return documents.documentIds();
+  }
+
+  @Override
+  public void put(String alias, @Nullable String entityId) {
+    String key = TextTokens.matchKey(alias);
+    if (key.isEmpty()) {
+      throw new IllegalArgumentException("alias must have a letter or a digit");
+    }
+    if (entityId != null && snapshot.locate(entityId) == null) {
+      throw new IllegalArgumentException("there is no entity with the id " + entityId);
+    }
+    write(current -> {
+      entities.putOverride(key, entityId);
+      return current.withOverrides(entities.overrides());
+    });
+  }
+
+  @Override
+  public boolean remove(String alias) {
+    boolean[] removed = {false};
+    write(current -> {
+      removed[0] = entities.deleteOverride(TextTokens.matchKey(alias));
+      return current.withOverrides(entities.overrides());
+    });
+    return removed[0];
+  }
+
+  @Override
+  public Map<String, Optional<String>> all() {
+    return snapshot.overrides();
+  }
+}

@@ -1,0 +1,117 @@
+package dev.attune.entity;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.springframework.boot.context.properties.bind.Binder;
+import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
+
+class DictionaryLinkerTest {
+
+  private static final CommonWords WORDS = new CommonWords();
+  private static final EntityProperties PROPERTIES =
+      new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.entity", EntityProperties.class);
+
+  private final List<KnowledgeRow> rows = new ArrayList<>();
+
+  private void add(String id, String label, String type, String description, double prior, String... neighbours) {
+    List<Entity.Neighbour> related = new ArrayList<>();
+    for (String neighbour : neighbours) {
+      related.add(new Entity.Neighbour(neighbour, "related"));
+    }
+    rows.add(new KnowledgeRow(new Entity(id, label, List.of(), type, description, prior, related), "test", null));
+  }
+
+  DictionaryLinkerTest() {
+    add("up", "Up", "work", "2009, Pete Docter, Animation", 0.7, "docter");
+    add("it", "It", "work", "2017, Andy Muschietti, Horror", 0.7, "skarsgard");
+    add("her", "Her", "work", "2013, Spike Jonze, Romance", 0.6, "jonze");
+    add("mother", "Mother", "character", null, 0.3);
+    add("game", "The Game", "work", "1997, David Fincher, Thriller", 0.5, "fincher");
+    add("dune21", "Dune", "work", "2021, Denis Villeneuve, Science Fiction", 0.7, "villeneuve");
+    add("dune84", "Dune", "work", "1984, David Lynch, Science Fiction", 0.5, "lynch");
+    add("villeneuve", "Denis Villeneuve", "person", null, 0.5);
+    add("lynch", "David Lynch", "person", null, 0.6);
+    add("jonze", "Spike Jonze", "person", null, 0.5);
+    add("fincher", "David Fincher", "person", null, 0.5);
+    add("inception", "Inception", "work", "2010, Christopher Nolan", 0.8);
+    add("knight", "The Dark Knight", "work", "2008, Christopher Nolan", 0.8);
+    add("drama", "Drama", "genre", null, 0.8);
+    add("amelie", "Amélie", "work", "2001, Jean-Pierre Jeunet", 0.5);
+  }
+
+  private List<String> link(String text, LinkContext context) {
+    KnowledgeSnapshot snapshot =
+        KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
+    return new DictionaryLinker(() -> snapshot, WORDS, PROPERTIES).link(text, context).stream()
+        .map(Mention::entityId).toList();
+  }
+
+  private List<String> link(String text) {
+    return link(text, LinkContext.NONE);
+  }
+
+  @Test
+  void ordinaryWordsAreNoTitles() {
+    assertThat(link("He gave it up for her mother and the game.")).isEmpty();
+    assertThat(link("it grew up")).isEmpty();
+    assertThat(link("A boy looks up to his mother, but it is too late to tell her.")).isEmpty();
+  }
+
+  @Test
+  void evidenceMakesThemTitles() {
+    assertThat(link("up")).containsExactly("up");
+    assertThat(link("Her")).containsExactly("her");
+    assertThat(link("her spike jonze movie", LinkContext.NONE)).contains("jonze", "her");
+    assertThat(link("the game fincher film", new LinkContext(Set.of("fincher"), Map.of()))).contains("game");
+  }
+
+  @Test
+  void tellingNamesLinkAnywhere() {
+    assertThat(link("inception explained")).containsExactly("inception");
+    assertThat(link("films like the dark knight")).containsExactly("knight");
+    assertThat(link("dark knight trailer")).containsExactly("knight");
+    assertThat(link("drama movies")).containsExactly("drama");
+    assertThat(link("amelie soundtrack")).containsExactly("amelie");
+  }
+
+  @Test
+  void contextChoosesAmongNamesakes() {
+    assertThat(link("dune movie")).containsExactly("dune21");
+    assertThat(link("dune david lynch")).containsExactly("dune84", "lynch");
+    assertThat(link("dune 1984")).containsExactly("dune84");
+    assertThat(link("dune movie", new LinkContext(Set.of("lynch"), Map.of()))).containsExactly("dune84");
+  }
+
+  @Test
+  void theUserPriorIsBounded() {
+    LinkContext fan = new LinkContext(Set.of(), Map.of("it", 1_000_000, "dune84", 1_000_000));
+    assertThat(link("he gave it away", fan)).isEmpty();
+    assertThat(link("dune movie", fan)).containsExactly("dune84");
+    assertThat(link("dune villeneuve", fan)).containsExactly("dune21");
+  }
+
+  @Test
+  void takesAnyText() {
+    assertThat(link("")).isEmpty();
+    assertThat(link("🎬🍿 \ud83d")).isEmpty();
+    assertThat(link("🎬 Inception 🍿")).containsExactly("inception");
+    String large = "The Dark Knight rises above it all. ".repeat(30_000);
+    assertThat(large.length()).isGreaterThan(1_000_000);
+    assertThat(link(large)).hasSize(30_000).containsOnly("knight");
+  }
+
+  @Test
+  void offsetsAreUtf16() {
+    KnowledgeSnapshot snapshot = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
+    Mention mention = new DictionaryLinker(() -> snapshot, WORDS, PROPERTIES)
+        .link("😀 watch Amélie's story", LinkContext.NONE).getFirst();
+    assertThat(mention.start()).isEqualTo(9);
+    assertThat(mention.surface()).isEqualTo("Amélie's");
+    assertThat(mention.confidence()).isBetween(PROPERTIES.nilThreshold(), 1.0);
+  }
+}
