@@ -148,5 +148,13 @@ class ResidentDocumentKvTest {
     public int firstPosition() {
       return 0;
     }
+
+    public int valueLayers() {
+      return 1;
+    }
+
+    public long contentId() {
+      return bytes;
+    }
   }
 }
