@@ -1,12 +1,17 @@
 package dev.attune.retrieval;
 
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A document of the index.
  *
- * @param fields further fields; values are {@code String}, {@code Number} or {@code List<String>}
+ * @param fields further fields; values are {@code String}, {@code Number} or {@code List<String>}; numbers read back
+ *     from the index are {@code Long} or {@code Double}
  */
 public record Document(
     String id,
@@ -18,5 +23,18 @@ public record Document(
 
   public Document {
     fields = Map.copyOf(fields);
+  }
+
+  /** SHA-256 of title and text as lower-case hex: equal as long as a model would read the same. */
+  public String contentHash() {
+    try {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      digest.update(title.getBytes(StandardCharsets.UTF_8));
+      digest.update((byte) 0);
+      digest.update(text.getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().formatHex(digest.digest());
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
   }
 }

@@ -26,7 +26,14 @@ public interface DocumentIndex {
   /** Visits every document of one snapshot of the index. */
   void forEach(Consumer<Document> visitor);
 
+  /**
+   * Finds candidates. The query is plain text, whatever characters it holds; only its first 256 words count. A query
+   * without a letter or digit has no neighbours; a blank one matches every document that passes the filters.
+   */
   RetrievalResult search(RetrievalRequest request);
+
+  /** How far the background job is that computes vectors; documents are found by words before it reaches them. */
+  EmbeddingProgress embeddingProgress();
 
   /** How candidates are found. */
   enum Mode {
@@ -41,7 +48,7 @@ public interface DocumentIndex {
   /**
    * A request for candidates.
    *
-   * @param limit number of candidates, 1 to 500
+   * @param limit number of candidates; below 1 counts as 1, above 500 as 500
    * @param filters by field name; a document must pass all
    * @param facets fields to count values of; empty for none
    */
@@ -59,9 +66,17 @@ public interface DocumentIndex {
   /**
    * The candidates, best first.
    *
-   * @param total matching documents, for dense retrieval the number of candidates
+   * @param total documents that match a word; for dense retrieval the number of neighbours; for hybrid the union
+   * @param facets counts over the documents of the total, most frequent first
+   * @param degraded parts that failed, so that the answer was made without them: {@code embedding}
    */
-  record RetrievalResult(long total, List<Candidate> candidates, Map<String, List<FacetCount>> facets) {}
+  record RetrievalResult(
+      long total, List<Candidate> candidates, Map<String, List<FacetCount>> facets, List<String> degraded) {
+
+    public RetrievalResult(long total, List<Candidate> candidates, Map<String, List<FacetCount>> facets) {
+      this(total, candidates, facets, List.of());
+    }
+  }
 
   /**
    * One candidate.
@@ -74,6 +89,18 @@ public interface DocumentIndex {
    */
   record Candidate(
       Document document, int rank, double score, @Nullable Double lexical, @Nullable Double dense, String snippet) {}
+
+  /**
+   * State of the vectors.
+   *
+   * @param embedded documents that have what they need
+   * @param total documents in the index
+   * @param running whether vectors are being computed now
+   * @param documentsPerSecond of the current or last run, 0 before the first
+   * @param error why the last run stopped early, null if it did not
+   */
+  record EmbeddingProgress(
+      long embedded, long total, boolean running, double documentsPerSecond, @Nullable String error) {}
 
   /** How many matching documents hold a value. */
   record FacetCount(String value, long count) {}

@@ -1,0 +1,29 @@
+package dev.attune.retrieval;
+
+import dev.attune.datadir.DataDirectory;
+import org.springframework.context.ApplicationEventPublisher;
+import org.springframework.context.annotation.Bean;
+import org.springframework.context.annotation.Configuration;
+
+@Configuration(proxyBeanMethods = false)
+class RetrievalConfiguration {
+
+  @Bean
+  LazyEmbedder embedder(DataDirectory dataDirectory, RetrievalProperties properties) {
+    int threads =
+        properties.embedThreads() > 0
+            ? properties.embedThreads()
+            : Math.min(4, Runtime.getRuntime().availableProcessors());
+    return new LazyEmbedder(() -> OnnxEmbedder.open(dataDirectory.room("embedding"), threads));
+  }
+
+  @Bean
+  LuceneDocumentIndex documentIndex(
+      DataDirectory dataDirectory,
+      Embedder embedder,
+      RetrievalProperties properties,
+      ApplicationEventPublisher events) {
+    return LuceneDocumentIndex.open(
+        dataDirectory.room("index"), embedder, properties.embed(), events::publishEvent);
+  }
+}

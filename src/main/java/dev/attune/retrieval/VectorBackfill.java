@@ -1,0 +1,165 @@
+package dev.attune.retrieval;
+
+import dev.attune.retrieval.DocumentIndex.EmbeddingProgress;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.apache.lucene.index.Term;
+import org.apache.lucene.search.ScoreDoc;
+import org.apache.lucene.search.TermQuery;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Computes the vectors of documents that were written without one. What is missing is read from the index itself, so
+ * the job goes on after a restart where it was.
+ */
+final class VectorBackfill implements AutoCloseable {
+
+  private static final Logger log = LoggerFactory.getLogger(VectorBackfill.class);
+
+  /** Documents between two commits: a few seconds of work. */
+  private static final int ROUND = 512;
+
+  /** Documents per call of the embedder: short, so that queries get their turn in between. */
+  private static final int CALL = 16;
+
+  private final IndexStore store;
+  private final Embedder embedder;
+  private final AtomicBoolean wanted = new AtomicBoolean();
+  private final Thread thread;
+  private volatile boolean running;
+  private volatile boolean closed;
+  private volatile double rate;
+  private volatile @Nullable String error;
+
+  VectorBackfill(IndexStore store, Embedder embedder) {
+    this.store = store;
+    this.embedder = embedder;
+    this.thread = Thread.ofPlatform().name("vector-backfill").daemon().priority(Thread.MIN_PRIORITY).unstarted(this::loop);
+  }
+
+  void start() {
+    wanted.set(true);
+    thread.start();
+  }
+
+  /** Tells the job that there may be work. */
+  void wake() {
+    wanted.set(true);
+    synchronized (wanted) {
+      wanted.notifyAll();
+    }
+  }
+
+  EmbeddingProgress progress() {
+    return store.read(
+        searcher -> {
+          long total = searcher.getIndexReader().numDocs();
+          long pending = searcher.count(new TermQuery(new Term(IndexFields.PENDING, "1")));
+          return new EmbeddingProgress(total - pending, total, running, rate, error);
+        });
+  }
+
+  private void loop() {
+    while (!closed) {
+      if (wanted.getAndSet(false)) {
+        run();
+      } else {
+        synchronized (wanted) {
+          while (!wanted.get() && !closed) {
+            try {
+              wanted.wait();
+            } catch (InterruptedException e) {
+              return;
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private void run() {
+    long start = System.nanoTime();
+    long done = 0;
+    error = null;
+    try {
+      List<Work> round = next();
+      running = !round.isEmpty();
+      while (!round.isEmpty() && !closed) {
+        List<float[]> vectors = new ArrayList<>();
+        for (int from = 0; from < round.size() && !closed; from += CALL) {
+          List<Work> call = round.subList(from, Math.min(from + CALL, round.size()));
+          vectors.addAll(embedder.embed(call.stream().map(w -> IndexFields.embedded(w.document())).toList()));
+          rate = (done + vectors.size()) * 1e9 / (System.nanoTime() - start);
+        }
+        write(round.subList(0, vectors.size()), vectors);
+        done += vectors.size();
+        round = next();
+      }
+      if (done > 0) {
+        log.info("Computed vectors of {} documents, {} a second", done, Math.round(rate));
+      }
+    } catch (RuntimeException e) {
+      if (!closed) {
+        error = String.valueOf(e.getMessage());
+        log.warn("Computing vectors stopped after {} documents; it goes on at the next write or start", done, e);
+      }
+    } finally {
+      running = false;
+    }
+  }
+
+  /** The next documents without a vector, of similar length. */
+  private List<Work> next() {
+    return store.read(
+        searcher -> {
+          List<Work> work = new ArrayList<>();
+          var hits = searcher.search(new TermQuery(new Term(IndexFields.PENDING, "1")), ROUND).scoreDocs;
+          for (ScoreDoc hit : hits) {
+            byte[] source = IndexReads.source(searcher, hit.doc);
+            work.add(new Work(DocumentJson.read(source), source));
+          }
+          work.sort(Comparator.comparingInt(w -> w.source().length));
+          return work;
+        });
+  }
+
+  private void write(List<Work> round, List<float[]> vectors) {
+    if (round.isEmpty()) {
+      return;
+    }
+    store.write(
+        (writer, before) -> {
+          for (int i = 0; i < round.size(); i++) {
+            Work work = round.get(i);
+            int doc = IndexReads.docId(before, work.document().id());
+            // Deleted or replaced meanwhile: the vector is of no use.
+            if (doc >= 0 && Arrays.equals(IndexReads.source(before, doc), work.source())) {
+              writer.updateDocument(
+                  new Term(IndexFields.ID, work.document().id()),
+                  IndexFields.toLucene(work.document(), work.source(), vectors.get(i), false));
+            }
+          }
+        },
+        true);
+  }
+
+  /** Stops after the call of the embedder that is running. */
+  @Override
+  public void close() throws IOException {
+    closed = true;
+    wake();
+    try {
+      thread.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private record Work(Document document, byte[] source) {}
+}

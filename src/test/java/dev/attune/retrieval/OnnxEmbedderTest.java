@@ -1,0 +1,87 @@
+package dev.attune.retrieval;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+class OnnxEmbedderTest {
+
+  private final Embedder embedder = SharedEmbedder.INSTANCE;
+
+  /** The reference comes from {@code training/embedding/reference.py}: PyTorch, not ONNX Runtime, not DJL. */
+  @Test
+  void agreesWithTheReferenceImplementation() throws IOException {
+    JsonNode rows;
+    try (InputStream in = OnnxEmbedderTest.class.getResourceAsStream("/retrieval/minilm-reference.json")) {
+      rows = JsonMapper.builder().build().readTree(in);
+    }
+    assertThat(rows).hasSize(6);
+    List<String> texts = new ArrayList<>();
+    rows.forEach(row -> texts.add(row.path("text").stringValue()));
+    List<float[]> vectors = embedder.embed(texts);
+    for (int i = 0; i < texts.size(); i++) {
+      JsonNode expected = rows.get(i).path("vector");
+      assertThat(vectors.get(i)).hasSize(384);
+      for (int d = 0; d < 384; d++) {
+        assertThat((double) vectors.get(i)[d])
+            .describedAs("text %d, dimension %d", i, d)
+            .isCloseTo(expected.get(d).asDouble(), org.assertj.core.api.Assertions.within(2e-5));
+      }
+    }
+  }
+
+  @Test
+  void aVectorDoesNotDependOnItsBatch() {
+    List<String> texts = new ArrayList<>();
+    for (int i = 0; i < 70; i++) {
+      texts.add("film " + "about a detective ".repeat(i % 17) + i);
+    }
+    List<float[]> together = embedder.embed(texts);
+    for (int i : new int[] {0, 1, 16, 37, 69}) {
+      assertThat(dot(together.get(i), embedder.embed(List.of(texts.get(i))).getFirst())).isGreaterThan(0.99999);
+    }
+  }
+
+  @Test
+  void textBeyondTheWindowIsCut() {
+    String window = "winter storm ".repeat(140);
+    List<float[]> vectors = embedder.embed(List.of(window, window + "and something else entirely"));
+    assertThat(dot(vectors.get(0), vectors.get(1))).isGreaterThan(0.99999);
+  }
+
+  @Test
+  void oddTextsHaveUnitVectors() {
+    List<String> texts = List.of("", " ", "🚀🚀🚀", "\u0000\u0001", "x".repeat(1_000_000), "<|im_start|>");
+    List<float[]> vectors = embedder.embed(texts);
+    assertThat(vectors).hasSize(texts.size());
+    vectors.forEach(vector -> assertThat(dot(vector, vector)).isBetween(0.9999, 1.0001));
+    assertThat(embedder.embed(List.of())).isEmpty();
+  }
+
+  @Test
+  void concurrentCallsGetTheirOwnVectors() {
+    List<String> texts = Collections.nCopies(4, "").stream().map(s -> s + "text " + Math.random()).toList();
+    List<float[]> alone = texts.stream().map(text -> embedder.embed(List.of(text)).getFirst()).toList();
+    List<Double> similarity =
+        java.util.stream.IntStream.range(0, 40)
+            .parallel()
+            .mapToObj(i -> dot(alone.get(i % 4), embedder.embed(List.of(texts.get(i % 4))).getFirst()))
+            .toList();
+    assertThat(similarity).allMatch(value -> value > 0.99999);
+  }
+
+  private static double dot(float[] a, float[] b) {
+    double sum = 0;
+    for (int i = 0; i < a.length; i++) {
+      sum += (double) a[i] * b[i];
+    }
+    return sum;
+  }
+}
