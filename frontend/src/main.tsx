@@ -1,12 +1,15 @@
 import '@mantine/core/styles.css';
-import { MantineProvider, Title } from '@mantine/core';
+import { MantineProvider } from '@mantine/core';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 createRoot(document.getElementById('root')!).render(
   <StrictMode>
     <MantineProvider defaultColorScheme="auto">
-      <Title>Attune</Title>
+      <main>
+        <h1>Attune</h1>
+        <p>Search that remembers what you were looking for.</p>
+      </main>
     </MantineProvider>
   </StrictMode>,
 );
