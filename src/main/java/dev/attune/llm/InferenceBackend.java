@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -15,11 +16,35 @@ public interface InferenceBackend {
   String name();
 
   /**
-   * Runs passes, in as few and as large matrix products as possible.
+   * Runs passes, in as few and as large matrix products as possible. Permuting a context permutes the probed masses and
+   * changes no bit of anything else. An interrupt ends the wait with a {@link
+   * java.util.concurrent.CancellationException}, and the work within a layer.
    *
    * @throws IllegalArgumentException when a token, position or layer is out of range; the message names it
    */
   List<PassResult> run(List<Pass> passes);
+
+  /**
+   * One segment with the tokens of several, in their order; positions must follow each other and layers be the same.
+   *
+   * @throws IllegalArgumentException when they do not
+   */
+  KvSegment concat(List<KvSegment> segments);
+
+  /**
+   * The segment as bytes, without copying: a self-describing image for {@link #restore}. Valid while the segment is
+   * reachable, read-only.
+   */
+  MemorySegment image(KvSegment segment);
+
+  /**
+   * A segment over an image made by {@link #image} with the same model and backend, without copying: {@code image} (a
+   * mapped file, say) must stay valid and unchanged as long as the segment is used. The caller checks that model and
+   * content are the wanted ones; damage of the numbers is not noticed here.
+   *
+   * @throws IllegalArgumentException when the image is not one of this backend and model shape, or is cut off
+   */
+  KvSegment restore(MemorySegment image);
 
   /** Work done since the start; for reports. */
   Work work();
@@ -31,10 +56,12 @@ public interface InferenceBackend {
    * @param firstPosition RoPE position of the first token; the others follow
    * @param context segments that every token sees in full, in any order; positions are their own
    * @param layers how many layers to run in full, 0 to the model's number
-   * @param keepKv whether to return the keys and values of the tokens for the layers run
+   * @param keepKv whether to return the keys and values of the tokens for the layers run. When {@code layers} is below
+   *     the model's number, the segment also holds the keys (not the values) of layer {@code layers}, so that it can be
+   *     probed there: {@link KvSegment#layers()} is then {@code layers + 1}
    * @param logits for which tokens to compute next-token logits; needs all layers
    * @param probe attention to measure at layer {@code layers} (only Q and K of that layer are projected), or null;
-   *     with {@code keepKv} the returned segment then holds K of that layer too
+   *     scored segments must hold the keys of that layer
    */
   record Pass(
       int[] tokens,
@@ -78,8 +105,9 @@ public interface InferenceBackend {
   /**
    * Counters of work.
    *
-   * @param projectionFlops floating point operations of matrix products with weights
-   * @param attentionFlops floating point operations of attention
+   * @param projectionFlops floating point operations of matrix products with weights, two per multiply-add
+   * @param attentionFlops floating point operations of the two products of attention (and the one of a probe), over
+   *     visible pairs of tokens only
    * @param tokens tokens that went through at least one layer
    */
   record Work(long projectionFlops, long attentionFlops, long tokens) {}

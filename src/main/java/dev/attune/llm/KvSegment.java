@@ -14,9 +14,22 @@ public interface KvSegment {
   /** Number of layers whose keys are present, counted from layer 0. */
   int layers();
 
+  /**
+   * Number of layers whose values are present too: {@link #layers()}, or one less when the pass stopped below the top
+   * of the model and so left the keys of the next layer for probing.
+   */
+  int valueLayers();
+
   /** Position of the first token. */
   int firstPosition();
 
   /** Bytes really allocated. */
   long bytes();
+
+  /**
+   * Hash of what the segment was computed from: tokens, positions, layers, codec and the context's content. Sums over
+   * segments are taken in its order, so that the order of a context does not matter. Not an identity: do not use it
+   * as a key.
+   */
+  long contentId();
 }

@@ -1,0 +1,15 @@
+package dev.attune.llm;
+
+import org.springframework.boot.context.properties.EnableConfigurationProperties;
+import org.springframework.context.annotation.Bean;
+import org.springframework.context.annotation.Configuration;
+
+@Configuration(proxyBeanMethods = false)
+@EnableConfigurationProperties(LlmProperties.class)
+class LlmConfiguration {
+
+  @Bean
+  BackgroundModels models(LlmProperties properties) {
+    return new BackgroundModels(properties).start();
+  }
+}

@@ -1,0 +1,247 @@
+package dev.attune.llm.cpu;
+
+import dev.attune.llm.InferenceBackend;
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.gguf.GgufFile;
+import dev.attune.llm.kv.KvPolicy;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Llama-architecture inference in fp32. Calls are served one after the other, each with all threads: on a CPU two at
+ * once would only share the same cores.
+ */
+public final class CpuBackend implements InferenceBackend, AutoCloseable {
+
+  /**
+   * Tokens of passes that run through the layers together. More would not speed up matrix products and would push
+   * activations out of the caches.
+   */
+  private static final int BATCH_TOKENS = 1024;
+
+  /** Work done since the start. */
+  static final class Counters {
+    final LongAdder projection = new LongAdder();
+    final LongAdder attention = new LongAdder();
+    final LongAdder tokens = new LongAdder();
+  }
+
+  private final LlamaWeights weights;
+  private final ModelConfig config;
+  private final KvPolicy policy;
+  private final WorkerPool pool;
+  private final Rope rope;
+  private final Workspace workspace;
+  private final Counters counters = new Counters();
+  /** Runs all passes, first come first served; it is worker 0 of the pool. */
+  private final ExecutorService coordinator;
+
+  private CpuBackend(LlamaWeights weights, KvPolicy policy, WorkerPool pool) {
+    this.weights = weights;
+    this.config = weights.config();
+    this.policy = policy;
+    this.pool = pool;
+    this.rope = new Rope(config, weights.ropeDivisors());
+    this.workspace = new Workspace(config, pool.threads());
+    this.coordinator =
+        Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("attune-llm-0").factory());
+  }
+
+  /**
+   * Dequantises and packs the weights of a file, which may be closed afterwards.
+   *
+   * @param threads that compute, at least one
+   * @throws dev.attune.llm.gguf.GgufException when a tensor is missing or has another shape than {@code config} says
+   */
+  public static CpuBackend load(GgufFile file, ModelConfig config, KvPolicy policy, int threads) {
+    WorkerPool pool = new WorkerPool(threads);
+    try {
+      return new CpuBackend(new WeightLoader(file, config, Arena.ofAuto(), pool).load(), policy, pool);
+    } catch (RuntimeException e) {
+      pool.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public String name() {
+    return "cpu";
+  }
+
+  /** Bytes of weights held. */
+  public long weightBytes() {
+    return weights.bytes();
+  }
+
+  @Override
+  public List<PassResult> run(List<Pass> passes) {
+    passes.forEach(this::check);
+    Future<List<PassResult>> result = coordinator.submit(() -> runAll(passes));
+    try {
+      return result.get();
+    } catch (InterruptedException e) {
+      result.cancel(true);
+      Thread.currentThread().interrupt();
+      throw new CancellationException("Interrupted while waiting for a forward pass");
+    } catch (ExecutionException e) {
+      switch (e.getCause()) {
+        case RuntimeException cause -> throw cause;
+        case Error cause -> throw cause;
+        case null, default -> throw new IllegalStateException(e);
+      }
+    }
+  }
+
+  private List<PassResult> runAll(List<Pass> passes) {
+    @Nullable PassResult[] results = new PassResult[passes.size()];
+    List<Integer> batch = new ArrayList<>();
+    int tokens = 0;
+    for (int i : inOrderOfDepth(passes)) {
+      Pass pass = passes.get(i);
+      if (!batch.isEmpty() && (tokens + pass.tokens().length > BATCH_TOKENS
+          || passes.get(batch.getFirst()).layers() != pass.layers())) {
+        runBatch(passes, batch, results);
+        batch.clear();
+        tokens = 0;
+      }
+      batch.add(i);
+      tokens += pass.tokens().length;
+    }
+    if (!batch.isEmpty()) {
+      runBatch(passes, batch, results);
+    }
+    return List.of(results);
+  }
+
+  private static List<Integer> inOrderOfDepth(List<Pass> passes) {
+    List<Integer> order = new ArrayList<>();
+    for (int i = 0; i < passes.size(); i++) {
+      order.add(i);
+    }
+    order.sort(Comparator.comparingInt(i -> passes.get(i).layers()));
+    return order;
+  }
+
+  private void runBatch(List<Pass> all, List<Integer> batch, @Nullable PassResult[] results) {
+    List<Pass> passes = batch.stream().map(all::get).toList();
+    List<@Nullable CpuKvSegment> kept = new ArrayList<>();
+    passes.forEach(pass -> kept.add(pass.keepKv() ? allocate(pass) : null));
+    List<PassResult> done = new ForwardPass(weights, rope, pool, workspace, counters, passes, kept).run();
+    for (int i = 0; i < batch.size(); i++) {
+      results[batch.get(i)] = done.get(i);
+    }
+  }
+
+  private CpuKvSegment allocate(Pass pass) {
+    int keyLayers = Math.min(pass.layers() + 1, config.layers());
+    CpuKvSegment.Shape shape = new CpuKvSegment.Shape(policy.codec(), config.kvHeads(), config.headSize(),
+        pass.tokens().length, keyLayers, pass.layers(), pass.firstPosition());
+    ContentHash hash = new ContentHash(pass.layers()).add(policy.codec().ordinal()).add(pass.firstPosition());
+    for (int token : pass.tokens()) {
+      hash.add(token);
+    }
+    inContentOrder(pass.context()).forEach(segment -> hash.add(segment.contentId()));
+    return CpuKvSegment.allocate(shape, hash.value());
+  }
+
+  static List<CpuKvSegment> inContentOrder(List<KvSegment> context) {
+    return context.stream()
+        .map(CpuKvSegment.class::cast)
+        .sorted(Comparator.comparingLong(CpuKvSegment::contentId))
+        .toList();
+  }
+
+  @Override
+  public KvSegment concat(List<KvSegment> segments) {
+    if (segments.isEmpty()) {
+      throw new IllegalArgumentException("Nothing to put together");
+    }
+    ContentHash hash = new ContentHash(segments.size());
+    segments.forEach(segment -> hash.add(segment.contentId()));
+    return CpuKvSegment.concat(segments.stream().map(this::own).toList(), hash.value());
+  }
+
+  @Override
+  public MemorySegment image(KvSegment segment) {
+    return own(segment).image.asReadOnly();
+  }
+
+  @Override
+  public KvSegment restore(MemorySegment image) {
+    return own(CpuKvSegment.restore(image));
+  }
+
+  @Override
+  public Work work() {
+    return new Work(counters.projection.sum(), counters.attention.sum(), counters.tokens.sum());
+  }
+
+  /** Stops the threads; running passes are cancelled. */
+  @Override
+  public void close() {
+    coordinator.shutdownNow();
+    pool.close();
+  }
+
+  private CpuKvSegment own(KvSegment segment) {
+    if (!(segment instanceof CpuKvSegment own) || own.shape.kvHeads() != config.kvHeads()
+        || own.shape.headSize() != config.headSize() || own.shape.layers() > config.layers()) {
+      throw new IllegalArgumentException("Segment was not made by a backend of this model: " + segment);
+    }
+    return own;
+  }
+
+  private void check(Pass pass) {
+    int n = pass.tokens().length;
+    require(n > 0, "A pass needs at least one token");
+    for (int i = 0; i < n; i++) {
+      int token = pass.tokens()[i];
+      require(token >= 0 && token < config.vocabulary(), "Token %d at index %d is not below the vocabulary of %d",
+          token, i, config.vocabulary());
+    }
+    require(pass.firstPosition() >= 0 && pass.firstPosition() <= config.context() - n,
+        "Positions %d to %d are not within the model's context of %d", pass.firstPosition(),
+        (long) pass.firstPosition() + n - 1, config.context());
+    require(pass.layers() >= 0 && pass.layers() <= config.layers(), "Cannot run %d layers of %d", pass.layers(),
+        config.layers());
+    require(pass.logits() == Logits.NONE || pass.layers() == config.layers(), "Logits need all %d layers, not %d",
+        config.layers(), pass.layers());
+    for (KvSegment segment : pass.context()) {
+      require(own(segment).valueLayers() >= pass.layers(), "A context segment has values of %d layers, the pass runs %d",
+          segment.valueLayers(), pass.layers());
+    }
+    if (pass.probe() != null) {
+      check(pass, pass.probe());
+    }
+  }
+
+  private void check(Pass pass, Probe probe) {
+    require(pass.layers() < config.layers(), "There is no layer %d to probe", pass.layers());
+    require(probe.rows().length > 0 && probe.scored().length > 0, "A probe needs rows and scored segments");
+    require(Arrays.stream(probe.rows()).allMatch(row -> row >= 0 && row < pass.tokens().length),
+        "Probe rows %s are not all below %d", Arrays.toString(probe.rows()), pass.tokens().length);
+    for (int i : probe.scored()) {
+      require(i >= 0 && i < pass.context().size(), "Scored segment %d is not one of %d", i, pass.context().size());
+      require(pass.context().get(i).layers() > pass.layers(),
+          "Scored segment %d has keys of %d layers, not of layer %d", i, pass.context().get(i).layers(), pass.layers());
+    }
+  }
+
+  private static void require(boolean condition, String message, Object... arguments) {
+    if (!condition) {
+      throw new IllegalArgumentException(message.formatted(arguments));
+    }
+  }
+}

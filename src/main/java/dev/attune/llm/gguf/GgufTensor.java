@@ -1,0 +1,22 @@
+package dev.attune.llm.gguf;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * One tensor of a file. A matrix maps {@code columns} inputs to {@code rows} outputs and is stored row by row; GGUF
+ * lists dimensions fastest first, so they arrive as {@code [columns, rows]}.
+ *
+ * @param data exactly the bytes of the tensor
+ */
+public record GgufTensor(String name, GgmlType type, int columns, int rows, MemorySegment data) {
+
+  /** Writes one row as {@link #columns} floats. */
+  public void row(int row, float[] target, int targetOffset) {
+    type.dequantize(data, row * type.bytes(columns), target, targetOffset, columns);
+  }
+
+  @Override
+  public String toString() {
+    return name + " " + type + " [" + rows + ", " + columns + "]";
+  }
+}
