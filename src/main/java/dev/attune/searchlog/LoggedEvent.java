@@ -10,11 +10,15 @@ import org.jspecify.annotations.Nullable;
  * @param action for example {@code click}, {@code impression} or {@code add_to_cart}
  * @param queryId the query it followed, if any
  * @param object the page or product it is about, if any
- * @param position one-based ordinal in the result list, if known
+ * @param visit true when the user turned to the object (click, view, cart, …); false when it was only shown to them,
+ *     turned down, or when the event is about no object. Only visits tell an interest
+ * @param position ordinal in the result list as logged, if known; most sources count from one, some from zero
+ * @param simulated true when generated for the demo rather than logged from a person
  */
 public record LoggedEvent(
     String eventId,
     String action,
+    boolean visit,
     @Nullable String userId,
     @Nullable String sessionId,
     @Nullable String queryId,
