@@ -1,0 +1,17 @@
+package dev.attune.searchlog;
+
+import java.util.Collection;
+import java.util.List;
+import org.springframework.data.domain.Limit;
+import org.springframework.data.jpa.repository.Query;
+import org.springframework.data.repository.Repository;
+
+interface EventRepository extends Repository<EventRow, String> {
+
+  List<EventRow> findByEventIdIn(Collection<String> eventIds);
+
+  @Query(
+      "select e from EventRow e where e.userId = ?1 and e.sessionId = ?2 and e.visit"
+          + " order by e.occurredAt desc, e.eventId")
+  List<EventRow> newestVisitsOfSession(String userId, String sessionId, Limit limit);
+}
