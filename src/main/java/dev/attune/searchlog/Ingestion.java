@@ -1,9 +1,9 @@
 package dev.attune.searchlog;
 
-import dev.attune.web.JsonItem;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import tools.jackson.databind.JsonNode;
 
 /** One request's way into the log: parses items, stores them batch by batch, counts. Not thread-safe. */
 final class Ingestion {
@@ -26,20 +26,26 @@ final class Ingestion {
     this.properties = properties;
   }
 
-  void add(JsonItem item) {
-    switch (item) {
-      case JsonItem.Malformed malformed -> reject(malformed.index(), malformed.reason());
-      case JsonItem.Value value -> {
-        switch (parser.parse(value.node(), Instant.now())) {
-          case UbiItem.Skipped _ -> {
-            return;
-          }
-          case UbiItem.Invalid invalid -> reject(value.index(), invalid.reason());
-          case UbiItem.Query query -> queries.add(query);
-          case UbiItem.Event event -> events.add(event);
-        }
+  /** @param index zero-based over all items of the request */
+  void add(long index, JsonNode node) {
+    switch (parser.parse(node, Instant.now())) {
+      case UbiItem.Skipped _ -> {
+        return;
       }
+      case UbiItem.Invalid invalid -> reject(index, invalid.reason());
+      case UbiItem.Query query -> queries.add(query);
+      case UbiItem.Event event -> events.add(event);
     }
+    added();
+  }
+
+  /** An item that could not even be parsed as JSON. */
+  void addMalformed(long index, String reason) {
+    reject(index, reason);
+    added();
+  }
+
+  private void added() {
     received++;
     if (queries.size() + events.size() + rejections.size() >= properties.batchSize()) {
       flush();

@@ -92,7 +92,8 @@ final class UbiTimestamp {
   }
 
   private static Instant epoch(long value) {
-    return Math.abs(value) < SECONDS_BELOW ? Instant.ofEpochSecond(value) : Instant.ofEpochMilli(value);
+    boolean seconds = -SECONDS_BELOW < value && value < SECONDS_BELOW;
+    return seconds ? Instant.ofEpochSecond(value) : Instant.ofEpochMilli(value);
   }
 
   private static Instant epoch(double value) {
