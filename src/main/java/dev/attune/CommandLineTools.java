@@ -1,0 +1,124 @@
+package dev.attune;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.regex.Pattern;
+import org.springframework.beans.factory.config.BeanDefinition;
+import org.springframework.boot.Banner;
+import org.springframework.boot.WebApplicationType;
+import org.springframework.boot.builder.SpringApplicationBuilder;
+import org.springframework.context.ConfigurableApplicationContext;
+import org.springframework.context.annotation.ClassPathScanningCandidateComponentProvider;
+import org.springframework.core.type.filter.AnnotationTypeFilter;
+import org.springframework.stereotype.Component;
+import org.springframework.util.ClassUtils;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+
+/**
+ * The tools of the command line. A room adds one by a Spring component with picocli's {@code @Command(name = …)} that
+ * is a {@code Callable<Integer>} or {@code Runnable}; it runs in the application context without web server and
+ * without the demo.
+ */
+final class CommandLineTools {
+
+  private static final Pattern PROPERTY = Pattern.compile("--[A-Za-z][\\w-]*\\.[^=]+(=.*)?|--debug|--trace");
+
+  private final String command;
+  private final List<String> properties = new ArrayList<>();
+  private final List<String> arguments = new ArrayList<>();
+
+  private CommandLineTools(String[] args) {
+    String name = "";
+    for (String arg : args) {
+      if (PROPERTY.matcher(arg).matches()) {
+        properties.add(arg);
+      } else if (name.isEmpty() && !arg.startsWith("-")) {
+        name = arg;
+      } else {
+        arguments.add(arg);
+      }
+    }
+    this.command = name;
+  }
+
+  static CommandLineTools of(String[] args) {
+    return new CommandLineTools(args);
+  }
+
+  boolean isService() {
+    return (command.isEmpty() || command.equals("serve")) && arguments.isEmpty();
+  }
+
+  /** Arguments that set configuration properties. */
+  String[] properties() {
+    return properties.toArray(String[]::new);
+  }
+
+  /** Runs the tool and returns the exit code of the process. */
+  int run() {
+    Map<String, Class<?>> tools = find();
+    if (command.isEmpty() || command.equals("serve")) {
+      return new CommandLine(overview(tools)).execute(arguments.toArray(String[]::new));
+    }
+    Class<?> type = tools.get(command);
+    if (type == null) {
+      System.err.println("There is no command '" + command + "'. Commands: serve " + String.join(" ", tools.keySet()));
+      return CommandLine.ExitCode.USAGE;
+    }
+    if (arguments.contains("--help") || arguments.contains("-h")) {
+      new CommandLine(spec(type)).usage(System.out);
+      return CommandLine.ExitCode.OK;
+    }
+    try (ConfigurableApplicationContext context =
+        new SpringApplicationBuilder(AttuneApplication.class)
+            .web(WebApplicationType.NONE)
+            .bannerMode(Banner.Mode.OFF)
+            .properties("attune.demo.enabled=false", "logging.level.root=WARN")
+            .run(properties())) {
+      return new CommandLine(context.getBean(type)).execute(arguments.toArray(String[]::new));
+    }
+  }
+
+  private static CommandSpec overview(Map<String, Class<?>> tools) {
+    CommandSpec overview =
+        CommandSpec.wrapWithoutInspection((Runnable) () -> {}).name("attune").mixinStandardHelpOptions(true);
+    String version = AttuneApplication.class.getPackage().getImplementationVersion();
+    overview.version("Attune " + (version == null ? "(development)" : version));
+    overview
+        .usageMessage()
+        .description("Personal search. Without a command the service starts.")
+        .footer(
+            "",
+            "Every command takes configuration properties: --server.port=9000, --attune.data-dir=/srv/attune,",
+            "--attune.llm.model=/models/my.gguf, --spring.datasource.url=jdbc:postgresql://…");
+    CommandSpec serve = CommandSpec.wrapWithoutInspection((Runnable) () -> {}).name("serve");
+    serve.usageMessage().description("Run the service (default).");
+    overview.addSubcommand("serve", serve);
+    tools.forEach((name, type) -> overview.addSubcommand(name, spec(type)));
+    return overview;
+  }
+
+  private static CommandSpec spec(Class<?> type) {
+    // Usage needs the annotations alone; the instance comes from the application context.
+    return CommandSpec.forAnnotatedObject(type);
+  }
+
+  private static Map<String, Class<?>> find() {
+    var scanner = new ClassPathScanningCandidateComponentProvider(false);
+    scanner.addIncludeFilter(new AnnotationTypeFilter(Command.class));
+    Map<String, Class<?>> tools = new TreeMap<>();
+    for (BeanDefinition found : scanner.findCandidateComponents("dev.attune")) {
+      Class<?> type =
+          ClassUtils.resolveClassName(String.valueOf(found.getBeanClassName()), AttuneApplication.class.getClassLoader());
+      Command annotation = type.getAnnotation(Command.class);
+      if (annotation != null && type.isAnnotationPresent(Component.class)) {
+        tools.put(annotation.name(), type);
+      }
+    }
+    return tools;
+  }
+}
