@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import dev.attune.llm.generation.BatchTextGenerator;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
@@ -11,5 +12,10 @@ class LlmConfiguration {
   @Bean
   BackgroundModels models(LlmProperties properties) {
     return new BackgroundModels(properties).start();
+  }
+
+  @Bean
+  TextGenerator textGenerator() {
+    return new BatchTextGenerator();
   }
 }

@@ -18,10 +18,12 @@ public interface TextGenerator {
   /**
    * How to decode.
    *
-   * @param samples number of parallel continuations; the first is greedy when {@code temperature} is 0
+   * @param samples number of parallel continuations
    * @param maxTokens per continuation
-   * @param temperature 0 for greedy
-   * @param topP nucleus, in (0,1]
+   * @param temperature 0 for greedy; continuation {@code i} then starts with the {@code i}-th most probable token, as
+   *     they would all be the same otherwise
+   * @param topP nucleus, in (0,1]: tokens are considered from the most probable down until their probability reaches
+   *     this and one is allowed; those of them that the grammar allows are drawn from
    * @param seed same seed, same text
    * @param stop texts that end a continuation; not part of the result
    * @param grammar allowed next characters, or null for any text
@@ -35,12 +37,35 @@ public interface TextGenerator {
       long seed,
       List<String> stop,
       @Nullable LineGrammar grammar,
-      @Nullable Duration budget) {}
+      @Nullable Duration budget) {
+
+    public Options {
+      stop = List.copyOf(stop);
+      require(samples >= 1, "samples", samples);
+      require(maxTokens >= 1, "maxTokens", maxTokens);
+      require(temperature >= 0 && temperature < Double.POSITIVE_INFINITY, "temperature", temperature);
+      require(topP > 0 && topP <= 1, "topP", topP);
+      if (stop.contains("")) {
+        throw new IllegalArgumentException("A stop text is empty");
+      }
+    }
+
+    private static void require(boolean condition, String name, Object value) {
+      if (!condition) {
+        throw new IllegalArgumentException(name + " is out of range: " + value);
+      }
+    }
+  }
 
   /** Constrains the text so far: a token is allowed when the text stays a prefix of something valid. */
   @FunctionalInterface
   interface LineGrammar {
     boolean allows(String text);
+
+    /** Whether the text may end here. */
+    default boolean complete(String text) {
+      return true;
+    }
   }
 
   /**
@@ -55,8 +80,9 @@ public interface TextGenerator {
   /**
    * One continuation.
    *
-   * @param meanLogProbability natural logarithm, per token
-   * @param finished false when cut by length or budget
+   * @param text ends before a stop text, never within a character
+   * @param meanLogProbability natural logarithm under the model alone, per token, the ending one included
+   * @param finished false when cut by length or budget, or when the grammar allowed nothing more
    */
   record Completion(String text, double meanLogProbability, boolean finished) {}
 }

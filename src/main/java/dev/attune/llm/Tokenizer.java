@@ -15,5 +15,8 @@ public interface Tokenizer {
   /** Id that ends a turn ({@code <|im_end|>}). */
   int endOfTurn();
 
+  /** Whether an id is a control token: no part of any text. */
+  boolean isControl(int token);
+
   int vocabularySize();
 }

@@ -134,6 +134,11 @@ public final class ByteLevelTokenizer implements Tokenizer, AutoCloseable {
   }
 
   @Override
+  public boolean isControl(int token) {
+    return bytes[token].length == 0;
+  }
+
+  @Override
   public int vocabularySize() {
     return bytes.length;
   }
