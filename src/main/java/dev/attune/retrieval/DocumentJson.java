@@ -66,8 +66,8 @@ final class DocumentJson {
     if (id.isBlank()) {
       throw new InvalidDocumentException(null, "id is empty");
     }
-    if (!validUnicode(id)) {
-      throw new InvalidDocumentException(null, "id is not valid Unicode");
+    if (!validText(id)) {
+      throw new InvalidDocumentException(null, "id is not valid Unicode or holds the character U+0000");
     }
     int bytes = id.getBytes(StandardCharsets.UTF_8).length;
     if (bytes > MAX_ID_BYTES) {
@@ -173,7 +173,7 @@ final class DocumentJson {
 
   private static @Nullable Object value(JsonNode node) {
     if (node.isString()) {
-      return validUnicode(node.stringValue()) ? node.stringValue() : null;
+      return validText(node.stringValue()) ? node.stringValue() : null;
     }
     if (node.isIntegralNumber() && node.canConvertToLong()) {
       return node.longValue();
@@ -185,7 +185,7 @@ final class DocumentJson {
     if (node.isArray() && node.size() <= MAX_VALUES) {
       List<String> strings = new ArrayList<>(node.size());
       for (JsonNode element : node) {
-        if (!element.isString() || !validUnicode(element.stringValue())) {
+        if (!element.isString() || !validText(element.stringValue())) {
           return null;
         }
         strings.add(element.stringValue());
@@ -203,14 +203,15 @@ final class DocumentJson {
     if (!value.isString()) {
       throw new InvalidDocumentException(id, name + " must be a string, this is " + kind(value));
     }
-    if (!validUnicode(value.stringValue())) {
-      throw new InvalidDocumentException(id, name + " is not valid Unicode");
+    if (!validText(value.stringValue())) {
+      throw new InvalidDocumentException(id, name + " is not valid Unicode or holds the character U+0000");
     }
     return value.stringValue();
   }
 
-  private static boolean validUnicode(String text) {
-    return StandardCharsets.UTF_8.newEncoder().canEncode(text);
+  /** No lone surrogates, and no U+0000, which PostgreSQL cannot hold. */
+  private static boolean validText(String text) {
+    return text.indexOf('\0') < 0 && StandardCharsets.UTF_8.newEncoder().canEncode(text);
   }
 
   private static String kind(JsonNode node) {

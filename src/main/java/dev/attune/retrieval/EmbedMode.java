@@ -6,6 +6,6 @@ public enum EmbedMode {
   BACKGROUND,
   /** Before the write returns. */
   INLINE,
-  /** Never: dense retrieval finds nothing, hybrid retrieval is lexical. */
+  /** Not at all: dense retrieval finds nothing, hybrid retrieval is lexical. Another mode makes up for it later. */
   NONE
 }

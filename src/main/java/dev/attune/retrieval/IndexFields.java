@@ -66,11 +66,9 @@ final class IndexFields {
    * The Lucene document.
    *
    * @param source the document as JSON
-   * @param vector null when there is none yet
-   * @param pending whether a vector is to be computed later
+   * @param vector null when there is none yet; the document is then marked as one that needs it
    */
-  static org.apache.lucene.document.Document toLucene(
-      Document document, byte[] source, float @Nullable [] vector, boolean pending) {
+  static org.apache.lucene.document.Document toLucene(Document document, byte[] source, float @Nullable [] vector) {
     var lucene = new org.apache.lucene.document.Document();
     lucene.add(new StringField(ID, document.id(), Field.Store.NO));
     lucene.add(new SortedDocValuesField(ID, new BytesRef(document.id())));
@@ -94,7 +92,7 @@ final class IndexFields {
     lucene.add(new TextField(FIELDS, String.join("\n", searchable), Field.Store.NO));
     if (vector != null) {
       lucene.add(new KnnFloatVectorField(VECTOR, vector, VectorSimilarityFunction.DOT_PRODUCT));
-    } else if (pending) {
+    } else {
       lucene.add(new StringField(PENDING, "1", Field.Store.NO));
     }
     lucene.add(new StoredField(SOURCE, source));

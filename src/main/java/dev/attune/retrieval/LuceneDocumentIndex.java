@@ -38,7 +38,7 @@ public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
     this.mode = mode;
     this.listener = listener;
     this.search = new CandidateSearch(store, mode == EmbedMode.NONE ? null : embedder);
-    this.backfill = mode == EmbedMode.BACKGROUND ? new VectorBackfill(store, embedder) : null;
+    this.backfill = mode == EmbedMode.NONE ? null : new VectorBackfill(store, embedder);
   }
 
   /**
@@ -81,14 +81,13 @@ public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
                 for (Prepared change : prepare(before, distinct)) {
                   writer.updateDocument(
                       new Term(IndexFields.ID, change.document().id()),
-                      IndexFields.toLucene(
-                          change.document(), change.source(), change.vector(), mode == EmbedMode.BACKGROUND));
+                      IndexFields.toLucene(change.document(), change.source(), change.vector()));
                 }
               },
               refresh);
           listener.accept(new DocumentsChanged(distinct, List.of()));
         });
-    if (backfill != null) {
+    if (backfill != null && mode == EmbedMode.BACKGROUND) {
       backfill.wake();
     }
   }

@@ -142,7 +142,7 @@ final class VectorBackfill implements AutoCloseable {
             if (doc >= 0 && Arrays.equals(IndexReads.source(before, doc), work.source())) {
               writer.updateDocument(
                   new Term(IndexFields.ID, work.document().id()),
-                  IndexFields.toLucene(work.document(), work.source(), vectors.get(i), false));
+                  IndexFields.toLucene(work.document(), work.source(), vectors.get(i)));
             }
           }
         },
