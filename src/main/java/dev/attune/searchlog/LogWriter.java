@@ -17,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.stereotype.Component;
 import org.springframework.transaction.PlatformTransactionManager;
+import org.springframework.transaction.support.TransactionSynchronizationManager;
 import org.springframework.transaction.support.TransactionTemplate;
 
 /**
@@ -60,17 +61,16 @@ class LogWriter {
    * @return how many items were new
    */
   int store(Batch batch) {
-    turn.acquireUninterruptibly();
-    try {
-      return transaction.execute(status -> storeLocked(batch));
-    } finally {
-      turn.release();
-    }
+    return exclusively(() -> storeLocked(batch));
   }
 
-  /** Runs a change that must not meet a batch half way. */
+  /** Makes a change that must not meet a batch half way, in the caller's transaction if there is one. */
   <T> T exclusively(Supplier<T> change) {
-    turn.acquireUninterruptibly();
+    // Within a transaction, which may hold rows that the batch before waits for, only the database sees a deadlock.
+    boolean waits = !TransactionSynchronizationManager.isActualTransactionActive();
+    if (waits) {
+      turn.acquireUninterruptibly();
+    }
     try {
       return transaction.execute(
           status -> {
@@ -78,12 +78,13 @@ class LogWriter {
             return change.get();
           });
     } finally {
-      turn.release();
+      if (waits) {
+        turn.release();
+      }
     }
   }
 
   private int storeLocked(Batch batch) {
-    tables.lock();
     Changes changes = new Changes();
     int added = storeQueries(batch.queries(), changes) + storeEvents(batch.events(), changes);
     sessions.derive(changes.touched);
