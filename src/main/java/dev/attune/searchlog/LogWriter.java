@@ -2,6 +2,8 @@ package dev.attune.searchlog;
 
 import dev.attune.searchlog.ActivityRecorded.Kind;
 import dev.attune.searchlog.ActivityRecorded.Withdrawal;
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -40,6 +42,9 @@ class LogWriter {
   private final IngestionTables ingestion;
   private final ApplicationEventPublisher publisher;
   private final TransactionTemplate transaction;
+  private final Counter accepted;
+  private final Counter duplicates;
+  private final Counter rejected;
   private final Semaphore turn = new Semaphore(1, true);
 
   LogWriter(
@@ -47,12 +52,23 @@ class LogWriter {
       SessionDeriver sessions,
       IngestionTables ingestion,
       ApplicationEventPublisher publisher,
-      PlatformTransactionManager transactionManager) {
+      PlatformTransactionManager transactionManager,
+      MeterRegistry meters) {
     this.tables = tables;
     this.sessions = sessions;
     this.ingestion = ingestion;
     this.publisher = publisher;
     this.transaction = new TransactionTemplate(transactionManager);
+    this.accepted = counter(meters, "accepted");
+    this.duplicates = counter(meters, "duplicate");
+    this.rejected = counter(meters, "rejected");
+  }
+
+  private static Counter counter(MeterRegistry meters, String outcome) {
+    return Counter.builder("attune.searchlog.items")
+        .description("Search log items taken in, by what became of them")
+        .tag("outcome", outcome)
+        .register(meters);
   }
 
   /**
@@ -61,7 +77,11 @@ class LogWriter {
    * @return how many items were new
    */
   int store(Batch batch) {
-    return exclusively(() -> storeLocked(batch));
+    int added = exclusively(() -> storeLocked(batch));
+    accepted.increment(added);
+    duplicates.increment(batch.items() - added);
+    rejected.increment(batch.rejections().size());
+    return added;
   }
 
   /** Makes a change that must not meet a batch half way, in the caller's transaction if there is one. */
