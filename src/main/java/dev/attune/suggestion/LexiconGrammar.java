@@ -23,6 +23,7 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
       Set.of("like", "with", "about", "and", "by", "in", "of", "for", "from", "on", "the", "a", "to", "similar");
 
   private final String start;
+  private final String name;
   private final Set<String> startWords;
   private final NavigableSet<String> lexicon;
 
@@ -31,8 +32,10 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
    *
    * @param start beginning of the query, in lower case, may be empty; the continuation follows after a space
    * @param words that may be used; joining words are added
+   * @param name that the query has to mention before it may end
    */
-  LexiconGrammar(String start, Set<String> words) {
+  LexiconGrammar(String start, Set<String> words, String name) {
+    this.name = name;
     this.start = start;
     this.startWords = start.isEmpty() ? Set.of() : Set.of(distinct(start));
     this.lexicon = new TreeSet<>(JOINING);
@@ -69,12 +72,19 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
     return match != null && match.startsWith(last);
   }
 
+  @Override
+  public boolean complete(String text) {
+    String query = query(text);
+    // Nothing may be cut: the model is to go on until the query is whole.
+    return query != null && query.equals((start + text).strip()) && QueryText.mentions(query, name);
+  }
+
   /**
    * The query that a continuation makes: an unfinished last word and joining words at the end are cut.
    *
    * @return null when nothing was added to the start
    */
-  @org.jspecify.annotations.Nullable String complete(String text) {
+  @org.jspecify.annotations.Nullable String query(String text) {
     List<String> words =
         Arrays.stream(text.strip().toLowerCase(Locale.ROOT).split(" ")).filter(w -> !w.isEmpty()).toList();
     int end = words.size();

@@ -13,7 +13,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
-import org.springframework.context.annotation.Lazy;
 import org.springframework.stereotype.Component;
 
 /** Lets the model write queries about one entity at a time, over a prefix that is read once. */
@@ -25,7 +24,7 @@ class QueryGenerator {
   private final SuggestionProperties properties;
   private volatile @Nullable ModelPrompt prompt;
 
-  QueryGenerator(@Lazy TextGenerator generator, PromptPrefixes prefixes, SuggestionProperties properties) {
+  QueryGenerator(TextGenerator generator, PromptPrefixes prefixes, SuggestionProperties properties) {
     this.generator = generator;
     this.prefixes = prefixes;
     this.properties = properties;
@@ -56,7 +55,7 @@ class QueryGenerator {
     if (topic == null) {
       return new Written(List.of(), 0, 0);
     }
-    LexiconGrammar grammar = new LexiconGrammar(start, words);
+    LexiconGrammar grammar = new LexiconGrammar(start, words, focus.label());
     Options options =
         new Options(
             properties.samples(),
@@ -70,7 +69,7 @@ class QueryGenerator {
     Generation generation = generator.generate(prepared.model(), prepared.prefix(), topic.tokens(), options);
     List<Text> texts = new ArrayList<>();
     for (Completion completion : generation.completions()) {
-      String text = grammar.complete(completion.text());
+      String text = grammar.query(completion.text());
       if (text != null && texts.stream().noneMatch(other -> other.text().equals(text))) {
         texts.add(new Text(text, Math.exp(completion.meanLogProbability())));
       }
