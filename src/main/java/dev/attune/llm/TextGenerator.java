@@ -63,7 +63,7 @@ public interface TextGenerator {
     boolean allows(String text);
 
     /** Whether the text may end here. */
-    default boolean mayEndAfter(String text) {
+    default boolean complete(String text) {
       return true;
     }
   }

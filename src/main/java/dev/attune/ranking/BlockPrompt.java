@@ -190,11 +190,12 @@ final class BlockPrompt {
     return Arrays.copyOf(tokens, budget);
   }
 
-  /** Runs of white space and control characters become one space; stops after {@code limit} characters. */
+  /** Runs of white space and control characters become one space; stops at a word before {@code limit} characters. */
   private static String words(String text, long limit) {
     StringBuilder words = new StringBuilder((int) Math.min(text.length(), limit + 2));
     boolean gap = false;
-    for (int i = 0; i < text.length() && words.length() < limit; ) {
+    int i = 0;
+    while (i < text.length() && words.length() < limit) {
       int c = text.codePointAt(i);
       i += Character.charCount(c);
       if (Character.isWhitespace(c) || Character.isISOControl(c) || Character.isSpaceChar(c)) {
@@ -208,7 +209,8 @@ final class BlockPrompt {
       // An unpaired surrogate has no UTF-8.
       words.appendCodePoint(c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE ? 0xfffd : c);
     }
-    return words.toString();
+    int lastWord = words.lastIndexOf(" ");
+    return i < text.length() && lastWord > limit / 2 ? words.substring(0, lastWord) : words.toString();
   }
 
   private static int[] join(List<int[]> parts) {

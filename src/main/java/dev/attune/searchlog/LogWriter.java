@@ -2,8 +2,6 @@ package dev.attune.searchlog;
 
 import dev.attune.searchlog.ActivityRecorded.Kind;
 import dev.attune.searchlog.ActivityRecorded.Withdrawal;
-import io.micrometer.core.instrument.Counter;
-import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -19,7 +17,6 @@ import org.jspecify.annotations.Nullable;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.stereotype.Component;
 import org.springframework.transaction.PlatformTransactionManager;
-import org.springframework.transaction.support.TransactionSynchronizationManager;
 import org.springframework.transaction.support.TransactionTemplate;
 
 /**
@@ -42,9 +39,6 @@ class LogWriter {
   private final IngestionTables ingestion;
   private final ApplicationEventPublisher publisher;
   private final TransactionTemplate transaction;
-  private final Counter accepted;
-  private final Counter duplicates;
-  private final Counter rejected;
   private final Semaphore turn = new Semaphore(1, true);
 
   LogWriter(
@@ -52,23 +46,12 @@ class LogWriter {
       SessionDeriver sessions,
       IngestionTables ingestion,
       ApplicationEventPublisher publisher,
-      PlatformTransactionManager transactionManager,
-      MeterRegistry meters) {
+      PlatformTransactionManager transactionManager) {
     this.tables = tables;
     this.sessions = sessions;
     this.ingestion = ingestion;
     this.publisher = publisher;
     this.transaction = new TransactionTemplate(transactionManager);
-    this.accepted = counter(meters, "accepted");
-    this.duplicates = counter(meters, "duplicate");
-    this.rejected = counter(meters, "rejected");
-  }
-
-  private static Counter counter(MeterRegistry meters, String outcome) {
-    return Counter.builder("attune.searchlog.items")
-        .description("Search log items taken in, by what became of them")
-        .tag("outcome", outcome)
-        .register(meters);
   }
 
   /**
@@ -77,20 +60,17 @@ class LogWriter {
    * @return how many items were new
    */
   int store(Batch batch) {
-    int added = exclusively(() -> storeLocked(batch));
-    accepted.increment(added);
-    duplicates.increment(batch.items() - added);
-    rejected.increment(batch.rejections().size());
-    return added;
+    turn.acquireUninterruptibly();
+    try {
+      return transaction.execute(status -> storeLocked(batch));
+    } finally {
+      turn.release();
+    }
   }
 
-  /** Makes a change that must not meet a batch half way, in the caller's transaction if there is one. */
+  /** Runs a change that must not meet a batch half way. */
   <T> T exclusively(Supplier<T> change) {
-    // Within a transaction, which may hold rows that the batch before waits for, only the database sees a deadlock.
-    boolean waits = !TransactionSynchronizationManager.isActualTransactionActive();
-    if (waits) {
-      turn.acquireUninterruptibly();
-    }
+    turn.acquireUninterruptibly();
     try {
       return transaction.execute(
           status -> {
@@ -98,13 +78,12 @@ class LogWriter {
             return change.get();
           });
     } finally {
-      if (waits) {
-        turn.release();
-      }
+      turn.release();
     }
   }
 
   private int storeLocked(Batch batch) {
+    tables.lock();
     Changes changes = new Changes();
     int added = storeQueries(batch.queries(), changes) + storeEvents(batch.events(), changes);
     sessions.derive(changes.touched);

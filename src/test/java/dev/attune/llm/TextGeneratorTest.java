@@ -125,7 +125,7 @@ class TextGeneratorTest {
       }
 
       @Override
-      public boolean mayEndAfter(String text) {
+      public boolean complete(String text) {
         return text.length() >= 10;
       }
     };
@@ -148,7 +148,7 @@ class TextGeneratorTest {
       }
 
       @Override
-      public boolean mayEndAfter(String text) {
+      public boolean complete(String text) {
         return false;
       }
     };

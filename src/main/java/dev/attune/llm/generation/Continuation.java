@@ -147,7 +147,7 @@ final class Continuation {
 
   private boolean allowed(int token) {
     if (token == tokenizer.endOfTurn()) {
-      return options.grammar() == null || options.grammar().mayEndAfter(text);
+      return options.grammar() == null || options.grammar().complete(text);
     }
     if (tokenizer.isControl(token)) {
       return false;
