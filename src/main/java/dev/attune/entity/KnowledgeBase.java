@@ -23,6 +23,12 @@ public interface KnowledgeBase {
    */
   String canonicalId(String id);
 
+  /** The neighbours that the entity states itself, without those that state it; cheaper than {@link #neighbours}. */
+  Collection<String> statedNeighbours(String id);
+
+  /** Changes with every change of the knowledge base in this process. */
+  long version();
+
   /** How many relations an entity has at most, both directions; high for hubs such as genres. */
   int degree(String id);
 

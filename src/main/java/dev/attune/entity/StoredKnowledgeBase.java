@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
@@ -40,6 +41,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
   private final EntityProperties properties;
   private final TransactionTemplate transaction;
   private final ReentrantLock writing = new ReentrantLock();
+  private final AtomicLong versions = new AtomicLong();
   private volatile KnowledgeSnapshot snapshot;
 
   StoredKnowledgeBase(EntityStore entities, DocumentEntityStore documents, EntityProperties properties,
@@ -73,6 +75,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
     try {
       KnowledgeSnapshot changed = transaction.execute(status -> change.apply(snapshot));
       snapshot = Objects.requireNonNull(changed);
+      versions.incrementAndGet();
     } finally {
       writing.unlock();
     }
@@ -108,6 +111,17 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
   @Override
   public List<Entity.Neighbour> neighbours(String id) {
     return snapshot.neighbours(id, properties.maxNeighbours());
+  }
+
+  @Override
+  public Collection<String> statedNeighbours(String id) {
+    KnowledgeSnapshot current = snapshot;
+    return current.statedNeighbours(current.canonical(id));
+  }
+
+  @Override
+  public long version() {
+    return versions.get();
   }
 
   @Override

@@ -63,7 +63,7 @@ public interface TextGenerator {
     boolean allows(String text);
 
     /** Whether the text may end here. */
-    default boolean complete(String text) {
+    default boolean mayEndAfter(String text) {
       return true;
     }
   }

@@ -1,9 +1,9 @@
 package dev.attune.searchlog;
 
+import dev.attune.web.JsonItem;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
-import tools.jackson.databind.JsonNode;
 
 /** One request's way into the log: parses items, stores them batch by batch, counts. Not thread-safe. */
 final class Ingestion {
@@ -26,30 +26,28 @@ final class Ingestion {
     this.properties = properties;
   }
 
-  /** @param index zero-based over all items of the request */
-  void add(long index, JsonNode node) {
-    switch (parser.parse(node, Instant.now())) {
-      case UbiItem.Skipped _ -> {
-        return;
-      }
-      case UbiItem.Invalid invalid -> reject(index, invalid.reason());
-      case UbiItem.Query query -> queries.add(query);
-      case UbiItem.Event event -> events.add(event);
+  void add(JsonItem item) {
+    boolean counts =
+        switch (item) {
+          case JsonItem.Malformed malformed -> reject(malformed.index(), malformed.reason());
+          case JsonItem.Value value -> add(value.index(), parser.parse(value.node(), Instant.now()));
+        };
+    if (!counts) {
+      return;
     }
-    added();
-  }
-
-  /** An item that could not even be parsed as JSON. */
-  void addMalformed(long index, String reason) {
-    reject(index, reason);
-    added();
-  }
-
-  private void added() {
     received++;
     if (queries.size() + events.size() + rejections.size() >= properties.batchSize()) {
       flush();
     }
+  }
+
+  private boolean add(long index, UbiItem item) {
+    return switch (item) {
+      case UbiItem.Skipped _ -> false;
+      case UbiItem.Invalid invalid -> reject(index, invalid.reason());
+      case UbiItem.Query query -> queries.add(query);
+      case UbiItem.Event event -> events.add(event);
+    };
   }
 
   SearchLog.IngestReport finish() {
@@ -57,13 +55,14 @@ final class Ingestion {
     return new SearchLog.IngestReport(received, accepted, received - accepted - rejected, rejected, reported);
   }
 
-  private void reject(long index, String reason) {
+  private boolean reject(long index, String reason) {
     SearchLog.Rejection rejection = new SearchLog.Rejection(index, reason);
     rejections.add(rejection);
     rejected++;
     if (reported.size() < properties.maxErrors()) {
       reported.add(rejection);
     }
+    return true;
   }
 
   private void flush() {

@@ -34,13 +34,14 @@ class LogTables {
       """
       insert into logged_query (query_id, user_id, given_user_id, client_id, session_id, session_given, text, text_key,
         asked_at, result_ids, application, simulated, precedence)
-      select query_id, coalesce(given_user_id, client_id), given_user_id, client_id,
+      select query_id, coalesce(m.into_user, given_user_id, client_id), given_user_id, client_id,
         case when session_id is not null then session_id
              when coalesce(given_user_id, client_id) is not null then '~' end,
         session_id is not null, text, text_key, asked_at, result_ids, application, simulated, precedence
       from json_to_recordset(cast(:rows as json)) as r(query_id text, given_user_id text, client_id text,
         session_id text, text text, text_key text, asked_at timestamptz, result_ids text[], application text,
         simulated boolean, precedence text)
+        left join merged_user m on m.from_user = coalesce(given_user_id, client_id)
       on conflict (query_id) do update set (user_id, given_user_id, client_id, session_id, session_given, text,
           text_key, asked_at, result_ids, application, simulated, precedence)
         = (excluded.user_id, excluded.given_user_id, excluded.client_id, excluded.session_id, excluded.session_given,
@@ -54,7 +55,8 @@ class LogTables {
       insert into logged_event (event_id, action, visit, user_id, given_user_id, client_id, session_id,
         given_session_id, session_given, query_id, occurred_at, object_id, object_title, object_text, object_url,
         position, application, simulated, precedence)
-      select event_id, action, visit, coalesce(r.given_user_id, q.user_id, r.client_id), r.given_user_id, r.client_id,
+      select event_id, action, visit, coalesce(m.into_user, r.given_user_id, q.user_id, r.client_id), r.given_user_id,
+        r.client_id,
         case when r.session_id is not null then r.session_id
              when q.session_given then q.session_id
              when coalesce(r.given_user_id, q.user_id, r.client_id) is not null then '~' end,
@@ -65,6 +67,7 @@ class LogTables {
           client_id text, session_id text, query_id text, occurred_at timestamptz, object_id text, object_title text,
           object_text text, object_url text, position integer, application text, simulated boolean, precedence text)
         left join logged_query q on q.query_id = r.query_id
+        left join merged_user m on m.from_user = coalesce(r.given_user_id, q.user_id, r.client_id)
       on conflict (event_id) do update set (action, visit, user_id, given_user_id, client_id, session_id,
           given_session_id, session_given, query_id, occurred_at, object_id, object_title, object_text, object_url,
           position, application, simulated, precedence)
@@ -79,11 +82,12 @@ class LogTables {
   private static final String FOLLOW_QUERIES =
       """
       with resolved as (
-        select e.event_id, e.user_id as former_user_id, e.session_id as former_session_id, e.session_given as former_given,
-          coalesce(e.given_user_id, q.user_id, e.client_id) as user_id,
+        select e.event_id, e.user_id as former_user_id, e.session_id as former_session_id,
+          e.session_given as former_given, coalesce(m.into_user, e.given_user_id, q.user_id, e.client_id) as user_id,
           case when e.given_session_id is not null then e.given_session_id
                when q.session_given then q.session_id end as session_id
         from logged_query q join logged_event e on e.query_id = q.query_id
+          left join merged_user m on m.from_user = coalesce(e.given_user_id, q.user_id, e.client_id)
         where q.query_id = any(:ids)
       )
       update logged_event e

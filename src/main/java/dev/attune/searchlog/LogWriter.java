@@ -2,6 +2,8 @@ package dev.attune.searchlog;
 
 import dev.attune.searchlog.ActivityRecorded.Kind;
 import dev.attune.searchlog.ActivityRecorded.Withdrawal;
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -17,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.stereotype.Component;
 import org.springframework.transaction.PlatformTransactionManager;
+import org.springframework.transaction.support.TransactionSynchronizationManager;
 import org.springframework.transaction.support.TransactionTemplate;
 
 /**
@@ -39,6 +42,9 @@ class LogWriter {
   private final IngestionTables ingestion;
   private final ApplicationEventPublisher publisher;
   private final TransactionTemplate transaction;
+  private final Counter accepted;
+  private final Counter duplicates;
+  private final Counter rejected;
   private final Semaphore turn = new Semaphore(1, true);
 
   LogWriter(
@@ -46,12 +52,23 @@ class LogWriter {
       SessionDeriver sessions,
       IngestionTables ingestion,
       ApplicationEventPublisher publisher,
-      PlatformTransactionManager transactionManager) {
+      PlatformTransactionManager transactionManager,
+      MeterRegistry meters) {
     this.tables = tables;
     this.sessions = sessions;
     this.ingestion = ingestion;
     this.publisher = publisher;
     this.transaction = new TransactionTemplate(transactionManager);
+    this.accepted = counter(meters, "accepted");
+    this.duplicates = counter(meters, "duplicate");
+    this.rejected = counter(meters, "rejected");
+  }
+
+  private static Counter counter(MeterRegistry meters, String outcome) {
+    return Counter.builder("attune.searchlog.items")
+        .description("Search log items taken in, by what became of them")
+        .tag("outcome", outcome)
+        .register(meters);
   }
 
   /**
@@ -60,17 +77,20 @@ class LogWriter {
    * @return how many items were new
    */
   int store(Batch batch) {
-    turn.acquireUninterruptibly();
-    try {
-      return transaction.execute(status -> storeLocked(batch));
-    } finally {
-      turn.release();
-    }
+    int added = exclusively(() -> storeLocked(batch));
+    accepted.increment(added);
+    duplicates.increment(batch.items() - added);
+    rejected.increment(batch.rejections().size());
+    return added;
   }
 
-  /** Runs a change that must not meet a batch half way. */
+  /** Makes a change that must not meet a batch half way, in the caller's transaction if there is one. */
   <T> T exclusively(Supplier<T> change) {
-    turn.acquireUninterruptibly();
+    // Within a transaction, which may hold rows that the batch before waits for, only the database sees a deadlock.
+    boolean waits = !TransactionSynchronizationManager.isActualTransactionActive();
+    if (waits) {
+      turn.acquireUninterruptibly();
+    }
     try {
       return transaction.execute(
           status -> {
@@ -78,12 +98,13 @@ class LogWriter {
             return change.get();
           });
     } finally {
-      turn.release();
+      if (waits) {
+        turn.release();
+      }
     }
   }
 
   private int storeLocked(Batch batch) {
-    tables.lock();
     Changes changes = new Changes();
     int added = storeQueries(batch.queries(), changes) + storeEvents(batch.events(), changes);
     sessions.derive(changes.touched);

@@ -1,5 +1,6 @@
 package dev.attune.searchlog;
 
+import dev.attune.web.JsonItem;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
@@ -42,15 +43,15 @@ class PostgresSearchLog implements SearchLog {
 
   @Override
   public IngestReport ingest(Stream<JsonNode> items) {
-    Ingestion ingestion = newIngestion();
     long[] index = {0};
-    items.sequential().forEachOrdered(node -> ingestion.add(index[0]++, node));
-    return ingestion.finish();
+    return ingestItems(items.sequential().map(node -> new JsonItem.Value(index[0]++, node)));
   }
 
-  /** For sources that may hold malformed items. */
-  Ingestion newIngestion() {
-    return new Ingestion(parser, writer, properties);
+  /** As {@link #ingest}, for a source that may hold malformed items. */
+  IngestReport ingestItems(Stream<JsonItem> items) {
+    Ingestion ingestion = new Ingestion(parser, writer, properties);
+    items.sequential().forEachOrdered(ingestion::add);
+    return ingestion.finish();
   }
 
   @Override

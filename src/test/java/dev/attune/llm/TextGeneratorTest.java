@@ -125,7 +125,7 @@ class TextGeneratorTest {
       }
 
       @Override
-      public boolean complete(String text) {
+      public boolean mayEndAfter(String text) {
         return text.length() >= 10;
       }
     };
@@ -148,7 +148,7 @@ class TextGeneratorTest {
       }
 
       @Override
-      public boolean complete(String text) {
+      public boolean mayEndAfter(String text) {
         return false;
       }
     };

@@ -147,7 +147,7 @@ final class Continuation {
 
   private boolean allowed(int token) {
     if (token == tokenizer.endOfTurn()) {
-      return options.grammar() == null || options.grammar().complete(text);
+      return options.grammar() == null || options.grammar().mayEndAfter(text);
     }
     if (tokenizer.isControl(token)) {
       return false;

@@ -1,0 +1,367 @@
+import { readEvents } from './lib/sse';
+
+/** The service's REST resources, typed. Errors are RFC 9457 problems and become {@link ApiError}. */
+
+export type Mode = 'familiar' | 'unfamiliar' | 'lapsed';
+export type Personalization = 'on' | 'history' | 'off';
+export type FieldValue = string | number | boolean | (string | number)[];
+
+export interface Why {
+  entityId: string;
+  label: string;
+  mode: Mode;
+  events: string[];
+}
+
+export interface Hit {
+  id: string;
+  title: string;
+  snippet: string;
+  url: string | null;
+  image: string | null;
+  fields: Record<string, FieldValue>;
+  score: number;
+  rank: number;
+  retrievalRank: number;
+  why: Why[];
+}
+
+export interface FacetCount {
+  value: string;
+  count: number;
+}
+
+export interface SearchAnswer {
+  queryId: string;
+  total: number;
+  hits: Hit[];
+  facets?: Record<string, FacetCount[]>;
+  timings: { retrieveMs: number; rankMs: number; totalMs: number };
+  ranking: { model: string | null; attention: string | null; documents: number; warmDocuments: number };
+  degraded: string[];
+}
+
+export interface Suggestion {
+  text: string;
+  mode: Mode | null;
+  rationale: string;
+  entities: { id: string; label: string }[];
+  events: string[];
+}
+
+export interface SuggestionAnswer {
+  suggestions: Suggestion[];
+  degraded: string[];
+}
+
+export interface SearchRequest {
+  query: string;
+  userId?: string;
+  sessionId?: string;
+  from?: number;
+  size: number;
+  personalization: Personalization;
+  filters?: Record<string, string[] | { gte?: number; lte?: number }>;
+  facets?: string[];
+}
+
+export interface Completion {
+  text: string;
+  source: 'own' | 'popular' | 'entity';
+  type: string | null;
+}
+
+export interface Document {
+  id: string;
+  title: string;
+  text: string;
+  url: string | null;
+  image: string | null;
+  fields: Record<string, FieldValue>;
+}
+
+/** What the stream of a search sends, in order; an error ends it. */
+export type SearchEvent =
+  | { type: 'retrieved' | 'ranked'; answer: SearchAnswer }
+  | { type: 'suggestions'; answer: SuggestionAnswer }
+  | { type: 'done'; degraded: string[] };
+
+/** A request that failed, with what the service said about it. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly retryAfter: number | null = null,
+  ) {
+    super(message);
+  }
+}
+
+const UNREACHABLE = 'The service does not answer. Check that it is running, then try again.';
+
+function messageOf(status: number, detail: unknown): string {
+  if (status === 401 || status === 403) {
+    return 'This service asks for a token that the pages do not have. Use its API, or run it in local mode.';
+  }
+  if (typeof detail === 'string' && detail !== '') {
+    return detail;
+  }
+  return status >= 500 ? 'Something went wrong in the service; its log has the details.' : `Request refused (${status}).`;
+}
+
+async function send(path: string, init: RequestInit = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') {
+      throw error;
+    }
+    throw new ApiError(0, UNREACHABLE);
+  }
+  if (!response.ok) {
+    const problem = (await response.json().catch(() => ({}))) as { detail?: unknown };
+    const retryAfter = Number(response.headers.get('Retry-After'));
+    throw new ApiError(response.status, messageOf(response.status, problem.detail), retryAfter || null);
+  }
+  return response;
+}
+
+async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return (await (await send(path, { signal })).json()) as T;
+}
+
+async function sendJson<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const response = await send(path, {
+    method,
+    signal,
+    headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  return (text === '' ? undefined : JSON.parse(text)) as T;
+}
+
+function query(values: Record<string, string | number | undefined>): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && value !== '') {
+      params.set(name, String(value));
+    }
+  }
+  const text = params.toString();
+  return text === '' ? '' : '?' + text;
+}
+
+const part = encodeURIComponent;
+
+export const search = (request: SearchRequest, signal?: AbortSignal) =>
+  sendJson<SearchAnswer>('POST', '/api/v1/search', request, signal);
+
+export async function* searchStream(request: SearchRequest, signal: AbortSignal): AsyncGenerator<SearchEvent> {
+  const response = await send('/api/v1/search/stream', {
+    method: 'POST',
+    signal,
+    headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' },
+    body: JSON.stringify(request),
+  });
+  let ended = false;
+  try {
+    for await (const { event, data } of readEvents(response.body!)) {
+      const value = JSON.parse(data) as unknown;
+      if (event === 'retrieved' || event === 'ranked') {
+        yield { type: event, answer: value as SearchAnswer };
+      } else if (event === 'suggestions') {
+        yield { type: event, answer: value as SuggestionAnswer };
+      } else if (event === 'done') {
+        ended = true;
+        yield { type: event, degraded: (value as { degraded?: string[] }).degraded ?? [] };
+      } else if (event === 'error') {
+        const problem = value as { status: number; detail: string };
+        throw new ApiError(problem.status, messageOf(problem.status, problem.detail));
+      }
+    }
+  } catch (error) {
+    if (error instanceof ApiError || signal.aborted) {
+      throw error;
+    }
+    throw new ApiError(0, UNREACHABLE);
+  }
+  if (!ended && !signal.aborted) {
+    throw new ApiError(0, 'The answer was cut off before it was complete. Search again.');
+  }
+}
+
+export async function complete(q: string, userId: string | undefined, signal: AbortSignal): Promise<Completion[]> {
+  const answer = await get<{ completions: Completion[] }>(`/api/v1/complete${query({ q, userId, size: 8 })}`, signal);
+  return answer.completions;
+}
+
+export const suggest = (
+  request: { userId?: string; sessionId?: string; query?: string; documentId?: string; size: number; modes?: Mode[] },
+  signal?: AbortSignal,
+) => sendJson<SuggestionAnswer>('POST', '/api/v1/suggestions', request, signal);
+
+export const document = (id: string, signal?: AbortSignal) => get<Document>(`/api/v1/documents/${part(id)}`, signal);
+
+/** Tells the log that a hit was opened; User Behavior Insights 1.3. */
+export function postClick(click: {
+  queryId: string;
+  userId: string;
+  sessionId: string;
+  eventId: string;
+  documentId: string;
+  title: string;
+  ordinal: number;
+}): Promise<unknown> {
+  const event = {
+    application: 'attune-pages',
+    action_name: 'click',
+    event_id: click.eventId,
+    query_id: click.queryId,
+    client_id: click.userId,
+    user_id: click.userId,
+    session_id: click.sessionId,
+    timestamp: new Date().toISOString(),
+    event_attributes: {
+      object: { object_id: click.documentId, object_id_field: 'id', title: click.title },
+      position: { ordinal: click.ordinal },
+    },
+  };
+  return sendJson('POST', '/api/v1/events', [event]);
+}
+
+// A user's own store
+
+export interface StoredEntity {
+  entityId: string;
+  label: string;
+  type: string;
+  count: number;
+  firstSeen: string;
+  lastSeen: string;
+  mode: Mode;
+}
+
+export interface Page<T> {
+  items: T[];
+  total: number;
+  page: number;
+  size: number;
+}
+
+/** A query or event behind an entity. */
+export interface Evidence {
+  id: string;
+  kind: string;
+  text: string;
+  at: string;
+}
+
+export interface Settings {
+  personalization: 'on' | 'off';
+  learning: 'on' | 'paused';
+  retentionDays: number | null;
+  sensitive: string[];
+}
+
+export interface Receipt {
+  receiptId: string;
+  erasedAt: string;
+  counts: Record<string, number>;
+  remaining: number;
+}
+
+const user = (userId: string) => `/api/v1/users/${part(userId)}`;
+
+export const entities = (
+  userId: string,
+  filter: { mode?: string; q?: string; page: number; size?: number },
+  signal?: AbortSignal,
+) => get<Page<StoredEntity>>(`${user(userId)}/entities${query(filter)}`, signal);
+
+export const entityEvents = async (userId: string, entityId: string, signal?: AbortSignal): Promise<Evidence[]> => {
+  const answer = await get<{ items: Evidence[] }>(`${user(userId)}/entities/${part(entityId)}/events`, signal);
+  return answer.items;
+};
+
+export const forget = (userId: string, entityId: string) =>
+  sendJson<unknown>('DELETE', `${user(userId)}/entities/${part(entityId)}`);
+
+export const learnAgain = (userId: string, entityId: string) =>
+  sendJson<unknown>('PUT', `${user(userId)}/entities/${part(entityId)}`);
+
+export const settings = (userId: string, signal?: AbortSignal) => get<Settings>(`${user(userId)}/settings`, signal);
+
+export const saveSettings = (userId: string, value: Settings) =>
+  sendJson<Settings>('PUT', `${user(userId)}/settings`, value);
+
+export const exportUrl = (userId: string) => `${user(userId)}/export`;
+
+export const erase = (userId: string) => sendJson<Receipt>('DELETE', user(userId));
+
+// Administration
+
+export interface AdminUser {
+  userId: string;
+  simulated: boolean;
+  queries: number;
+  events: number;
+  entities: number;
+  firstSeen: string | null;
+  lastSeen: string | null;
+}
+
+export const adminUsers = (
+  filter: { sort?: string; q?: string; page: number; size: number },
+  signal?: AbortSignal,
+) => get<Page<AdminUser>>(`/api/v1/admin/users${query(filter)}`, signal);
+
+export interface Job {
+  id: string;
+  label: string;
+  state: 'off' | 'waiting' | 'running' | 'done' | 'failed';
+  part: string | null;
+  done: number;
+  total: number;
+  perSecond: number | null;
+  startedAt: string | null;
+  finishedAt: string | null;
+  error: string | null;
+}
+
+export interface Overview {
+  version: string | null;
+  startedAt: string;
+  documents: number;
+  embeddedDocuments: number;
+  /** In the knowledge base. */
+  entities: number;
+  users?: number;
+  queries?: number;
+  events?: number;
+  model: ModelState;
+  modelName: string | null;
+  modelMessage: string | null;
+  heapBytes: number;
+  databaseBytes: number;
+  jobs: Job[];
+}
+
+export type ModelState = 'loading' | 'ready' | 'missing' | 'broken';
+
+export interface ModelView {
+  state: ModelState;
+  source: string;
+  name: string | null;
+  backend: string | null;
+  message: string | null;
+  shape: Record<string, unknown> | null;
+  fingerprint: string | null;
+}
+
+export const overview = (signal?: AbortSignal) => get<Overview>('/api/v1/admin/overview', signal);
+export const jobs = (signal?: AbortSignal) => get<Job[]>('/api/v1/admin/jobs', signal);
+export const models = (signal?: AbortSignal) => get<ModelView[]>('/api/v1/admin/models', signal);
+export const adminUser = (userId: string, signal?: AbortSignal) =>
+  get<AdminUser>(`/api/v1/admin/users/${part(userId)}`, signal);

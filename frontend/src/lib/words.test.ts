@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+import { bytes, count, degradation, initials, list } from './words';
+
+test('counts in words', () => {
+  expect(count(1, 'entity', 'entities')).toBe('1 entity');
+  expect(count(12957, 'query', 'queries')).toBe('12,957 queries');
+});
+
+test('lists in words', () => {
+  expect(list([])).toBe('');
+  expect(list(['a'])).toBe('a');
+  expect(list(['a', 'b', 'c'])).toBe('a, b and c');
+});
+
+test.each([
+  ['The Lord of the Rings', 'LR'],
+  ['Up', 'U'],
+  ['...', ''],
+  ['Æon Flux', 'ÆF'],
+  ['A', 'A'],
+  ['𝒳-Men', '𝒳M'],
+])('initials of %s', (title, letters) => {
+  expect(initials(title)).toBe(letters);
+});
+
+test('sizes', () => {
+  expect(bytes(999)).toBe('999 B');
+  expect(bytes(1_430_000_000)).toBe('1.4 GB');
+});
+
+test('says what is missing', () => {
+  expect(degradation('ranking', { model: null })).toContain('not loaded');
+  expect(degradation('ranking', { model: 'SmolLM2' })).toContain('ran out of time');
+  expect(degradation('something new', { model: null })).toContain('something new');
+});

@@ -1,0 +1,80 @@
+package dev.attune.search;
+
+import dev.attune.knowledge.Mode;
+import dev.attune.suggestion.Suggester;
+import dev.attune.suggestion.Suggester.SuggestionRequest;
+import dev.attune.suggestion.SuggestionAnswer;
+import dev.attune.web.EventStream;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.stereotype.Component;
+import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
+
+/**
+ * A search as server-sent events: {@code retrieved} (the answer in retrieval order), {@code ranked} (the final
+ * answer), {@code suggestions} (as of the suggestion resource), {@code done}; {@code error} ends it early.
+ */
+@Component
+class SearchStream {
+
+  private static final Logger log = LoggerFactory.getLogger(SearchStream.class);
+  private static final int SUGGESTIONS = 5;
+
+  private final Searcher searcher;
+  private final Suggester suggester;
+  private final SearchMetrics metrics;
+  private final SearchProperties properties;
+
+  SearchStream(Searcher searcher, Suggester suggester, SearchMetrics metrics, SearchProperties properties) {
+    this.searcher = searcher;
+    this.suggester = suggester;
+    this.metrics = metrics;
+    this.properties = properties;
+  }
+
+  SseEmitter open(SearchRequest request) {
+    return EventStream.open(
+        properties.streamTimeout(), properties.heartbeat(), sender -> run(request, sender), metrics::cancelled);
+  }
+
+  private void run(SearchRequest request, EventStream.Sender sender) {
+    long start = System.nanoTime();
+    SearchAnswer answer = searcher.search(request, retrieved -> sender.send("retrieved", retrieved));
+    sender.send("ranked", answer);
+    List<String> degraded = new ArrayList<>(answer.degraded());
+    try {
+      sender.send("suggestions", SuggestionAnswer.of(suggester.suggest(suggestions(request))));
+    } catch (EventStream.ClientGoneException e) {
+      throw e;
+    } catch (RuntimeException e) {
+      log.warn("Suggestions failed, the search goes on without them", e);
+      degraded.add("suggestions");
+      sender.send("suggestions", SuggestionAnswer.NONE);
+    }
+    sender.send("done", new Done(answer.queryId(), (System.nanoTime() - start) / 1_000_000, degraded));
+  }
+
+  private static SuggestionRequest suggestions(SearchRequest request) {
+    boolean personal = request.personalization() != SearchRequest.Personalization.OFF;
+    Set<Mode> modes =
+        request.personalization() == SearchRequest.Personalization.HISTORY
+            ? EnumSet.of(Mode.FAMILIAR, Mode.LAPSED)
+            : EnumSet.allOf(Mode.class);
+    return new SuggestionRequest(
+        personal ? request.userId() : null,
+        personal ? request.sessionId() : null,
+        request.query(),
+        null,
+        null,
+        SUGGESTIONS,
+        modes,
+        null);
+  }
+
+  /** The last event. */
+  record Done(String queryId, long totalMs, List<String> degraded) {}
+}

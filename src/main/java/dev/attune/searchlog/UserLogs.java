@@ -1,0 +1,83 @@
+package dev.attune.searchlog;
+
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.ObjectNode;
+
+/** The log by user: to rebuild what was derived from it, to export, to erase, to merge, and to look over. */
+public interface UserLogs {
+
+  /** Hands out all that the log holds of a user: queries oldest first, then events oldest first. */
+  void replay(String userId, Consumer<LoggedQuery> queries, Consumer<LoggedEvent> events);
+
+  /** Hands out the same as UBI items, which {@link SearchLog#ingest} takes back. */
+  void export(String userId, Consumer<ObjectNode> items);
+
+  /**
+   * Deletes what the log holds of a user. To be called before other tables are changed in the same transaction: a
+   * batch that is being stored takes the log first and then what is derived from it.
+   */
+  Erased erase(String userId);
+
+  /** Rows that name a user in any column; 0 after {@link #erase}. */
+  long remaining(String userId);
+
+  /**
+   * Counts the items of one user, stored ones and those to come, for another. Publishes {@link ActivityRecorded}.
+   * The order of calls is that of {@link #erase}.
+   *
+   * @return how many stored items moved
+   * @throws IllegalArgumentException when both are one user already
+   */
+  long merge(String fromUserId, String intoUserId);
+
+  /** One page of users who have items. */
+  UserPage users(UserFilter filter);
+
+  Optional<UserActivity> user(String userId);
+
+  /** Deleted rows. */
+  record Erased(long queries, long events) {}
+
+  /**
+   * Which users to list.
+   *
+   * @param contains part of the user id, any case; null for all
+   * @param page from 0
+   */
+  record UserFilter(@Nullable String contains, UserSort sort, boolean descending, int page, int size) {}
+
+  /** What users are listed by; ties by user id. */
+  enum UserSort {
+    USER_ID("user_id"),
+    QUERIES("queries"),
+    EVENTS("events"),
+    FIRST_SEEN("first_seen"),
+    LAST_SEEN("last_seen");
+
+    final String column;
+
+    UserSort(String column) {
+      this.column = column;
+    }
+  }
+
+  /** @param total users that match, over all pages */
+  record UserPage(List<UserActivity> users, long total) {
+
+    public UserPage {
+      users = List.copyOf(users);
+    }
+  }
+
+  /**
+   * What a user did.
+   *
+   * @param simulated true when all of it was generated for the demo
+   */
+  record UserActivity(
+      String userId, long queries, long events, Instant firstSeen, Instant lastSeen, boolean simulated) {}
+}

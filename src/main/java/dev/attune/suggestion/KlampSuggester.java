@@ -1,0 +1,333 @@
+package dev.attune.suggestion;
+
+import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.Models;
+import dev.attune.searchlog.SearchLog;
+import dev.attune.suggestion.QueryGenerator.Prepared;
+import dev.attune.suggestion.QueryGenerator.Text;
+import dev.attune.suggestion.QueryGenerator.Written;
+import dev.attune.suggestion.SuggestionFilter.Rejection;
+import dev.attune.suggestion.SuggestionFilter.Verdict;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.stereotype.Component;
+
+/**
+ * Suggests entity by entity, the most relevant first: the model writes a few queries about it, the best that passes the
+ * filter is final. What is missing then comes from the other samples and last from the back-off.
+ */
+@Component
+class KlampSuggester implements Suggester {
+
+  private static final Logger log = LoggerFactory.getLogger(KlampSuggester.class);
+
+  /** Kept of the budget for the back-off. */
+  private static final Duration RESERVE = Duration.ofMillis(100);
+
+  private final ContextReader reader;
+  private final Models models;
+  private final QueryGenerator generator;
+  private final PromptPrefixes prefixes;
+  private final Lexicon lexicon;
+  private final SuggestionFilter filter;
+  private final BackOff backOff;
+  private final SearchLog searchLog;
+  private final SuggestionMetrics metrics;
+  private final SuggestionProperties properties;
+
+  KlampSuggester(
+      ContextReader reader,
+      Models models,
+      QueryGenerator generator,
+      PromptPrefixes prefixes,
+      Lexicon lexicon,
+      SuggestionFilter filter,
+      BackOff backOff,
+      SearchLog searchLog,
+      SuggestionMetrics metrics,
+      SuggestionProperties properties) {
+    this.reader = reader;
+    this.models = models;
+    this.generator = generator;
+    this.prefixes = prefixes;
+    this.lexicon = lexicon;
+    this.filter = filter;
+    this.backOff = backOff;
+    this.searchLog = searchLog;
+    this.metrics = metrics;
+    this.properties = properties;
+  }
+
+  @Override
+  public Suggestions suggest(SuggestionRequest request) {
+    return suggest(request, each -> {});
+  }
+
+  @Override
+  public Suggestions suggest(SuggestionRequest request, Consumer<Suggestion> each) {
+    Suggestions suggestions = new Run(request, each).run();
+    metrics.answered(suggestions);
+    return suggestions;
+  }
+
+  /** One request. */
+  private final class Run {
+    final SuggestionRequest request;
+    final Consumer<Suggestion> each;
+    final long start = System.nanoTime();
+    final Instant now = Instant.now();
+    final Duration budget;
+    final Set<String> degraded = new LinkedHashSet<>();
+    final List<Suggestion> accepted = new ArrayList<>();
+    final List<Candidate> spare = new ArrayList<>();
+    final Map<String, Long> timings = new java.util.LinkedHashMap<>();
+    Map<String, Instant> times = Map.of();
+    @Nullable Prepared prepared;
+    int promptTokens;
+    long cacheBytes;
+
+    Run(SuggestionRequest request, Consumer<Suggestion> each) {
+      this.request = request;
+      this.each = each;
+      this.budget = request.budget() == null ? properties.budget() : request.budget();
+    }
+
+    Suggestions run() {
+      long version = prefixes.version(request.userId());
+      SuggestionContext context = context();
+      times = times(context);
+      phase("contextMs", start);
+      long generating = System.nanoTime();
+      if (!context.focuses().isEmpty()) {
+        Optional<LanguageModel> model = models.current();
+        if (model.isEmpty()) {
+          degraded.add("model");
+        } else {
+          generate(model.get(), context, version);
+        }
+      }
+      phase("generateMs", generating);
+      long backingOff = System.nanoTime();
+      if (accepted.size() < request.size()) {
+        backOff(context);
+      }
+      phase("backOffMs", backingOff);
+      phase("totalMs", start);
+      accepted.sort(Comparator.comparingDouble((Suggestion s) -> -s.score()));
+      return answer();
+    }
+
+    private SuggestionContext context() {
+      try {
+        return reader.read(request, now);
+      } catch (RuntimeException e) {
+        log.warn("The user's context could not be read, suggesting without it", e);
+        degraded.add("personalization");
+      }
+      SuggestionRequest anonymous =
+          new SuggestionRequest(
+              null, null, request.query(), request.documentId(), request.page(), request.size(), Set.of(), budget);
+      return reader.read(anonymous, now);
+    }
+
+    private Map<String, Instant> times(SuggestionContext context) {
+      List<String> ids = context.focuses().stream().flatMap(f -> f.eventIds().stream()).distinct().toList();
+      Map<String, Instant> found = new HashMap<>();
+      if (!ids.isEmpty()) {
+        searchLog.queries(ids).forEach(query -> found.put(query.queryId(), query.timestamp()));
+        searchLog.events(ids).forEach(event -> found.put(event.eventId(), event.timestamp()));
+      }
+      return found;
+    }
+
+    private void generate(LanguageModel model, SuggestionContext context, long version) {
+      try {
+        Prepared ready = generator.prepare(model, context, version);
+        prepared = ready;
+        promptTokens = ready.read().length();
+        cacheBytes = ready.bytes();
+        for (Focus focus : context.focuses()) {
+          about(ready, context, focus, BackOff.typed(focus.label()));
+        }
+        // Once more in the order in which people add to what they typed.
+        for (Focus focus : context.focuses()) {
+          if (!context.query().isBlank() && !QueryText.mentions(context.query(), focus.label())) {
+            about(ready, context, focus, BackOff.typed(context.query()));
+          }
+        }
+        if (!accepted.isEmpty() || !spare.isEmpty()) {
+          useSpare();
+        }
+      } catch (RuntimeException e) {
+        if (Thread.currentThread().isInterrupted()) {
+          throw e;
+        }
+        log.warn("Generating suggestions failed, backing off", e);
+        degraded.add("generation");
+      }
+    }
+
+    private void about(Prepared ready, SuggestionContext context, Focus focus, String first) {
+      if (accepted.size() >= request.size()) {
+        return;
+      }
+      Duration left = remaining().minus(RESERVE);
+      if (!left.isPositive()) {
+        degraded.add("budget");
+        return;
+      }
+      Written written = generator.write(ready, focus, first, lexicon.words(context, focus), left);
+      promptTokens = Math.max(promptTokens, written.promptTokens());
+      cacheBytes = Math.max(cacheBytes, written.cacheBytes());
+      boolean done = false;
+      for (Text text : written.texts()) {
+        if (text.probability() < properties.leastProbability()) {
+          metrics.rejected(Rejection.UNLIKELY);
+          continue;
+        }
+        Verdict verdict = judge(text.text(), focus, context);
+        if (verdict.accepted()) {
+          double confidence = 0.7 + 0.3 * text.probability();
+          Candidate candidate =
+              new Candidate(
+                  text.text(), focus, null, score(text.text(), focus, context, verdict, confidence), "generated");
+          if (done) {
+            spare.add(candidate);
+          } else {
+            accept(candidate);
+            done = true;
+          }
+        }
+      }
+    }
+
+    private void useSpare() {
+      spare.sort(Comparator.comparingDouble((Candidate c) -> -c.score()));
+      for (Candidate candidate : spare) {
+        boolean same = accepted.stream().anyMatch(s -> SuggestionFilter.same(s.text(), candidate.text()));
+        if (!same && accepted.size() < request.size()) {
+          accept(candidate);
+        }
+      }
+    }
+
+    private void backOff(SuggestionContext context) {
+      if (degraded.isEmpty()) {
+        degraded.add(context.isEmpty() ? "context" : "generation");
+      }
+      try {
+        for (BackOff.Proposal proposal : backOff.propose(context, request.size())) {
+          if (accepted.size() >= request.size()) {
+            return;
+          }
+          Focus focus = proposal.focus();
+          Verdict verdict = judge(proposal.text(), focus, context);
+          if (verdict.accepted()) {
+            double score = score(proposal.text(), focus, context, verdict, proposal.weight());
+            accept(new Candidate(proposal.text(), focus, proposal.rationale(), score, "backoff"));
+          }
+        }
+      } catch (RuntimeException e) {
+        if (Thread.currentThread().isInterrupted()) {
+          throw e;
+        }
+        log.warn("The back-off failed", e);
+        degraded.add("backoff");
+      }
+    }
+
+    private Verdict judge(String text, @Nullable Focus focus, SuggestionContext context) {
+      Verdict verdict = filter.judge(text, focus, context, accepted.stream().map(Suggestion::text).toList());
+      if (verdict.rejection() != null) {
+        metrics.rejected(verdict.rejection());
+      }
+      return verdict;
+    }
+
+    private void accept(Candidate candidate) {
+      Focus focus = candidate.focus();
+      List<Instant> seen =
+          focus == null ? List.of() : focus.eventIds().stream().map(times::get).filter(Objects::nonNull).toList();
+      String given = candidate.rationale();
+      String rationale =
+          given != null ? given : focus == null ? "Fits your search." : Rationale.of(focus, seen, now);
+      Suggestion suggestion =
+          new Suggestion(
+              candidate.text(),
+              focus == null ? null : focus.mode(),
+              rationale,
+              candidate.score(),
+              focus == null ? List.of() : List.of(new EntityRef(focus.entityId(), focus.label())),
+              focus == null ? List.of() : focus.eventIds(),
+              candidate.source());
+      accepted.add(suggestion);
+      each.accept(suggestion);
+    }
+
+    private Suggestions answer() {
+      Prepared ready = prepared;
+      return new Suggestions(
+          List.copyOf(accepted),
+          promptTokens,
+          ready == null ? 0 : ready.cachedTokens(),
+          ready == null ? "none" : "full",
+          cacheBytes,
+          ready == null ? 0 : fullBytes(ready.model().config(), promptTokens),
+          Map.copyOf(timings),
+          List.copyOf(degraded),
+          ready == null ? null : ready.read().text());
+    }
+
+    private Duration remaining() {
+      return budget.minusNanos(System.nanoTime() - start);
+    }
+
+    private void phase(String name, long from) {
+      timings.put(name, (System.nanoTime() - from) / 1_000_000);
+    }
+  }
+
+  /** Relevance × novelty × personal fit × how sure the source is, in [0,1]. */
+  static double score(String text, @Nullable Focus focus, SuggestionContext context, Verdict verdict, double sure) {
+    double relevance = (focus == null ? 0.5 : 0.5 + 0.5 * clamp(focus.relevance())) * Math.sqrt(verdict.coverage());
+    double closest =
+        ContextReader.asked(context).stream().mapToDouble(asked -> QueryText.similarity(text, asked)).max().orElse(0);
+    double novelty = 1 - 0.5 * closest;
+    return clamp(relevance * novelty * fit(focus) * sure);
+  }
+
+  private static double fit(@Nullable Focus focus) {
+    return switch (focus == null ? null : focus.mode()) {
+      case null -> 0.5;
+      case FAMILIAR -> 0.7 + 0.3 * Objects.requireNonNull(focus).count() / (focus.count() + 2.0);
+      case LAPSED -> 0.8;
+      case UNFAMILIAR -> 0.7;
+    };
+  }
+
+  private static double clamp(double value) {
+    return Math.clamp(value, 0, 1);
+  }
+
+  /** Bytes of keys and values of a sequence that keeps everything in bf16. */
+  static long fullBytes(ModelConfig config, int tokens) {
+    return 2L * 2L * config.layers() * config.kvHeads() * config.headSize() * tokens;
+  }
+
+  private record Candidate(
+      String text, @Nullable Focus focus, @Nullable String rationale, double score, String source) {}
+}

@@ -1,0 +1,40 @@
+package dev.attune.suggestion;
+
+import dev.attune.suggestion.Suggester.Page;
+import java.time.Instant;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What suggestions are made from.
+ *
+ * @param userId null when nothing of a user may be used
+ * @param query current query, empty if none
+ * @param focuses entities to suggest about, best first
+ * @param recent the user's own newest queries, newest first
+ * @param session queries and pages of the current session, oldest first
+ * @param allowedSensitive sensitive entity types that the user allows
+ */
+record SuggestionContext(
+    @Nullable String userId,
+    String query,
+    @Nullable Page page,
+    List<Focus> focuses,
+    List<String> recent,
+    List<String> session,
+    Set<String> allowedSensitive,
+    Instant now) {
+
+  SuggestionContext {
+    focuses = List.copyOf(focuses);
+    recent = List.copyOf(recent);
+    session = List.copyOf(session);
+    allowedSensitive = Set.copyOf(allowedSensitive);
+  }
+
+  /** Whether there is anything at all to go by. */
+  boolean isEmpty() {
+    return query.isBlank() && page == null && focuses.isEmpty();
+  }
+}

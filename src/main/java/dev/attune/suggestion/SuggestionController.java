@@ -1,0 +1,61 @@
+package dev.attune.suggestion;
+
+import dev.attune.retrieval.DocumentIndex;
+import dev.attune.suggestion.Suggester.SuggestionRequest;
+import dev.attune.web.EventStream;
+import dev.attune.web.Problems;
+import io.swagger.v3.oas.annotations.Operation;
+import io.swagger.v3.oas.annotations.tags.Tag;
+import org.springframework.web.bind.annotation.PostMapping;
+import org.springframework.web.bind.annotation.RequestBody;
+import org.springframework.web.bind.annotation.RequestMapping;
+import org.springframework.web.bind.annotation.RestController;
+import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
+
+/** The suggestion resource. */
+@RestController
+@RequestMapping("/api/v1/suggestions")
+@Tag(name = "Suggestions")
+class SuggestionController {
+
+  private final Suggester suggester;
+  private final DocumentIndex index;
+  private final SuggestionMetrics metrics;
+  private final SuggestionProperties properties;
+
+  SuggestionController(
+      Suggester suggester, DocumentIndex index, SuggestionMetrics metrics, SuggestionProperties properties) {
+    this.suggester = suggester;
+    this.index = index;
+    this.metrics = metrics;
+    this.properties = properties;
+  }
+
+  @PostMapping
+  @Operation(summary = "Suggest next queries in the context of a user")
+  SuggestionAnswer suggest(@RequestBody SuggestionBody body) {
+    return SuggestionAnswer.of(suggester.suggest(checked(body)));
+  }
+
+  @PostMapping("/stream")
+  @Operation(summary = "The same as server-sent events: suggestion, as soon as one is final, and done")
+  SseEmitter stream(@RequestBody SuggestionBody body) {
+    SuggestionRequest request = checked(body);
+    return EventStream.open(
+        properties.streamTimeout(),
+        properties.heartbeat(),
+        sender -> {
+          Suggester.Suggestions all = suggester.suggest(request, each -> sender.send("suggestion", each));
+          sender.send("done", SuggestionAnswer.of(all));
+        },
+        metrics::cancelled);
+  }
+
+  private SuggestionRequest checked(SuggestionBody body) {
+    SuggestionRequest request = body.toRequest();
+    if (request.documentId() != null && index.find(request.documentId()).isEmpty()) {
+      throw Problems.notFound("document", request.documentId());
+    }
+    return request;
+  }
+}
