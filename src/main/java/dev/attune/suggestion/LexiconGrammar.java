@@ -73,7 +73,7 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
   }
 
   @Override
-  public boolean complete(String text) {
+  public boolean mayEndAfter(String text) {
     String query = query(text);
     // Nothing may be cut: the model is to go on until the query is whole.
     return query != null && query.equals((start + text).strip()) && QueryText.mentions(query, name);
