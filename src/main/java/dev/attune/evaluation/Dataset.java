@@ -1,0 +1,54 @@
+package dev.attune.evaluation;
+
+import dev.attune.retrieval.Document;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+
+/**
+ * A test collection.
+ *
+ * @param fingerprint changes when the corpus file changes; names the cached index
+ * @param corpus opens the documents; the caller closes the stream
+ * @param judgments grades by query id and document id; documents not in it are not relevant
+ */
+record Dataset(
+    String name,
+    String fingerprint,
+    Supplier<Stream<Document>> corpus,
+    List<Query> queries,
+    Map<String, Map<String, Integer>> judgments) {
+
+  /**
+   * The first documents alone, with the queries that one of them answers. Its figures cannot be compared with those of
+   * the whole collection.
+   */
+  Dataset limitedTo(int documents) {
+    Set<String> ids = new HashSet<>();
+    try (Stream<Document> all = corpus.get()) {
+      all.limit(documents).forEach(document -> ids.add(document.id()));
+    }
+    Map<String, Map<String, Integer>> kept = new HashMap<>();
+    judgments.forEach(
+        (query, grades) -> {
+          Map<String, Integer> inside = new HashMap<>(grades);
+          inside.keySet().retainAll(ids);
+          kept.put(query, inside);
+        });
+    return new Dataset(
+        name,
+        fingerprint + "-first-" + documents,
+        () -> corpus.get().limit(documents),
+        queries.stream()
+            .filter(query -> kept.getOrDefault(query.id(), Map.of()).values().stream().anyMatch(grade -> grade > 0))
+            .toList(),
+        kept);
+  }
+
+  /** A query of the collection. */
+  record Query(String id, String text) {}
+}

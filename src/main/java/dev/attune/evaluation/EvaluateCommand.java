@@ -1,0 +1,147 @@
+package dev.attune.evaluation;
+
+import dev.attune.datadir.DataDirectory;
+import dev.attune.llm.Models;
+import dev.attune.ranking.RankFusion;
+import dev.attune.ranking.Ranker;
+import dev.attune.retrieval.DocumentIndex.Mode;
+import dev.attune.retrieval.Embedder;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.springframework.beans.factory.ObjectProvider;
+import org.springframework.stereotype.Component;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** Measures quality on test collections. */
+@Component
+@Command(
+    name = "evaluate",
+    description = "Measure the quality of rankings and suggestions on test collections.",
+    mixinStandardHelpOptions = true)
+class EvaluateCommand implements Runnable {
+
+  private final DataDirectory dataDirectory;
+  private final Embedder embedder;
+  private final ObjectProvider<Ranker> ranker;
+  private final ObjectProvider<RankFusion> fusion;
+  private final ObjectProvider<Models> models;
+
+  @Spec private CommandSpec spec;
+
+  EvaluateCommand(
+      DataDirectory dataDirectory,
+      Embedder embedder,
+      ObjectProvider<Ranker> ranker,
+      ObjectProvider<RankFusion> fusion,
+      ObjectProvider<Models> models) {
+    this.dataDirectory = dataDirectory;
+    this.embedder = embedder;
+    this.ranker = ranker;
+    this.fusion = fusion;
+    this.models = models;
+  }
+
+  @Override
+  public void run() {
+    throw new CommandLine.ParameterException(spec.commandLine(), "Say what to evaluate: ranking or suggestions");
+  }
+
+  @Command(
+      name = "ranking",
+      description =
+          "nDCG@10, MRR@10 and Recall@100 (trec_eval conventions) of retrieval and ranking, with 95 %% bootstrap "
+              + "intervals and a paired randomisation test against the first system.",
+      mixinStandardHelpOptions = true)
+  int ranking(
+      @Option(names = "--dataset", split = ",", defaultValue = "scifact,cranfield,npl,movies",
+          description = "Collections (default: ${DEFAULT-VALUE}).") List<String> datasets,
+      @Option(names = "--systems", split = ",", defaultValue = "bm25,dense,hybrid",
+          description = "Of bm25, dense, hybrid, blockrank, fused (default: ${DEFAULT-VALUE}).") List<String> systems,
+      @Option(names = "--queries", defaultValue = "500",
+          description = "Queries per collection, 0 for all (default: ${DEFAULT-VALUE}; the sample is fixed).")
+          int queries,
+      @Option(names = "--candidates", defaultValue = "100",
+          description = "Length of the lists, 1 to 500 (default: ${DEFAULT-VALUE}).") int candidates,
+      @Option(names = "--first-stage", defaultValue = "hybrid",
+          description = "Whose candidates blockrank and fused rank: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).")
+          String firstStage,
+      @Option(names = "--limit", defaultValue = "0",
+          description = "Only the first documents of each collection, 0 for all; for a quick look.") int limit,
+      @Option(names = "--data", defaultValue = "../shared/data",
+          description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
+    PrintWriter out = spec.commandLine().getOut();
+    check(systems, candidates);
+    Mode mode = RankingSystem.mode(firstStage);
+    boolean vectors =
+        systems.stream().anyMatch(s -> s.equals("dense") || s.equals("hybrid"))
+            || (mode != Mode.LEXICAL && systems.stream().anyMatch(s -> s.equals("blockrank") || s.equals("fused")));
+    ExpectedResults expected = ExpectedResults.load();
+    List<RankingEvaluation.Result> results = new ArrayList<>();
+    boolean low = false;
+    for (String name : datasets) {
+      Dataset dataset = read(new DatasetReader(data), name, queries);
+      if (limit > 0) {
+        dataset = dataset.limitedTo(limit);
+      }
+      try (EvaluationIndex index =
+          EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, vectors, out)) {
+        RankingTable table = new RankingTable(out, limit > 0 ? null : expected);
+        for (String system : systems) {
+          RankingEvaluation.Result result =
+              RankingEvaluation.run(dataset, system, system(system, index, mode, candidates));
+          results.add(result);
+          low |= table.add(result);
+        }
+        table.print();
+      }
+    }
+    return low ? 2 : 0;
+  }
+
+  private Dataset read(DatasetReader reader, String name, int queries) {
+    try {
+      return reader.read(name, queries);
+    } catch (IllegalArgumentException e) {
+      throw new CommandLine.ParameterException(spec.commandLine(), String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private void check(List<String> systems, int candidates) {
+    for (String system : systems) {
+      if (!RankingSystem.NAMES.contains(system)) {
+        throw new CommandLine.ParameterException(
+            spec.commandLine(),
+            "There is no system '" + system + "'; there are " + String.join(", ", RankingSystem.NAMES));
+      }
+    }
+    if (candidates < 1 || candidates > 500) {
+      throw new CommandLine.ParameterException(spec.commandLine(), "--candidates must be between 1 and 500");
+    }
+  }
+
+  private RankingSystem system(String name, EvaluationIndex index, Mode firstStage, int candidates) {
+    return switch (name) {
+      case "blockrank" -> RankingSystem.blockRank(index.documents(), firstStage, ranker(), candidates);
+      case "fused" -> RankingSystem.fused(
+          index.documents(),
+          firstStage,
+          ranker(),
+          fusion.getIfAvailable(() -> new RankFusion(0.1, 0.2)),
+          candidates);
+      default -> RankingSystem.retrieval(
+          index.documents(), RankingSystem.mode(name.toLowerCase(Locale.ROOT)), candidates);
+    };
+  }
+
+  private Ranker ranker() {
+    LoadedModel.await(models);
+    return ranker.getObject();
+  }
+}
