@@ -250,12 +250,25 @@ export interface Page<T> {
   size: number;
 }
 
+export interface EntityPage {
+  entities: StoredEntity[];
+  total: number;
+  page: number;
+  size: number;
+  /** Entities that the user does not want to be learned. */
+  forgotten: { entityId: string; label: string; forgottenAt: string }[];
+}
+
 /** A query or event behind an entity. */
 export interface Evidence {
-  id: string;
-  kind: string;
-  text: string;
-  at: string;
+  eventId: string;
+  kind: 'query' | 'event';
+  /** `query`, `click`, `page` or another action. */
+  source: string;
+  timestamp: string;
+  text: string | null;
+  title: string | null;
+  objectId: string | null;
 }
 
 export interface Settings {
@@ -263,6 +276,8 @@ export interface Settings {
   learning: 'on' | 'paused';
   retentionDays: number | null;
   sensitive: string[];
+  /** Holds while `retentionDays` is not set; only read. */
+  defaultRetentionDays?: number | null;
 }
 
 export interface Receipt {
@@ -278,11 +293,11 @@ export const entities = (
   userId: string,
   filter: { mode?: string; q?: string; page: number; size?: number },
   signal?: AbortSignal,
-) => get<Page<StoredEntity>>(`${user(userId)}/entities${query(filter)}`, signal);
+) => get<EntityPage>(`${user(userId)}/entities${query(filter)}`, signal);
 
 export const entityEvents = async (userId: string, entityId: string, signal?: AbortSignal): Promise<Evidence[]> => {
-  const answer = await get<{ items: Evidence[] }>(`${user(userId)}/entities/${part(entityId)}/events`, signal);
-  return answer.items;
+  const answer = await get<{ events: Evidence[] }>(`${user(userId)}/entities/${part(entityId)}/events`, signal);
+  return answer.events;
 };
 
 export const forget = (userId: string, entityId: string) =>
@@ -294,7 +309,12 @@ export const learnAgain = (userId: string, entityId: string) =>
 export const settings = (userId: string, signal?: AbortSignal) => get<Settings>(`${user(userId)}/settings`, signal);
 
 export const saveSettings = (userId: string, value: Settings) =>
-  sendJson<Settings>('PUT', `${user(userId)}/settings`, value);
+  sendJson<Settings>('PUT', `${user(userId)}/settings`, {
+    personalization: value.personalization,
+    learning: value.learning,
+    retentionDays: value.retentionDays,
+    sensitive: value.sensitive,
+  });
 
 export const exportUrl = (userId: string) => `${user(userId)}/export`;
 

@@ -15,7 +15,7 @@ export function Events(props: { userId: string; entityId: string; only?: string[
   if (events.isError) {
     return <ErrorNotice error={events.error} retry={() => void events.refetch()} />;
   }
-  const picked = events.data.filter((event) => props.only?.includes(event.id));
+  const picked = events.data.filter((event) => props.only?.includes(event.eventId));
   const list = picked.length > 0 ? picked : events.data;
   if (list.length === 0) {
     return <p className="dim">Nothing of yours: it is close to what you looked for.</p>;
@@ -23,16 +23,20 @@ export function Events(props: { userId: string; entityId: string; only?: string[
   return (
     <ul className="events">
       {list.map((event) => (
-        <li key={`${event.kind} ${event.id}`}>
+        <li key={`${event.kind} ${event.eventId}`}>
           <Icon name={event.kind === 'query' ? 'search' : 'arrow'} size={14} />
-          <span>{event.kind === 'query' ? <>searched “{event.text}”</> : <>{eventWord(event.kind)} {event.text}</>}</span>
-          <Time at={event.at} />
+          <span>
+            {event.kind === 'query'
+              ? `searched “${event.text ?? ''}”`
+              : `${action(event.source)} ${event.title ?? event.objectId ?? 'a page'}`}
+          </span>
+          <Time at={event.timestamp} />
         </li>
       ))}
     </ul>
   );
 }
 
-function eventWord(kind: string): string {
-  return kind === 'click' || kind === 'event' ? 'opened' : kind.replaceAll('_', ' ');
+function action(source: string): string {
+  return source === 'click' ? 'opened' : source === 'page' ? 'was on' : source.replaceAll('_', ' ');
 }

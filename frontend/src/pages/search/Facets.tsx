@@ -3,8 +3,9 @@ import { useEffect, useState } from 'react';
 import type { FacetCount } from '../../api';
 import { Icon } from '../../components/Icon';
 import { number } from '../../lib/words';
+import { groupFacets, type FacetGroup } from './facetGroups';
 
-const SHOWN = 10;
+const SHOWN = 6;
 
 /** Narrow the results: genres with counts, and a range of years. */
 export function Facets(props: {
@@ -16,26 +17,27 @@ export function Facets(props: {
 }) {
   const { chosen, from, to } = props;
   const [all, setAll] = useState(false);
-  const missing = chosen.filter((genre) => !props.genres.some((facet) => facet.value === genre));
-  const genres = [...missing.map((value) => ({ value, count: 0 })), ...props.genres];
-  const shown = genres.filter((facet, i) => all || i < SHOWN || chosen.includes(facet.value));
-  const change = (genre: string) => {
-    const next = chosen.includes(genre) ? chosen.filter((one) => one !== genre) : [...chosen, genre];
+  const genres = groupFacets(props.genres, chosen);
+  const isChosen = (facet: FacetGroup) => facet.values.some((value) => chosen.includes(value));
+  const shown = genres.filter((facet, i) => all || i < SHOWN || isChosen(facet));
+  const change = (facet: FacetGroup) => {
+    const others = chosen.filter((value) => !facet.values.includes(value));
+    const next = isChosen(facet) ? others : [...others, ...facet.values];
     props.onChange({ genre: next.length > 0 ? next : undefined, from, to });
   };
   const narrowed = chosen.length > 0 || from !== undefined || to !== undefined;
   return (
-    <div className="facets" role="group" aria-label="Narrow the results">
+    <div className={all ? 'facets facets-all' : 'facets'} role="group" aria-label="Narrow the results">
       <Years from={from} to={to} onChange={(years) => props.onChange({ genre: chosen, ...years })} />
       {shown.map((facet) => (
         <button
-          key={facet.value}
+          key={facet.label}
           type="button"
           className="facet"
-          aria-pressed={chosen.includes(facet.value)}
-          onClick={() => change(facet.value)}
+          aria-pressed={isChosen(facet)}
+          onClick={() => change(facet)}
         >
-          {facet.value} <span className="facet-count">{number(facet.count)}</span>
+          {facet.label} <span className="facet-count">{number(facet.count)}</span>
         </button>
       ))}
       {genres.length > shown.length && (

@@ -54,7 +54,7 @@ function SuggestionCard({ suggestion, userId }: { suggestion: Suggestion; userId
       </Link>
       {suggestion.mode && <ModeMark mode={suggestion.mode} />}
       <p className="suggestion-reason">
-        {suggestion.rationale}
+        {suggestion.rationale}{' '}
         {traceable && (
           <button
             type="button"

@@ -45,7 +45,7 @@ export function Data({ userId }: { userId: string }) {
         Erasing removes your searches, visits and store for good. It cannot be undone, and it does not touch the log of
         the application that sent your activity here.
       </p>
-      <Button variant="outline" color="red" onClick={() => setAsking(true)}>
+      <Button variant="default" className="danger" onClick={() => setAsking(true)}>
         Erase everything…
       </Button>
       {receipt && <ReceiptNote receipt={receipt} />}
@@ -70,7 +70,7 @@ export function Data({ userId }: { userId: string }) {
             <Button variant="default" onClick={() => setAsking(false)}>
               Keep it
             </Button>
-            <Button color="red" disabled={!sure} loading={erase.isPending} onClick={() => erase.mutate()}>
+            <Button color="red.9" disabled={!sure} loading={erase.isPending} onClick={() => erase.mutate()}>
               Erase
             </Button>
           </div>

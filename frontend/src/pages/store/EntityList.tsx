@@ -9,7 +9,7 @@ import { Icon } from '../../components/Icon';
 import { EmptyState, ErrorNotice, ModeMark, Skeletons, Time } from '../../components/Parts';
 import { Pager } from '../../components/Pager';
 import { useWho } from '../../lib/who';
-import { count } from '../../lib/words';
+import { count, number } from '../../lib/words';
 import { forgetSearches } from '../search/useSearchStream';
 
 const SIZE = 50;
@@ -49,6 +49,7 @@ export function EntityList({ userId }: { userId: string }) {
           data={[
             { value: '', label: 'All' },
             { value: 'familiar', label: 'Familiar' },
+            { value: 'unfamiliar', label: 'New' },
             { value: 'lapsed', label: 'A while ago' },
           ]}
         />
@@ -60,7 +61,7 @@ export function EntityList({ userId }: { userId: string }) {
           <p className="dim small" role="status">
             {count(entities.data.total, 'entity', 'entities')}
           </p>
-          {entities.data.items.length === 0 &&
+          {entities.data.entities.length === 0 &&
             (narrowed ? (
               <p className="dim">Nothing of this kind. Clear the filter to see everything.</p>
             ) : (
@@ -72,11 +73,12 @@ export function EntityList({ userId }: { userId: string }) {
               </EmptyState>
             ))}
           <ul className="entity-list">
-            {entities.data.items.map((entity) => (
+            {entities.data.entities.map((entity) => (
               <EntityRow key={entity.entityId} entity={entity} userId={userId} />
             ))}
           </ul>
           <Pager page={page} size={SIZE} total={entities.data.total} onChange={setPage} />
+          {entities.data.forgotten.length > 0 && <Forgotten userId={userId} forgotten={entities.data.forgotten} />}
         </>
       )}
     </section>
@@ -88,29 +90,36 @@ function EntityRow({ entity, userId }: { entity: api.StoredEntity; userId: strin
   const id = useId();
   const queries = useQueryClient();
   const { keep } = useWho();
-  const [forgotten, setForgotten] = useState(false);
+  const [state, setState] = useState<'known' | 'forgotten' | 'allowed'>('known');
   const change = useMutation({
     mutationFn: (wanted: boolean) =>
       wanted ? api.forget(userId, entity.entityId) : api.learnAgain(userId, entity.entityId),
     onSuccess: (_, wanted) => {
-      setForgotten(wanted);
+      setState(wanted ? 'forgotten' : 'allowed');
       forgetSearches();
       void queries.invalidateQueries({ queryKey: ['user', userId, 'events', entity.entityId] });
       void queries.invalidateQueries({ queryKey: ['suggestions'] });
-      if (!wanted) {
-        void queries.invalidateQueries({ queryKey: ['user', userId, 'entities'] });
-      }
     },
   });
-  if (forgotten) {
+  if (state !== 'known') {
     return (
       <li className="entity entity-forgotten">
         <p role="status">
-          Forgot <strong>{entity.label}</strong>. It will not be learned again.
+          {state === 'forgotten' ? (
+            <>
+              Forgot <strong>{entity.label}</strong>. It will not be learned again.
+            </>
+          ) : (
+            <>
+              <strong>{entity.label}</strong> may be learned again, from your next search on.
+            </>
+          )}
         </p>
-        <Button variant="default" size="xs" loading={change.isPending} onClick={() => change.mutate(false)}>
-          Undo
-        </Button>
+        {state === 'forgotten' && (
+          <Button variant="default" size="xs" loading={change.isPending} onClick={() => change.mutate(false)}>
+            Undo
+          </Button>
+        )}
         {change.isError && <ErrorNotice error={change.error} />}
       </li>
     );
@@ -126,10 +135,14 @@ function EntityRow({ entity, userId }: { entity: api.StoredEntity; userId: strin
             <span className="dim small">{entity.type}</span> <ModeMark mode={entity.mode} />
           </p>
           <p className="dim small">
-            You met it {count(entity.count, 'time')}, first <Time at={entity.firstSeen} />
-            {entity.lastSeen !== entity.firstSeen && (
+            {entity.lastSeen === entity.firstSeen ? (
               <>
-                , last <Time at={entity.lastSeen} />
+                Met {count(entity.count, 'time')}, <Time at={entity.firstSeen} />
+              </>
+            ) : (
+              <>
+                Met {count(entity.count, 'time')}, first <Time at={entity.firstSeen} />, last{' '}
+                <Time at={entity.lastSeen} />
               </>
             )}
           </p>
@@ -162,5 +175,38 @@ function EntityRow({ entity, userId }: { entity: api.StoredEntity; userId: strin
         {open && <Events userId={userId} entityId={entity.entityId} />}
       </div>
     </li>
+  );
+}
+
+/** What is not to be learned, and the way back. */
+function Forgotten({ userId, forgotten }: { userId: string; forgotten: api.EntityPage['forgotten'] }) {
+  const queries = useQueryClient();
+  const allow = useMutation({
+    mutationFn: (entityId: string) => api.learnAgain(userId, entityId),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ['user', userId, 'entities'] }),
+  });
+  return (
+    <details className="forgotten">
+      <summary>Forgotten, and not to be learned: {number(forgotten.length)}</summary>
+      <ul>
+        {forgotten.map((entity) => (
+          <li key={entity.entityId}>
+            <span>{entity.label}</span>
+            <span className="dim small">
+              <Time at={entity.forgottenAt} />
+            </span>
+            <button
+              type="button"
+              className="link-button"
+              disabled={allow.isPending}
+              onClick={() => allow.mutate(entity.entityId)}
+            >
+              Allow again <span className="sr-only">to learn {entity.label}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
+      {allow.isError && <ErrorNotice error={allow.error} />}
+    </details>
   );
 }

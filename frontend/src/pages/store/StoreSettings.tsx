@@ -2,6 +2,7 @@ import { Switch } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import * as api from '../../api';
 import { ErrorNotice, Skeletons } from '../../components/Parts';
+import { count } from '../../lib/words';
 import { forgetSearches } from '../search/useSearchStream';
 
 /** What the service may do with this person's activity, in every session. */
@@ -11,13 +12,13 @@ export function StoreSettings({ userId }: { userId: string }) {
   const settings = useQuery({ queryKey: key, queryFn: ({ signal }) => api.settings(userId, signal) });
   const save = useMutation({
     mutationFn: (value: api.Settings) => api.saveSettings(userId, value),
-    onSuccess: (_, value) => {
-      queries.setQueryData(key, value);
+    onSuccess: (saved) => {
+      queries.setQueryData(key, saved);
       forgetSearches();
-      void queries.invalidateQueries({ queryKey: key });
     },
   });
   const value = settings.data;
+  const days = value?.retentionDays ?? value?.defaultRetentionDays;
   return (
     <section className="card" aria-label="Settings">
       <h2>Settings</h2>
@@ -39,9 +40,7 @@ export function StoreSettings({ userId }: { userId: string }) {
             disabled={save.isPending}
             onChange={(event) => save.mutate({ ...value, learning: event.currentTarget.checked ? 'on' : 'paused' })}
           />
-          {value.retentionDays != null && (
-            <p className="dim small">What is older than {value.retentionDays} days is forgotten by itself.</p>
-          )}
+          {days != null && <p className="dim small">What is older than {count(days, 'day')} is forgotten by itself.</p>}
         </div>
       )}
       {save.isError && <ErrorNotice error={save.error} />}
