@@ -1,5 +1,6 @@
 package dev.attune.evaluation;
 
+import dev.attune.datadir.DataDirectory;
 import dev.attune.demo.MovieCorpus;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
@@ -10,7 +11,9 @@ import dev.attune.ranking.Ranker;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
 import dev.attune.retrieval.Document;
+import dev.attune.retrieval.Embedder;
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -36,25 +39,53 @@ class BenchCommand {
   private final ObjectProvider<Models> models;
   private final Ranker ranker;
   private final TextGenerator generator;
+  private final Embedder embedder;
+  private final DataDirectory dataDirectory;
 
   @Spec private CommandSpec spec;
 
-  BenchCommand(ObjectProvider<Models> models, Ranker ranker, TextGenerator generator) {
+  BenchCommand(
+      ObjectProvider<Models> models,
+      Ranker ranker,
+      TextGenerator generator,
+      Embedder embedder,
+      DataDirectory dataDirectory) {
     this.models = models;
     this.ranker = ranker;
     this.generator = generator;
+    this.embedder = embedder;
+    this.dataDirectory = dataDirectory;
   }
 
-  @Command(name = "rank", description = "BlockRank over films: cold (documents unread) and warm (read before).")
+  @Command(name = "search", description = "Retrieval of films; the baseline is by words, without filters or facets.")
+  int search(
+      @Option(names = "--queries", defaultValue = "200", description = "Default: ${DEFAULT-VALUE}.") int queries,
+      @Option(names = "--candidates", defaultValue = "100",
+          description = "Length of the lists. Default: ${DEFAULT-VALUE}.") int candidates,
+      @Option(names = "--data", defaultValue = "../shared/data",
+          description = "Directory of the test collections. Default: ${DEFAULT-VALUE}.") Path data) {
+    Dataset movies = new DatasetReader(data).read("movies", queries);
+    PrintWriter out = spec.commandLine().getOut();
+    try (EvaluationIndex index =
+        EvaluationIndex.open(dataDirectory.room("evaluation"), movies, embedder, true, out)) {
+      new RetrievalBenchmark(index.documents(), movies.queries(), candidates).print(out);
+    }
+    return 0;
+  }
+
+  @Command(name = "rank", description = "BlockRank over films: cold (documents unread) and warm (read before), beside "
+      + "the same texts as one causal prompt, where the model's context holds it.")
   int rank(
       @Option(names = "--documents", split = ",", defaultValue = "10,30,100",
           description = "List lengths. Default: ${DEFAULT-VALUE}.") List<Integer> lengths,
+      @Option(names = "--layers", defaultValue = "18",
+          description = "Layers of the one prompt: attune.ranking.layer. Default: ${DEFAULT-VALUE}.") int layers,
       @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
       throws Exception {
-    LoadedModel.await(models);
+    LanguageModel model = LoadedModel.await(models);
     List<Document> films = films(lengths.stream().mapToInt(Integer::intValue).max().orElse(1));
-    print("| documents | prompt tokens | cold ms | warm ms | cold / warm |");
-    print("| --- | --- | --- | --- | --- |");
+    print("| documents | prompt tokens | one prompt ms | cold ms | warm ms | cold / warm | one prompt / cold |");
+    print("| --- | --- | --- | --- | --- | --- | --- |");
     for (int length : lengths) {
       List<RankCandidate> warm = candidates(films.subList(0, length), "bench-warm");
       Ranker.Ranking ranking = rank(warm);
@@ -62,10 +93,24 @@ class BenchCommand {
           0, samples, () -> rank(candidates(films.subList(0, length), "bench-" + UUID.randomUUID())));
       rank(warm);
       double warmMillis = Medians.millis(1, samples, () -> rank(warm));
-      print("| %d | %d | %.1f | %.1f | %.1f |"
-          .formatted(length, ranking.promptTokens(), coldMillis, warmMillis, coldMillis / warmMillis));
+      int[] prompt = onePrompt(model, films.subList(0, length), ranking.promptTokens());
+      double promptMillis =
+          prompt.length > model.config().context()
+              ? Double.NaN
+              : Medians.millis(1, samples, () -> model.backend().run(List.of(
+                  new Pass(prompt, 0, List.of(), layers, true, Logits.NONE, null))));
+      print("| %d | %d | %.1f | %.1f | %.1f | %.1f | %.1f |"
+          .formatted(length, ranking.promptTokens(), promptMillis, coldMillis, warmMillis, coldMillis / warmMillis,
+              promptMillis / coldMillis));
     }
     return 0;
+  }
+
+  /** As many tokens as the blocks have, in one sequence that is causal as a whole. */
+  private static int[] onePrompt(LanguageModel model, List<Document> films, int tokens) {
+    String text =
+        films.stream().map(film -> "Document: " + film.title() + "\n" + film.text()).collect(Collectors.joining("\n"));
+    return Arrays.copyOf(model.tokenizer().encode(text + "\nQuery: " + QUERY), tokens);
   }
 
   private Ranker.Ranking rank(List<RankCandidate> candidates) {
