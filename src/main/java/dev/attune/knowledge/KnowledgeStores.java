@@ -88,25 +88,24 @@ public interface KnowledgeStores {
   record ForgottenEntity(String entityId, String label, Instant forgottenAt) {}
 
   /** @param total over all pages */
-  record TracePage(String entityId, String label, List<TracedItem> events, long total, int page, int size) {
+  record TracePage(String entityId, String label, List<TracedItem> items, long total, int page, int size) {
     public TracePage {
-      events = List.copyOf(events);
+      items = List.copyOf(items);
     }
   }
 
   /**
    * A log item that speaks for an entity.
    *
-   * @param eventId id of the query or event
+   * @param id of the query or event
    * @param kind {@code query} or {@code event}
    * @param source {@code query}, {@code click}, {@code page}, or another action
-   * @param text what the user typed, for a query
-   * @param title title of the page, for an event
+   * @param text what the user typed, or the title of the page (its id if it has none)
    * @param objectId page or document, for an event
+   * @param queryId the query that an event followed
    */
-  record TracedItem(String eventId, String kind, String source, Instant timestamp, double weight,
-      @Nullable String text, @Nullable String title, @Nullable String objectId, @Nullable String queryId,
-      boolean simulated) {}
+  record TracedItem(String id, String kind, String source, String text, Instant at, double weight,
+      @Nullable String objectId, @Nullable String queryId, boolean simulated) {}
 
   /**
    * Sums over all stores.

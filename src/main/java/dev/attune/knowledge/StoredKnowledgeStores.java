@@ -134,15 +134,24 @@ class StoredKnowledgeStores implements KnowledgeStores {
   }
 
   private static TracedItem traced(EvidenceStore.Reference reference, @Nullable LoggedQuery query) {
-    return new TracedItem(reference.eventId(), "query", reference.source(), reference.at(), reference.weight(),
-        query == null ? null : query.text(), null, null, null, query != null && query.simulated());
+    return new TracedItem(reference.eventId(), "query", reference.source(), query == null ? "" : query.text(),
+        reference.at(), reference.weight(), null, null, query != null && query.simulated());
   }
 
-  private static TracedItem traced(EvidenceStore.Reference reference, @Nullable LoggedEvent event) {
+  private TracedItem traced(EvidenceStore.Reference reference, @Nullable LoggedEvent event) {
     LoggedEvent.PageObject object = event == null ? null : event.object();
-    return new TracedItem(reference.eventId(), "event", reference.source(), reference.at(), reference.weight(), null,
-        object == null ? null : object.title(), object == null ? null : object.objectId(),
+    return new TracedItem(reference.eventId(), "event", reference.source(), object == null ? "" : title(object),
+        reference.at(), reference.weight(), object == null ? null : object.objectId(),
         event == null ? null : event.queryId(), event != null && event.simulated());
+  }
+
+  private String title(LoggedEvent.PageObject object) {
+    if (object.title() != null) {
+      return object.title();
+    }
+    String id = object.objectId();
+    List<Entity.Neighbour> named = id == null ? List.of() : knowledge.ofDocument(id);
+    return named.isEmpty() ? Objects.requireNonNullElse(id, "") : label(named.getFirst().id());
   }
 
   private static List<String> ids(List<EvidenceStore.Reference> references, Evidence.Kind kind) {

@@ -46,7 +46,7 @@ class UserStoreController {
   }
 
   /** Entities of the store, one page; and all that the user does not want to be learned. */
-  record EntitiesAnswer(List<EntityAnswer> entities, long total, int page, int size,
+  record EntitiesAnswer(List<EntityAnswer> items, long total, int page, int size,
       List<KnowledgeStores.ForgottenEntity> forgotten) {}
 
   record EntityAnswer(String entityId, String label, String type, int count, Instant firstSeen,

@@ -73,7 +73,7 @@ class UserStoreIntegrationTest {
 
   private static List<String> ids(JsonNode answer) {
     List<String> ids = new ArrayList<>();
-    answer.path("entities").forEach(entity -> ids.add(entity.path("entityId").asString()));
+    answer.path("items").forEach(entity -> ids.add(entity.path("entityId").asString()));
     return ids;
   }
 
@@ -83,7 +83,7 @@ class UserStoreIntegrationTest {
     JsonNode answer = get(user + "/entities");
     assertThat(ids(answer)).containsExactlyInAnyOrder("work:kf0", "person:kfdirector-a", "person:kfactor-a",
         "person:kfactor-b", "genre:kfgenreone");
-    JsonNode film = get(user + "/entities?q=KFFILM").path("entities").path(0);
+    JsonNode film = get(user + "/entities?q=KFFILM").path("items").path(0);
     assertThat(film.path("label").asString()).isEqualTo("Kffilma");
     assertThat(film.path("type").asString()).isEqualTo("work");
     assertThat(film.path("count").asInt()).isEqualTo(2);
@@ -91,13 +91,14 @@ class UserStoreIntegrationTest {
     assertThat(film.path("lastSeen").asString()).isEqualTo("2026-06-01T10:01:00Z");
     assertThat(film.path("mode").asString()).isEqualTo("lapsed");
     assertThat(get(user + "/entities?mode=familiar").path("total").asInt()).isZero();
-    assertThat(get(user + "/entities?page=1&size=3").path("entities").size()).isEqualTo(2);
+    assertThat(get(user + "/entities?page=1&size=3").path("items").size()).isEqualTo(2);
 
     JsonNode trace = get(user + "/entities/work%3Akf0/events");
     assertThat(trace.path("total").asInt()).isEqualTo(2);
-    assertThat(trace.path("events").path(0).path("objectId").asString()).isEqualTo("kf0");
-    assertThat(trace.path("events").path(0).path("source").asString()).isEqualTo("click");
-    assertThat(trace.path("events").path(1).path("text").asString()).isEqualTo("kffilma kfdirector a");
+    assertThat(trace.path("items").path(0).path("objectId").asString()).isEqualTo("kf0");
+    assertThat(trace.path("items").path(0).path("source").asString()).isEqualTo("click");
+    assertThat(trace.path("items").path(0).path("text").asString()).isEqualTo("Kffilma");
+    assertThat(trace.path("items").path(1).path("text").asString()).isEqualTo("kffilma kfdirector a");
     assertThat(get(user + "/entities/work:kf0/events")).isEqualTo(trace);
   }
 
