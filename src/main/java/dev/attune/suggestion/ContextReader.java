@@ -25,7 +25,6 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
-import org.springframework.context.annotation.Lazy;
 import org.springframework.stereotype.Component;
 
 /** Gathers what is known around a request: page, session, the user's matching entities, entities of the context. */
@@ -49,7 +48,7 @@ class ContextReader {
   ContextReader(
       DocumentIndex index,
       SearchLog searchLog,
-      @Lazy UserKnowledge knowledge,
+      UserKnowledge knowledge,
       KnowledgeBase knowledgeBase,
       EntityLinker linker,
       SuggestionProperties properties) {
