@@ -175,7 +175,9 @@ class ContextReader {
 
   /** Texts that must not be suggested again. */
   static List<String> asked(SuggestionContext context) {
-    return Stream.of(List.of(context.query()), context.session(), context.recent())
+    Page page = context.page();
+    List<String> current = List.of(context.query(), page == null ? "" : page.title());
+    return Stream.of(current, context.session(), context.recent())
         .flatMap(List::stream)
         .filter(text -> !text.isBlank())
         .distinct()
