@@ -15,6 +15,11 @@ public interface InferenceBackend {
   /** Short name for answers and metrics, for example {@code cpu}. */
   String name();
 
+  /** How keys and values are kept, for example {@code full+bf16}. */
+  default String kvPolicy() {
+    return "full";
+  }
+
   /**
    * Runs passes, in as few and as large matrix products as possible. Permuting a context permutes the probed masses and
    * changes no bit of anything else. An interrupt ends the wait with a {@link

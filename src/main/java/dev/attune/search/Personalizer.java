@@ -23,7 +23,6 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import org.springframework.context.annotation.Lazy;
 import org.springframework.stereotype.Component;
 
 /** Reads from a user's store what one search may use, and says afterwards what it did. */
@@ -47,7 +46,7 @@ class Personalizer {
   private final SearchProperties properties;
 
   Personalizer(
-      @Lazy UserKnowledge knowledge,
+      UserKnowledge knowledge,
       KnowledgeBase knowledgeBase,
       DocumentEntities documentEntities,
       SearchLog searchLog,

@@ -1,14 +1,14 @@
 package dev.attune.search;
 
 import dev.attune.ranking.RankFusion;
-import dev.attune.ranking.Ranker;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
+import dev.attune.ranking.Ranker;
 import dev.attune.retrieval.Document;
-import dev.attune.retrieval.DocumentIndex;
 import dev.attune.retrieval.DocumentIndex.Candidate;
 import dev.attune.retrieval.DocumentIndex.RetrievalRequest;
 import dev.attune.retrieval.DocumentIndex.RetrievalResult;
+import dev.attune.retrieval.DocumentIndex;
 import dev.attune.search.SearchRequest.RankingMode;
 import dev.attune.search.UserContext.Overlap;
 import dev.attune.searchlog.LoggedQuery;
@@ -22,9 +22,9 @@ import java.util.UUID;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import org.springframework.context.annotation.Lazy;
 import org.springframework.stereotype.Component;
 
 /** The way of a search: retrieve, rank, fuse with the user's interests, explain, log. */
@@ -47,8 +47,8 @@ class SearchPipeline implements Searcher {
 
   SearchPipeline(
       DocumentIndex index,
-      @Lazy Ranker ranker,
-      org.springframework.beans.factory.ObjectProvider<RankFusion> fusion,
+      Ranker ranker,
+      RankFusion fusion,
       Personalizer personalizer,
       SearchLog searchLog,
       OptionalParts parts,
@@ -56,7 +56,7 @@ class SearchPipeline implements Searcher {
       SearchProperties properties) {
     this.index = index;
     this.ranker = ranker;
-    this.fusion = fusion.getIfAvailable(() -> new RankFusion(0.1, 0.2));
+    this.fusion = fusion;
     this.personalizer = personalizer;
     this.searchLog = searchLog;
     this.parts = parts;
@@ -253,8 +253,8 @@ class SearchPipeline implements Searcher {
         Candidate candidate,
         int rank,
         double score,
-        @org.jspecify.annotations.Nullable Double blockrank,
-        @org.jspecify.annotations.Nullable Double affinity,
+        @Nullable Double blockrank,
+        @Nullable Double affinity,
         List<SearchAnswer.Why> why,
         Map<String, Double> contributions) {
       Document document = candidate.document();

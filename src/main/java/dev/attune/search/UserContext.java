@@ -1,9 +1,10 @@
 package dev.attune.search;
 
 import dev.attune.knowledge.UserKnowledge.SelectedEntity;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a search knows of its user.
@@ -11,7 +12,7 @@ import java.util.Set;
  * @param userId null when nothing of a user is used
  * @param selected entities that matter for the query, best first
  */
-record UserContext(@org.jspecify.annotations.Nullable String userId, List<SelectedEntity> selected) {
+record UserContext(@Nullable String userId, List<SelectedEntity> selected) {
 
   static final UserContext NOBODY = new UserContext(null, List.of());
 
@@ -31,14 +32,11 @@ record UserContext(@org.jspecify.annotations.Nullable String userId, List<Select
   record Overlap(List<Map<String, Double>> contributions) {
 
     static Overlap none(int candidates) {
-      return new Overlap(java.util.Collections.nCopies(candidates, Map.of()));
+      return new Overlap(Collections.nCopies(candidates, Map.of()));
     }
 
     double affinity(int candidate) {
       return Affinity.total(contributions.get(candidate));
     }
   }
-
-  /** Entities of the candidates, by candidate. */
-  record CandidateEntities(List<Set<String>> byCandidate) {}
 }

@@ -25,7 +25,6 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
-import org.springframework.context.annotation.Lazy;
 import org.springframework.stereotype.Component;
 
 /** Gathers what is known around a request: page, session, the user's matching entities, entities of the context. */
@@ -49,7 +48,7 @@ class ContextReader {
   ContextReader(
       DocumentIndex index,
       SearchLog searchLog,
-      @Lazy UserKnowledge knowledge,
+      UserKnowledge knowledge,
       KnowledgeBase knowledgeBase,
       EntityLinker linker,
       SuggestionProperties properties) {
@@ -176,7 +175,9 @@ class ContextReader {
 
   /** Texts that must not be suggested again. */
   static List<String> asked(SuggestionContext context) {
-    return Stream.of(List.of(context.query()), context.session(), context.recent())
+    Page page = context.page();
+    List<String> current = List.of(context.query(), page == null ? "" : page.title());
+    return Stream.of(current, context.session(), context.recent())
         .flatMap(List::stream)
         .filter(text -> !text.isBlank())
         .distinct()

@@ -14,6 +14,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -94,7 +95,7 @@ class KlampSuggester implements Suggester {
     final Set<String> degraded = new LinkedHashSet<>();
     final List<Suggestion> accepted = new ArrayList<>();
     final List<Candidate> spare = new ArrayList<>();
-    final Map<String, Long> timings = new java.util.LinkedHashMap<>();
+    final Map<String, Long> timings = new LinkedHashMap<>();
     Map<String, Instant> times = Map.of();
     @Nullable Prepared prepared;
     int promptTokens;
@@ -109,6 +110,10 @@ class KlampSuggester implements Suggester {
     Suggestions run() {
       long version = prefixes.version(request.userId());
       SuggestionContext context = context();
+      if (request.userId() != null && context.userId() == null) {
+        // Personalization is off: nothing of theirs is kept ready.
+        prefixes.drop(request.userId());
+      }
       times = times(context);
       phase("contextMs", start);
       long generating = System.nanoTime();
@@ -284,7 +289,7 @@ class KlampSuggester implements Suggester {
           List.copyOf(accepted),
           promptTokens,
           ready == null ? 0 : ready.cachedTokens(),
-          ready == null ? "none" : "full",
+          ready == null ? "none" : ready.model().backend().kvPolicy(),
           cacheBytes,
           ready == null ? 0 : fullBytes(ready.model().config(), promptTokens),
           Map.copyOf(timings),

@@ -7,6 +7,7 @@ import java.util.Locale;
 import java.util.NavigableSet;
 import java.util.Set;
 import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One plain line made of known words: small models invent names otherwise. A continuation of {@code start} is allowed
@@ -18,9 +19,13 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
   private static final int MAX_WORDS = 8;
   private static final int MAX_LENGTH = 70;
 
-  /** Words that join others, in any subject; none of them can end a query. */
-  static final Set<String> JOINING =
-      Set.of("like", "with", "about", "and", "by", "in", "of", "for", "from", "on", "the", "a", "to", "similar");
+  /** Words that join others, in any subject. */
+  static final Set<String> JOINING = Set.of("like", "with", "about", "and", "by", "in", "of", "from", "the");
+
+  /** Words that no query ends with; besides the joining ones such as titles bring along. */
+  private static final Set<String> NEVER_LAST =
+      Set.of("like", "with", "about", "and", "by", "in", "of", "from", "the", "a", "an", "to", "for", "on", "at", "or",
+          "is", "his", "her", "their", "its");
 
   private final String start;
   private final String name;
@@ -45,31 +50,43 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
 
   @Override
   public boolean allows(String text) {
-    if (start.length() + text.length() > MAX_LENGTH) {
+    // Asked for thousands of tokens a step: what most of them fail at comes first.
+    if (start.length() + text.length() > MAX_LENGTH || !plain(text)) {
       return false;
     }
-    String rest = text;
-    if (!start.isEmpty()) {
-      if (rest.isEmpty()) {
-        return true;
-      }
-      if (rest.charAt(0) != ' ') {
-        return false;
-      }
-      rest = rest.substring(1);
-    }
-    String[] words = rest.toLowerCase(Locale.ROOT).split(" ", -1);
-    if (words.length + startWords.size() > MAX_WORDS) {
+    if (!start.isEmpty() && !text.isEmpty() && text.charAt(0) != ' ') {
       return false;
     }
-    for (int i = 0; i < words.length - 1; i++) {
-      if (!lexicon.contains(words[i]) || Arrays.asList(words).subList(0, i).contains(words[i])) {
-        return false;
-      }
-    }
-    String last = words[words.length - 1];
+    String rest = start.isEmpty() || text.isEmpty() ? text : text.substring(1);
+    int lastSpace = rest.lastIndexOf(' ');
+    String last = rest.substring(lastSpace + 1);
     String match = lexicon.ceiling(last);
-    return match != null && match.startsWith(last);
+    if (match == null || !match.startsWith(last)) {
+      return false;
+    }
+    List<String> words = lastSpace < 0 ? List.of() : List.of(rest.substring(0, lastSpace).split(" ", -1));
+    if (words.size() + startWords.size() >= MAX_WORDS) {
+      return false;
+    }
+    for (int i = 0; i < words.size(); i++) {
+      if (!lexicon.contains(words.get(i)) || words.indexOf(words.get(i)) < i) {
+        return false;
+      }
+    }
+    return words.isEmpty() || lexicon.tailSet(last, true).stream()
+        .takeWhile(word -> word.startsWith(last))
+        .anyMatch(word -> !words.contains(word));
+  }
+
+  private static boolean plain(String text) {
+    for (int i = text.length() - 1; i >= 0; i--) {
+      char c = text.charAt(i);
+      boolean simple = c >= 'a' && c <= 'z' || c == ' ' || c >= '0' && c <= '9' || c == '-' || c == '\'' || c == '’';
+      if (!simple && (c < 0x80 || Character.isUpperCase(c) || !Character.isLetterOrDigit(c))) {
+        return false;
+      }
+    }
+    return true;
   }
 
   @Override
@@ -84,11 +101,15 @@ final class LexiconGrammar implements TextGenerator.LineGrammar {
    *
    * @return null when nothing was added to the start
    */
-  @org.jspecify.annotations.Nullable String query(String text) {
+  @Nullable String query(String text) {
     List<String> words =
         Arrays.stream(text.strip().toLowerCase(Locale.ROOT).split(" ")).filter(w -> !w.isEmpty()).toList();
-    int end = words.size();
-    while (end > 0 && (!lexicon.contains(words.get(end - 1)) || JOINING.contains(words.get(end - 1)))) {
+    int end = 0;
+    // Up to the first word that is unfinished or said before; then back to one that can stand at the end.
+    while (end < words.size() && lexicon.contains(words.get(end)) && words.indexOf(words.get(end)) == end) {
+      end++;
+    }
+    while (end > 0 && NEVER_LAST.contains(words.get(end - 1))) {
       end--;
     }
     if (end == 0) {

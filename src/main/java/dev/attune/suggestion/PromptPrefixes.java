@@ -1,5 +1,6 @@
 package dev.attune.suggestion;
 
+import dev.attune.knowledge.UserErased;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.KvSegment;
@@ -114,6 +115,11 @@ class PromptPrefixes {
         .filter(Objects::nonNull)
         .distinct()
         .forEach(this::drop);
+  }
+
+  @EventListener
+  void onErasure(UserErased erased) {
+    drop(erased.userId());
   }
 
   private void remove(String userId) {

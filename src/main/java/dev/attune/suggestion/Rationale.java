@@ -25,9 +25,11 @@ final class Rationale {
           : label + " goes with " + focus.viaLabel() + ", which you are looking at.";
       case FAMILIAR -> "Because you looked for " + label + " " + times(focus.count()) + when(focus, seen, now) + ".";
       case LAPSED -> "You looked for " + label + " " + times(focus.count()) + lapsed(focus.lastSeen(), now) + ".";
-      case UNFAMILIAR -> focus.viaLabel() == null
+      case UNFAMILIAR -> focus.count() > 0
+          ? "You looked for " + label + " only " + times(focus.count()) + when(focus, seen, now) + "."
+          : focus.viaLabel() == null
           ? "New to you: " + label + " is close to what you look for."
-          : "New to you: " + label + " goes with " + focus.viaLabel() + ", which you looked for.";
+          : "New to you: " + label + " goes with " + focus.viaLabel() + ", which you looked at.";
     };
   }
 

@@ -13,7 +13,6 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import org.springframework.context.annotation.Lazy;
 import org.springframework.stereotype.Component;
 
 /** Completions from the user's own log, the k-anonymous log and the knowledge base. */
@@ -29,7 +28,7 @@ class SourcedCompletion implements QueryCompletion {
 
   SourcedCompletion(
       SearchLog searchLog,
-      @Lazy UserKnowledge knowledge,
+      UserKnowledge knowledge,
       KnowledgeBase knowledgeBase,
       SuggestionProperties properties) {
     this.searchLog = searchLog;

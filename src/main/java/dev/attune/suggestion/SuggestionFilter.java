@@ -10,6 +10,7 @@ import dev.attune.retrieval.DocumentIndex.Candidate;
 import dev.attune.retrieval.DocumentIndex.Mode;
 import dev.attune.retrieval.DocumentIndex.RetrievalRequest;
 import java.util.Collection;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -27,7 +28,7 @@ class SuggestionFilter {
   /** Suggestions that share this much of their words say the same. */
   private static final double SAME = 0.6;
 
-  /** Least share of a suggestion's words that one found document has to hold. */
+  /** Least share of a suggestion's words besides the entity that one found document has to hold. */
   private static final double LEAST_COVERAGE = 0.5;
 
   private static final int FOUND = 5;
@@ -74,8 +75,8 @@ class SuggestionFilter {
     if (blocked.matches(text) || sensitive(text, context)) {
       return Verdict.no(Rejection.UNSAFE);
     }
-    double coverage = coverage(text);
-    return coverage < LEAST_COVERAGE ? Verdict.no(Rejection.DEAD_END) : new Verdict(null, coverage);
+    double coverage = coverage(text, focus == null ? "" : focus.label());
+    return coverage <= 0 ? Verdict.no(Rejection.DEAD_END) : new Verdict(null, coverage);
   }
 
   /** Whether two suggestions say the same in slightly other words. */
@@ -99,22 +100,34 @@ class SuggestionFilter {
     return knowledgeBase.findAll(ids).values().stream().map(Entity::type).anyMatch(hidden::contains);
   }
 
-  /** Largest share of the text's words, joining words aside, that one of the documents found holds. */
-  private double coverage(String text) {
+  /**
+   * Largest share of the text's words, joining words aside, that one of the documents found holds. A document counts
+   * only if it is about the entity and about what else is asked for.
+   */
+  private double coverage(String text, String label) {
     Set<String> words = QueryText.words(text);
     words.removeAll(LexiconGrammar.JOINING);
     if (words.isEmpty()) {
       return 0;
     }
+    Set<String> name = new LinkedHashSet<>(QueryText.words(label));
+    name.retainAll(words);
+    Set<String> others = new LinkedHashSet<>(words);
+    others.removeAll(name);
     RetrievalRequest request = new RetrievalRequest(text, Mode.LEXICAL, FOUND, Map.of(), List.of());
     return index.search(request).candidates().stream()
         .map(Candidate::document)
         .mapToDouble(document -> {
           Set<String> held = QueryText.words(allText(document));
-          return (double) words.stream().filter(held::contains).count() / words.size();
+          double rest = share(others, held);
+          return held.containsAll(name) && rest >= LEAST_COVERAGE ? share(words, held) : 0;
         })
         .max()
         .orElse(0);
+  }
+
+  private static double share(Set<String> words, Set<String> held) {
+    return words.isEmpty() ? 1 : (double) words.stream().filter(held::contains).count() / words.size();
   }
 
   private static String allText(Document document) {

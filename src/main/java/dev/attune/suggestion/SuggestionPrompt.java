@@ -42,7 +42,7 @@ final class SuggestionPrompt {
       Searched: breakfast
       Topic: Sourdough (food)<|im_end|>
       <|im_start|>assistant
-      sourdough pancakes for breakfast<|im_end|>
+      sourdough breakfast recipes<|im_end|>
       <|im_start|>user
       Memory: Tom Hanks (twice)
       Page: Saving Private Ryan

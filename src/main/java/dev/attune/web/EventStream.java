@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.http.MediaType;
@@ -138,7 +139,7 @@ public final class EventStream {
 
     private static final long serialVersionUID = 1;
 
-    ClientGoneException(@org.jspecify.annotations.Nullable Throwable cause) {
+    ClientGoneException(@Nullable Throwable cause) {
       super("the client is gone", cause);
     }
   }

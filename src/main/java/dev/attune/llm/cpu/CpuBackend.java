@@ -80,6 +80,11 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
     return "cpu";
   }
 
+  @Override
+  public String kvPolicy() {
+    return policy.toString();
+  }
+
   /** Bytes of weights held. */
   public long weightBytes() {
     return weights.bytes();
