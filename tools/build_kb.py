@@ -52,6 +52,7 @@ DESCRIPTION_TYPES = [
     (r"\b(political party|political ideology|political position|political movement|ideology)\b", "politics"),
     (r"\b(ethnic group|ethnicity|nationality|ethnoreligious|people of .* descent)\b", "ethnicity"),
     (r"\b(fictional|comic book character|superhero|character in)\b", "character"),
+    (r"\b(media franchise|film series|book series|franchise about|opera franchise)\b", "work"),
     (r"\b(genre|style of music|music style)\b", "genre"),
     (r"\b(award|prize|medal|hall of fame|ceremony)\b", "award"),
     (r"\b(actor|actress|musician|singer|songwriter|director|screenwriter|producer|composer|comedian|rapper|politician"

@@ -30,8 +30,13 @@ final class DictionaryLinker implements EntityLinker {
   private static final double PROPER_NAME_INFORMATION = 0.9;
   private static final double COMMON_NOUN_INFORMATION = 0.35;
   private static final double WHOLE_TEXT = 4;
-  private static final double CAPITALISED = 2;
+  /** All but the words that speak for a type, as in "her movie". */
+  private static final double WHOLE_TEXT_BESIDE_CUES = 3;
+  private static final double CAPITALISED = 1.5;
   private static final double LOWER_CASE_IN_EDITED_TEXT = -2;
+  /** Ordinary words are used for what they are in running text: a family is not the genre. */
+  private static final double COMMON_NOUN_IN_RUNNING_TEXT = -1.5;
+  private static final int RUNNING_TEXT_TOKENS = 12;
   private static final double TYPE_CUE = 1.2;
   private static final double DESCRIPTION_WORD = 1;
   private static final double MAX_DESCRIPTION = 2;
@@ -121,7 +126,7 @@ final class DictionaryLinker implements EntityLinker {
         boolean commonNoun = properties.commonNounTypes().contains(type);
         double needed = commonNoun ? COMMON_NOUN_INFORMATION : PROPER_NAME_INFORMATION;
         evidence[i] = INFORMATION_WEIGHT * (information - needed)
-            + (commonNoun ? Math.max(0, shared) : shared)
+            + (commonNoun ? commonNounEvidence(shared) : shared)
             + described(candidate, type, span)
             + related(candidate, index)
             + met(candidate);
@@ -136,6 +141,11 @@ final class DictionaryLinker implements EntityLinker {
       }
       double confidence = (0.7 + 0.3 / sum) / (1 + Math.exp(-evidence[best]));
       return new Choice(span.candidates().get(best).id(), confidence);
+    }
+
+    private double commonNounEvidence(double shared) {
+      double running = tokens.size() > RUNNING_TEXT_TOKENS ? COMMON_NOUN_IN_RUNNING_TEXT : 0;
+      return Math.max(0, shared) + running;
     }
 
     private boolean better(double[] scores, int i, int best, Tagger.Span span) {
@@ -198,10 +208,25 @@ final class DictionaryLinker implements EntityLinker {
           double rarity = words.rarity(term);
           sum += rarity >= 0.4 ? DESCRIPTION_WORD * rarity : 0;
         }
-        boolean beside = token >= span.firstToken() - 2 && token <= span.lastToken() + 2;
+        boolean beside = tokens.size() <= RUNNING_TEXT_TOKENS
+            || token >= span.firstToken() - 2 && token <= span.lastToken() + 2;
         cue |= beside && cues.contains(term);
       }
-      return Math.min(MAX_DESCRIPTION, sum) + (cue ? TYPE_CUE : 0);
+      double whole = cue && onlyCuesBeside(span, cues) ? WHOLE_TEXT_BESIDE_CUES : 0;
+      return Math.min(MAX_DESCRIPTION, sum) + (cue ? TYPE_CUE : 0) + whole;
+    }
+
+    private boolean onlyCuesBeside(Tagger.Span span, List<String> cues) {
+      if (tokens.size() > RUNNING_TEXT_TOKENS) {
+        return false;
+      }
+      for (int token = 0; token < tokens.size(); token++) {
+        boolean inside = token >= span.firstToken() && token <= span.lastToken();
+        if (!inside && !cues.contains(tokens.term(token))) {
+          return false;
+        }
+      }
+      return true;
     }
 
     private double related(KnowledgeSnapshot.Found candidate, int index) {

@@ -32,9 +32,13 @@ final class DocumentRows {
 
   /** Rows for all documents, for the first load. */
   List<KnowledgeRow> all(KnowledgeSnapshot curated) {
+    return all(documents.named(null).values(), documents.read(null).values(), curated);
+  }
+
+  static List<KnowledgeRow> all(Collection<DocumentEntityStore.Named> named,
+      Collection<List<DocumentEntity>> byDocument, KnowledgeSnapshot curated) {
     List<KnowledgeRow> rows = new ArrayList<>();
-    documents.named(null).values().forEach(named -> rows.add(row(named, curated)));
-    Collection<List<DocumentEntity>> byDocument = documents.read(null).values();
+    named.forEach(value -> rows.add(row(value, curated)));
     Map<String, Integer> titles = new HashMap<>();
     byDocument.forEach(values -> values.stream().filter(DocumentEntity::main)
         .forEach(main -> titles.merge(main.type() + ' ' + main.nameKey(), 1, Integer::sum)));
@@ -113,7 +117,7 @@ final class DocumentRows {
     return new KnowledgeRow(entity, KnowledgeRow.DOCUMENTS, curated(entity, state));
   }
 
-  private static @Nullable KnowledgeRow mainRow(List<DocumentEntity> values) {
+  static @Nullable KnowledgeRow mainRow(List<DocumentEntity> values) {
     DocumentEntity main = null;
     List<Entity.Neighbour> neighbours = new ArrayList<>();
     for (DocumentEntity value : values) {

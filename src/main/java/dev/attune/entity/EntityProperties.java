@@ -34,7 +34,7 @@ public record EntityProperties(
     @Nullable Map<String, String> documentFields,
     @DefaultValue({"year", "director", "genres"}) List<String> descriptionFields,
     @DefaultValue("votes") String popularityField,
-    @DefaultValue("0.45") @DecimalMin("0") @DecimalMax("1") double nilThreshold,
+    @DefaultValue("0.5") @DecimalMin("0") @DecimalMax("1") double nilThreshold,
     @DefaultValue("64") @Min(1) @Max(1000) int maxNeighbours,
     @DefaultValue("2000000") @Min(1000) int maxTextChars,
     @DefaultValue({"genre", "sport", "instrument", "language", "field", "profession", "award", "health", "religion",
@@ -47,7 +47,7 @@ public record EntityProperties(
 
   private static final Map<String, List<String>> CUES = Map.of(
       "work", List.of("movie", "film", "series", "show", "book", "novel", "song", "album", "cast", "trailer", "sequel",
-          "soundtrack", "remake"),
+          "soundtrack", "remake", "director", "actor", "ending", "review"),
       "person", List.of("actor", "actress", "director", "singer", "filmography", "biography", "starring"),
       "character", List.of("character", "actor", "superhero", "villain"),
       "genre", List.of("movie", "film", "genre", "music"),

@@ -25,7 +25,7 @@ public class KnowledgeImport {
   /** Source name of the bundled knowledge base. */
   public static final String BUNDLED_SOURCE = "wikidata";
 
-  private static final String BUNDLED = "/kb/wikidata-fb15k.ndjson.gz";
+  static final String BUNDLED = "/kb/wikidata-fb15k.ndjson.gz";
   private static final int BATCH = 10_000;
   private static final int MAX_ERRORS = 100;
   private static final int MAX_TEXT = 1_000;
@@ -100,7 +100,7 @@ public class KnowledgeImport {
     }
   }
 
-  private static Entity entity(JsonNode node) {
+  static Entity entity(JsonNode node) {
     if (!node.isObject()) {
       throw new IllegalArgumentException("must be an object");
     }

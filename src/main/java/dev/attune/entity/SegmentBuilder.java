@@ -7,11 +7,12 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeSet;
 import org.apache.lucene.util.BytesRef;
 import org.apache.lucene.util.IntsRefBuilder;
 import org.apache.lucene.util.fst.FST;
@@ -39,7 +40,7 @@ final class SegmentBuilder {
     List<KnowledgeRow> rows = new ArrayList<>(byId.values());
     rows.sort((a, b) -> StringTable.compareUtf8(a.id(), b.id()));
 
-    TreeSet<String> allIds = new TreeSet<>(StringTable::compareUtf8);
+    Set<String> allIds = new HashSet<>(rows.size() * 2);
     for (KnowledgeRow row : rows) {
       allIds.add(row.id());
       row.entity().neighbours().forEach(neighbour -> allIds.add(neighbour.id()));
@@ -47,7 +48,8 @@ final class SegmentBuilder {
         allIds.add(row.redirect());
       }
     }
-    List<String> ids = List.copyOf(allIds);
+    List<String> ids = new ArrayList<>(allIds);
+    ids.sort(StringTable::compareUtf8);
     Map<String, Integer> indexOf = new HashMap<>(ids.size() * 2);
     for (int i = 0; i < ids.size(); i++) {
       indexOf.put(ids.get(i), i);
@@ -178,9 +180,19 @@ final class SegmentBuilder {
   private Set<String> keys(Entity entity) {
     Set<String> keys = new LinkedHashSet<>();
     addKeys(entity.label(), keys);
-    entity.aliases().forEach(alias -> addKeys(alias, keys));
+    for (String alias : entity.aliases()) {
+      if (!ambiguousAcronym(alias)) {
+        addKeys(alias, keys);
+      }
+    }
     keys.remove("");
     return keys;
+  }
+
+  /** "IT" and "WHO" are read as ordinary words: the tagger does not see capitals. */
+  private boolean ambiguousAcronym(String alias) {
+    return alias.length() <= 4 && alias.equals(alias.toUpperCase(Locale.ROOT))
+        && words.rarity(TextTokens.matchKey(alias)) < 0.6;
   }
 
   private void addKeys(String name, Set<String> keys) {

@@ -70,8 +70,18 @@ final class StringTable {
     return bytes.length + 4L * offsets.length;
   }
 
-  /** Orders strings as {@link #search} expects them. */
+  /** Orders strings as {@link #search} expects them: by UTF-8 bytes, which is the order of code points. */
   static int compareUtf8(String a, String b) {
-    return Arrays.compareUnsigned(a.getBytes(StandardCharsets.UTF_8), b.getBytes(StandardCharsets.UTF_8));
+    int length = Math.min(a.length(), b.length());
+    for (int i = 0; i < length; i++) {
+      char x = a.charAt(i);
+      char y = b.charAt(i);
+      if (x != y) {
+        // Surrogates stand for code points beyond all other chars.
+        boolean surrogate = Character.isSurrogate(x);
+        return surrogate == Character.isSurrogate(y) ? Character.compare(x, y) : surrogate ? 1 : -1;
+      }
+    }
+    return Integer.compare(a.length(), b.length());
   }
 }

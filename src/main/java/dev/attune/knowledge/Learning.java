@@ -2,6 +2,7 @@ package dev.attune.knowledge;
 
 import dev.attune.entity.KnowledgeBase;
 import dev.attune.searchlog.ActivityRecorded;
+import dev.attune.searchlog.UserLogs;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -12,7 +13,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.context.event.EventListener;
 import org.springframework.stereotype.Component;
 import org.springframework.transaction.annotation.Transactional;
@@ -25,12 +25,12 @@ class Learning {
   private final EvidenceReader reader;
   private final EvidenceStore evidence;
   private final UserPolicyStore policies;
-  private final ObjectProvider<ActivityReplay> log;
+  private final UserLogs log;
   private final KnowledgeProperties properties;
   private final Clock clock;
 
   Learning(KnowledgeBase knowledge, EvidenceReader reader, EvidenceStore evidence, UserPolicyStore policies,
-      ObjectProvider<ActivityReplay> log, KnowledgeProperties properties, Clock knowledgeClock) {
+      UserLogs log, KnowledgeProperties properties, Clock knowledgeClock) {
     this.knowledge = knowledge;
     this.reader = reader;
     this.evidence = evidence;
@@ -100,7 +100,7 @@ class Learning {
   private void rebuildLocked(String userId) {
     evidence.deleteAll(List.of(userId));
     List<Evidence> read = new ArrayList<>();
-    log.getObject().visit(userId, query -> read.addAll(reader.read(query)), event -> read.addAll(reader.read(event)));
+    log.replay(userId, query -> read.addAll(reader.read(query)), event -> read.addAll(reader.read(event)));
     add(read, Set.of(userId), new HashSet<>(Set.of(userId)));
   }
 

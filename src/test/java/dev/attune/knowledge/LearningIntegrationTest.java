@@ -9,6 +9,8 @@ import dev.attune.retrieval.DocumentsChanged;
 import dev.attune.searchlog.ActivityRecorded;
 import dev.attune.searchlog.LoggedEvent;
 import dev.attune.searchlog.LoggedQuery;
+import dev.attune.searchlog.SearchLog;
+import dev.attune.searchlog.UserLogs;
 import java.time.Clock;
 import java.time.Instant;
 import java.time.ZoneOffset;
@@ -22,12 +24,12 @@ import java.util.UUID;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.beans.factory.annotation.Autowired;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.jdbc.core.JdbcTemplate;
 import org.springframework.transaction.PlatformTransactionManager;
 import org.springframework.transaction.support.TransactionTemplate;
+import tools.jackson.databind.json.JsonMapper;
 
 @AttuneIntegrationTest
 class LearningIntegrationTest {
@@ -39,7 +41,9 @@ class LearningIntegrationTest {
   @Autowired private EvidenceReader reader;
   @Autowired private EvidenceStore evidence;
   @Autowired private UserPolicyStore policies;
-  @Autowired private ObjectProvider<ActivityReplay> replay;
+  @Autowired private UserLogs logs;
+  @Autowired private SearchLog log;
+  @Autowired private JsonMapper json;
   @Autowired private JdbcTemplate jdbc;
   @Autowired private PlatformTransactionManager transactions;
 
@@ -145,7 +149,7 @@ class LearningIntegrationTest {
   void capsDropTheSameWhateverTheOrder() {
     KnowledgeProperties small = KnowledgeFixture.properties("max-evidence", "25", "max-entities", "6");
     EvidenceStore capped = new EvidenceStore(jdbc, small);
-    Learning strict = new Learning(knowledge, reader, capped, policies, replay, small,
+    Learning strict = new Learning(knowledge, reader, capped, policies, logs, small,
         Clock.fixed(Instant.parse("2026-08-01T00:00:00Z"), ZoneOffset.UTC));
     TransactionTemplate transaction = new TransactionTemplate(transactions);
     for (int seed = 0; seed < 6; seed++) {
@@ -159,6 +163,32 @@ class LearningIntegrationTest {
       assertThat(store(second)).as("seed %d", seed).isEqualTo(store(first));
       assertThat(capped.entities(first)).hasSize(6);
     }
+  }
+
+  /** Through the real log, with items whose user is known only when their query arrives. */
+  @Test
+  void rebuildingFromTheLogEndsTheSame() {
+    String user = newUser();
+    List<String> lines = new ArrayList<>();
+    for (int i = 0; i < 12; i++) {
+      String query = user + "-q" + i;
+      lines.add("""
+          {"event_id":"%s-e%d","action_name":"click","query_id":"%s","timestamp":"2026-06-0%dT11:00:00Z",
+           "event_attributes":{"object":{"object_id":"kf%d"}}}""".formatted(user, i, query, 1 + i % 9, i % 10));
+      lines.add("""
+          {"query_id":"%s","user_query":"kffilm%s","timestamp":"2026-06-0%dT10:00:00Z",
+           "query_attributes":{"user_id":"%s"}}""".formatted(query, (char) ('a' + i % 10), 1 + i % 9, user));
+    }
+    Collections.shuffle(lines, new Random(5));
+    for (String line : lines) {
+      log.ingest(Stream.of(json.readTree(line)));
+    }
+    learning.forget(user, List.of("person:kfdirector-b"));
+    List<Map<String, Object>> learned = store(user);
+    assertThat(count(user, "work:kf0")).isEqualTo(4);
+    assertThat(count(user, "person:kfdirector-b")).isZero();
+    learning.rebuild(user);
+    assertThat(store(user)).isEqualTo(learned);
   }
 
   @Test
