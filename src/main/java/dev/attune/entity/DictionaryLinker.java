@@ -208,7 +208,8 @@ final class DictionaryLinker implements EntityLinker {
           double rarity = words.rarity(term);
           sum += rarity >= 0.4 ? DESCRIPTION_WORD * rarity : 0;
         }
-        boolean beside = token >= span.firstToken() - 2 && token <= span.lastToken() + 2;
+        boolean beside = tokens.size() <= RUNNING_TEXT_TOKENS
+            || token >= span.firstToken() - 2 && token <= span.lastToken() + 2;
         cue |= beside && cues.contains(term);
       }
       double whole = cue && onlyCuesBeside(span, cues) ? WHOLE_TEXT_BESIDE_CUES : 0;

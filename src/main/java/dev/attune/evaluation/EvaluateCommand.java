@@ -32,7 +32,6 @@ class EvaluateCommand implements Runnable {
   private final ObjectProvider<Ranker> ranker;
   private final ObjectProvider<RankFusion> fusion;
   private final ObjectProvider<Models> models;
-  private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
 
   @Spec private CommandSpec spec;
 
@@ -41,14 +40,12 @@ class EvaluateCommand implements Runnable {
       Embedder embedder,
       ObjectProvider<Ranker> ranker,
       ObjectProvider<RankFusion> fusion,
-      ObjectProvider<Models> models,
-      ObjectProvider<SuggestionEvaluationRunner> suggestions) {
+      ObjectProvider<Models> models) {
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
     this.ranker = ranker;
     this.fusion = fusion;
     this.models = models;
-    this.suggestions = suggestions;
   }
 
   @Override
@@ -106,21 +103,6 @@ class EvaluateCommand implements Runnable {
       }
     }
     return low ? 2 : 0;
-  }
-
-  @Command(
-      name = "suggestions",
-      description =
-          "Plays the logs of the demo's simulated users and asks for suggestions before each of their last queries: "
-              + "MRR, Success@5, entities of the real next query, share that finds something. Needs an empty data "
-              + "directory (--attune.data-dir=DIRECTORY) and fills it.",
-      mixinStandardHelpOptions = true)
-  int suggestions(
-      @Option(names = "--last", defaultValue = "8",
-          description = "Queries asked for per user (default: ${DEFAULT-VALUE}).") int last) {
-    LoadedModel.await(models);
-    suggestions.getObject().run(last, spec.commandLine().getOut());
-    return 0;
   }
 
   private Dataset read(DatasetReader reader, String name, int queries) {

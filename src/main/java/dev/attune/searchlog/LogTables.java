@@ -114,9 +114,15 @@ class LogTables {
     this.events = events;
   }
 
-  /** Keeps other processes from writing until this transaction ends. */
+  /**
+   * Keeps other processes from writing until this transaction ends. Statements are planned anew each time: a plan made
+   * for tables that were still empty scans them whole, and would stay in use while a first import fills them.
+   */
   void lock() {
-    jdbc.sql("select pg_advisory_xact_lock(?)").param(LOCK).query((row, n) -> n).list();
+    jdbc.sql("select pg_advisory_xact_lock(?), set_config('plan_cache_mode', 'force_custom_plan', true)")
+        .param(LOCK)
+        .query((row, n) -> n)
+        .list();
   }
 
   Map<String, Stored> storedQueries(Collection<String> ids) {
