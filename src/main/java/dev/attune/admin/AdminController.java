@@ -1,0 +1,110 @@
+package dev.attune.admin;
+
+import dev.attune.entity.KnowledgeBase;
+import dev.attune.entity.KnowledgeBaseStats;
+import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.Models;
+import dev.attune.searchlog.IngestionStatistics;
+import jakarta.validation.constraints.Max;
+import jakarta.validation.constraints.Min;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.RequestMapping;
+import org.springframework.web.bind.annotation.RequestParam;
+import org.springframework.web.bind.annotation.RestController;
+
+/** Read-only views of the whole service. */
+@RestController
+@RequestMapping("/api/v1/admin")
+class AdminController {
+
+  private static final int DAYS = 30;
+  private static final int FAILURES = 50;
+
+  private final OverviewReader overview;
+  private final JobOverview jobs;
+  private final AuditTrail audit;
+  private final Models models;
+  private final KnowledgeBase knowledge;
+  private final IngestionStatistics ingestion;
+
+  AdminController(
+      OverviewReader overview,
+      JobOverview jobs,
+      AuditTrail audit,
+      Models models,
+      KnowledgeBase knowledge,
+      IngestionStatistics ingestion) {
+    this.overview = overview;
+    this.jobs = jobs;
+    this.audit = audit;
+    this.models = models;
+    this.knowledge = knowledge;
+    this.ingestion = ingestion;
+  }
+
+  @GetMapping("/overview")
+  OverviewReader.Overview overview() {
+    return overview.read();
+  }
+
+  @GetMapping("/jobs")
+  List<JobOverview.Job> jobs() {
+    return jobs.jobs();
+  }
+
+  @GetMapping("/audit")
+  PagedList<AuditTrail.Entry> audit(
+      @RequestParam(defaultValue = "0") @Min(0) @Max(1_000_000) int page,
+      @RequestParam(defaultValue = "50") @Min(1) @Max(500) int size) {
+    return new PagedList<>(audit.count(), page, size, audit.page(page, size));
+  }
+
+  /**
+   * A model.
+   *
+   * @param state {@code loading}, {@code ready}, {@code missing} or {@code broken}
+   * @param message what is wrong and what to do
+   * @param shape null while it is not loaded
+   * @param fingerprint of weights and numerics
+   */
+  record ModelView(
+      String state,
+      String source,
+      @Nullable String name,
+      @Nullable String backend,
+      @Nullable String message,
+      @Nullable ModelConfig shape,
+      @Nullable String fingerprint) {}
+
+  @GetMapping("/models")
+  List<ModelView> models() {
+    Models.Status status = models.status();
+    LanguageModel loaded = models.current().orElse(null);
+    return List.of(
+        new ModelView(
+            status.state().name().toLowerCase(Locale.ROOT),
+            status.source(),
+            status.name(),
+            status.backend(),
+            status.message(),
+            loaded == null ? null : loaded.config(),
+            loaded == null ? null : loaded.fingerprint()));
+  }
+
+  @GetMapping("/kb")
+  KnowledgeBaseStats knowledgeBase() {
+    return knowledge.stats();
+  }
+
+  /** Counts per day, newest first, and the newest rejections. */
+  record IngestionView(List<IngestionStatistics.Day> days, List<IngestionStatistics.Failure> failures) {}
+
+  @GetMapping("/ingestion")
+  IngestionView ingestion() {
+    return new IngestionView(ingestion.days(DAYS), ingestion.lastFailures(FAILURES));
+  }
+}

@@ -1,0 +1,11 @@
+package dev.attune.admin;
+
+import java.util.List;
+
+/**
+ * One page of a list.
+ *
+ * @param total items over all pages
+ * @param page from 0
+ */
+record PagedList<T>(long total, int page, int size, List<T> items) {}
