@@ -6,6 +6,7 @@ import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.IngestionStatistics;
+import dev.attune.searchlog.LogQuality;
 import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
 import java.util.List;
@@ -30,6 +31,7 @@ class AdminController {
   private final Models models;
   private final KnowledgeBase knowledge;
   private final IngestionStatistics ingestion;
+  private final LogQuality quality;
 
   AdminController(
       OverviewReader overview,
@@ -37,13 +39,15 @@ class AdminController {
       AuditTrail audit,
       Models models,
       KnowledgeBase knowledge,
-      IngestionStatistics ingestion) {
+      IngestionStatistics ingestion,
+      LogQuality quality) {
     this.overview = overview;
     this.jobs = jobs;
     this.audit = audit;
     this.models = models;
     this.knowledge = knowledge;
     this.ingestion = ingestion;
+    this.quality = quality;
   }
 
   @GetMapping("/overview")
@@ -106,5 +110,13 @@ class AdminController {
   @GetMapping("/ingestion")
   IngestionView ingestion() {
     return new IngestionView(ingestion.days(DAYS), ingestion.lastFailures(FAILURES));
+  }
+
+  /** Quality per day, newest first, of real searches and of those simulated for the demo. */
+  record QualityView(List<LogQuality.DayQuality> days, List<LogQuality.DayQuality> simulated) {}
+
+  @GetMapping("/quality")
+  QualityView quality() {
+    return new QualityView(quality.days(DAYS, false), quality.days(DAYS, true));
   }
 }

@@ -1,8 +1,10 @@
 package dev.attune.admin;
 
 import dev.attune.entity.KnowledgeBase;
+import dev.attune.knowledge.StoreStatistics;
 import dev.attune.llm.Models;
 import dev.attune.retrieval.DocumentIndex;
+import dev.attune.searchlog.LogQuality;
 import java.lang.management.ManagementFactory;
 import java.time.Instant;
 import java.util.List;
@@ -17,12 +19,22 @@ class OverviewReader {
 
   private final DocumentIndex documents;
   private final KnowledgeBase knowledge;
+  private final StoreStatistics stores;
+  private final LogQuality quality;
   private final Models models;
   private final JobOverview jobs;
   private final JdbcClient jdbc;
 
   OverviewReader(
-      DocumentIndex documents, KnowledgeBase knowledge, Models models, JobOverview jobs, JdbcClient jdbc) {
+      DocumentIndex documents,
+      KnowledgeBase knowledge,
+      StoreStatistics stores,
+      LogQuality quality,
+      Models models,
+      JobOverview jobs,
+      JdbcClient jdbc) {
+    this.stores = stores;
+    this.quality = quality;
     this.documents = documents;
     this.knowledge = knowledge;
     this.models = models;
@@ -35,6 +47,10 @@ class OverviewReader {
    *
    * @param version null when run from the sources
    * @param entities in the knowledge base
+   * @param users with items in the search log
+   * @param queries in the search log
+   * @param events in the search log
+   * @param storedEntities over all knowledge stores, one per user and entity
    * @param model state of the model, with what to do in {@code modelMessage} when it is not ready
    * @param heapBytes used by the Java heap
    * @param databaseBytes of the database files
@@ -45,6 +61,10 @@ class OverviewReader {
       long documents,
       long embeddedDocuments,
       int entities,
+      long users,
+      long queries,
+      long events,
+      long storedEntities,
       String model,
       @Nullable String modelName,
       @Nullable String modelMessage,
@@ -54,6 +74,7 @@ class OverviewReader {
 
   Overview read() {
     Models.Status model = models.status();
+    LogQuality.Totals log = quality.totals();
     DocumentIndex.EmbeddingProgress embedding = documents.embeddingProgress();
     return new Overview(
         OverviewReader.class.getPackage().getImplementationVersion(),
@@ -61,6 +82,10 @@ class OverviewReader {
         documents.size(),
         embedding.embedded(),
         knowledge.size(),
+        log.users(),
+        log.queries(),
+        log.events(),
+        stores.totals().entities(),
         model.state().name().toLowerCase(Locale.ROOT),
         model.name(),
         model.message(),

@@ -8,6 +8,7 @@ import java.util.UUID;
 import org.junit.jupiter.api.Test;
 import org.springframework.beans.factory.annotation.Autowired;
 import org.springframework.context.ApplicationEventPublisher;
+import org.springframework.http.MediaType;
 import org.springframework.test.web.servlet.client.RestTestClient;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -43,6 +44,37 @@ class AdminIntegrationTest {
     assertThat(get("/api/v1/admin/models").get(0).get("source").asString()).isNotEmpty();
     assertThat(get("/api/v1/admin/kb").get("entities").isNumber()).isTrue();
     assertThat(get("/api/v1/admin/ingestion").get("days").isArray()).isTrue();
+  }
+
+  @Test
+  void usersAreListedSortedAndFound() {
+    String prefix = "admin-" + UUID.randomUUID();
+    StringBuilder log = new StringBuilder();
+    for (int i = 0; i < 6; i++) {
+      log.append(
+          """
+          {"query_id":"%s-%d","client_id":"c","user_query":"blade runner","timestamp":"2026-10-0%dT10:00:00Z",\
+          "query_attributes":{"user_id":"%s-%s"}}
+          """.formatted(prefix, i, i + 1, prefix, i < 3 ? "many" : i < 5 ? "some" : "one"));
+    }
+    rest.post().uri("/api/v1/events").contentType(MediaType.APPLICATION_NDJSON).body(log.toString()).exchange()
+        .expectStatus().isOk();
+    JsonNode users = get("/api/v1/admin/users?sort=-queries&q=" + prefix);
+    assertThat(users.get("total").asInt()).isEqualTo(3);
+    assertThat(users.get("items").findValuesAsString("userId"))
+        .containsExactly(prefix + "-many", prefix + "-some", prefix + "-one");
+    assertThat(users.at("/items/0/queries").asInt()).isEqualTo(3);
+    assertThat(users.at("/items/0/lastSeen").asString()).isEqualTo("2026-10-03T10:00:00Z");
+    assertThat(get("/api/v1/admin/users?sort=lastSeen&size=1&page=2&q=" + prefix).at("/items/0/userId").asString())
+        .isEqualTo(prefix + "-one");
+    assertThat(get("/api/v1/admin/users?sort=-entities&q=" + prefix).get("items").isArray()).isTrue();
+    JsonNode user = get("/api/v1/admin/users/" + prefix + "-some");
+    assertThat(user.get("recentQueries").size()).isEqualTo(2);
+    assertThat(user.get("simulated").asBoolean()).isFalse();
+    rest.get().uri("/api/v1/admin/users/nobody-" + prefix).exchange().expectStatus().isNotFound();
+    rest.get().uri("/api/v1/admin/users?sort=shoeSize").exchange().expectStatus().isBadRequest();
+    assertThat(get("/api/v1/admin/overview").get("queries").asInt()).isGreaterThanOrEqualTo(6);
+    assertThat(get("/api/v1/admin/quality").at("/days/0/queries").asInt()).isPositive();
   }
 
   @Test

@@ -1,0 +1,37 @@
+package dev.attune.admin;
+
+import jakarta.validation.constraints.Max;
+import jakarta.validation.constraints.Min;
+import jakarta.validation.constraints.Size;
+import org.jspecify.annotations.Nullable;
+import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.RequestMapping;
+import org.springframework.web.bind.annotation.RequestParam;
+import org.springframework.web.bind.annotation.RestController;
+
+/** All users, and single ones. */
+@RestController
+@RequestMapping("/api/v1/admin/users")
+class UserController {
+
+  private final UserDirectory users;
+
+  UserController(UserDirectory users) {
+    this.users = users;
+  }
+
+  @GetMapping
+  PagedList<UserDirectory.UserRow> users(
+      @RequestParam(defaultValue = "-lastSeen") String sort,
+      @RequestParam(required = false) @Size(max = 200) @Nullable String q,
+      @RequestParam(defaultValue = "0") @Min(0) @Max(1_000_000) int page,
+      @RequestParam(defaultValue = "50") @Min(1) @Max(500) int size) {
+    return users.page(sort, q, page, size);
+  }
+
+  @GetMapping("/{userId}")
+  UserDirectory.UserDetail user(@PathVariable String userId) {
+    return users.find(userId);
+  }
+}

@@ -1,0 +1,129 @@
+package dev.attune.admin;
+
+import dev.attune.knowledge.StoreStatistics;
+import dev.attune.knowledge.UserKnowledge;
+import dev.attune.knowledge.UserSettings;
+import dev.attune.searchlog.LoggedQuery;
+import dev.attune.searchlog.SearchLog;
+import dev.attune.searchlog.UserLogs;
+import dev.attune.web.Problems;
+import java.time.Instant;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import org.springframework.stereotype.Component;
+
+/** Users as search log and knowledge stores know them. */
+@Component
+class UserDirectory {
+
+  private static final int RECENT_QUERIES = 50;
+  private static final String ENTITIES = "entities";
+
+  private final UserLogs logs;
+  private final SearchLog searchLog;
+  private final StoreStatistics stores;
+  private final UserKnowledge knowledge;
+
+  UserDirectory(UserLogs logs, SearchLog searchLog, StoreStatistics stores, UserKnowledge knowledge) {
+    this.logs = logs;
+    this.searchLog = searchLog;
+    this.stores = stores;
+    this.knowledge = knowledge;
+  }
+
+  /**
+   * A row of the list.
+   *
+   * @param simulated made up for the demo
+   * @param entities in the user's store
+   */
+  record UserRow(
+      String userId,
+      boolean simulated,
+      long queries,
+      long events,
+      int entities,
+      Instant firstSeen,
+      Instant lastSeen) {}
+
+  /** One user with settings and newest queries. */
+  record UserDetail(
+      String userId,
+      boolean simulated,
+      long queries,
+      long events,
+      int entities,
+      Instant firstSeen,
+      Instant lastSeen,
+      UserSettings settings,
+      List<LoggedQuery> recentQueries) {}
+
+  /** @param sort a column, with {@code -} in front for descending */
+  PagedList<UserRow> page(String sort, @Nullable String contains, int page, int size) {
+    boolean descending = sort.startsWith("-");
+    String column = descending ? sort.substring(1) : sort;
+    String part = contains == null ? "" : contains.strip();
+    if (column.equals(ENTITIES)) {
+      return bySize(part, descending, page, size);
+    }
+    UserLogs.UserPage found =
+        logs.users(new UserLogs.UserFilter(part.isEmpty() ? null : part, column(column), descending, page, size));
+    Map<String, Integer> entities =
+        stores.entityCounts(found.users().stream().map(UserLogs.UserActivity::userId).toList());
+    List<UserRow> rows =
+        found.users().stream().map(user -> row(user, entities.getOrDefault(user.userId(), 0))).toList();
+    return new PagedList<>(found.total(), page, size, rows);
+  }
+
+  /** The sizes lie in another room than the log: the stores give the order, the log the rest. */
+  private PagedList<UserRow> bySize(String contains, boolean descending, int page, int size) {
+    List<String> users = stores.bySize(contains, descending, page, size);
+    Map<String, Integer> entities = stores.entityCounts(users);
+    List<UserRow> rows =
+        users.stream()
+            .flatMap(userId -> logs.user(userId).stream())
+            .map(user -> row(user, entities.getOrDefault(user.userId(), 0)))
+            .toList();
+    return new PagedList<>(stores.totals().users(), page, size, rows);
+  }
+
+  UserDetail find(String userId) {
+    UserLogs.UserActivity user = logs.user(userId).orElseThrow(() -> Problems.notFound("user", userId));
+    int entities = stores.entityCounts(List.of(userId)).getOrDefault(userId, 0);
+    return new UserDetail(user.userId(), user.simulated(), user.queries(), user.events(), entities, user.firstSeen(),
+        user.lastSeen(), knowledge.settings(userId), searchLog.recentQueries(userId, RECENT_QUERIES));
+  }
+
+  private static UserRow row(UserLogs.UserActivity user, int entities) {
+    return new UserRow(user.userId(), user.simulated(), user.queries(), user.events(), entities, user.firstSeen(),
+        user.lastSeen());
+  }
+
+  private static UserLogs.UserSort column(String name) {
+    return Arrays.stream(UserLogs.UserSort.values())
+        .filter(sort -> camelCase(sort).equals(name))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                Problems.badField(
+                    "sort",
+                    Arrays.stream(UserLogs.UserSort.values())
+                        .map(UserDirectory::camelCase)
+                        .collect(Collectors.joining(", ", "must be one of entities, ", ", with - in front for descending"))));
+  }
+
+  private static String camelCase(UserLogs.UserSort sort) {
+    StringBuilder name = new StringBuilder();
+    for (char c : sort.name().toCharArray()) {
+      boolean wordStart = !name.isEmpty() && name.charAt(name.length() - 1) == '_';
+      if (wordStart) {
+        name.setLength(name.length() - 1);
+      }
+      name.append(c == '_' || wordStart ? c : Character.toLowerCase(c));
+    }
+    return name.toString();
+  }
+}
