@@ -69,17 +69,18 @@ final class CommandLineTools {
       System.err.println("There is no command '" + command + "'. Commands: serve " + String.join(" ", tools.keySet()));
       return CommandLine.ExitCode.USAGE;
     }
-    if (arguments.contains("--help") || arguments.contains("-h")) {
-      new CommandLine(spec(type)).usage(System.out);
-      return CommandLine.ExitCode.OK;
-    }
     try (ConfigurableApplicationContext context =
         new SpringApplicationBuilder(AttuneApplication.class)
             .web(WebApplicationType.NONE)
             .bannerMode(Banner.Mode.OFF)
             .properties("attune.demo.enabled=false", "logging.level.root=WARN")
             .run(properties())) {
-      return new CommandLine(context.getBean(type)).execute(arguments.toArray(String[]::new));
+      CommandLine tool = new CommandLine(context.getBean(type));
+      if (arguments.contains("--help") || arguments.contains("-h")) {
+        tool.usage(System.out);
+        return CommandLine.ExitCode.OK;
+      }
+      return tool.execute(arguments.toArray(String[]::new));
     }
   }
 
@@ -93,18 +94,20 @@ final class CommandLineTools {
         .description("Personal search. Without a command the service starts.")
         .footer(
             "",
-            "Every command takes configuration properties: --server.port=9000, --attune.data-dir=/srv/attune,",
+            "attune COMMAND --help shows the options of a command. Every command takes configuration properties: --server.port=9000, --attune.data-dir=/srv/attune,",
             "--attune.llm.model=/models/my.gguf, --spring.datasource.url=jdbc:postgresql://…");
     CommandSpec serve = CommandSpec.wrapWithoutInspection((Runnable) () -> {}).name("serve");
     serve.usageMessage().description("Run the service (default).");
     overview.addSubcommand("serve", serve);
-    tools.forEach((name, type) -> overview.addSubcommand(name, spec(type)));
+    tools.forEach((name, type) -> overview.addSubcommand(name, outline(name, type)));
     return overview;
   }
 
-  private static CommandSpec spec(Class<?> type) {
-    // Usage needs the annotations alone; the instance comes from the application context.
-    return CommandSpec.forAnnotatedObject(type);
+  /** What the overview shows: options need an instance, which only the application context can make. */
+  private static CommandSpec outline(String name, Class<?> type) {
+    CommandSpec outline = CommandSpec.wrapWithoutInspection((Runnable) () -> {}).name(name);
+    outline.usageMessage().description(type.getAnnotation(Command.class).description());
+    return outline;
   }
 
   private static Map<String, Class<?>> find() {
