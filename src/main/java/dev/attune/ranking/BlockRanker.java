@@ -8,9 +8,15 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The ranker of the service. What is stored already is used as it is; of the rest, the first candidates in retrieval
@@ -21,12 +27,21 @@ import org.jspecify.annotations.Nullable;
  */
 final class BlockRanker implements Ranker {
 
+  private static final Logger log = LoggerFactory.getLogger(BlockRanker.class);
+
+  /** Share of the budget that is planned with. */
+  private static final double PLANNED = 0.85;
+
   private final Models models;
   private final RankingProperties properties;
   private final DocumentKvStore store;
   private final ForegroundTraffic traffic;
   private final DocumentDemand demand;
-  private volatile @Nullable RankingModel ready;
+
+  /** Of the latest fingerprint asked for; guarded by this. */
+  private @Nullable String preparing;
+
+  private @Nullable CompletableFuture<RankingModel> prepared;
 
   BlockRanker(
       Models models,
@@ -41,34 +56,51 @@ final class BlockRanker implements Ranker {
     this.demand = demand;
   }
 
-  /** The model made ready for ranking, empty while there is none. The first call takes a moment. */
-  Optional<RankingModel> model() {
-    Optional<LanguageModel> current = models.current();
-    if (current.isEmpty()) {
-      return Optional.empty();
-    }
-    RankingModel model = ready;
-    if (model == null || !model.fingerprint().equals(current.get().fingerprint())) {
-      synchronized (this) {
-        model = ready;
-        if (model == null || !model.fingerprint().equals(current.get().fingerprint())) {
-          model = new RankingModel(current.get(), properties);
-          ready = model;
-        }
-      }
-    }
-    return Optional.of(model);
+  /**
+   * The model made ready for ranking, empty while there is none. The first call has it prepared on a thread of its own,
+   * so that a request whose time runs out does not end the preparation.
+   */
+  Optional<CompletableFuture<RankingModel>> model() {
+    return models.current().map(this::prepare);
   }
 
-  /** The model if it is ready already. */
-  Optional<RankingModel> readyModel() {
-    return Optional.ofNullable(ready);
+  private synchronized CompletableFuture<RankingModel> prepare(LanguageModel model) {
+    CompletableFuture<RankingModel> future = prepared;
+    if (future != null && model.fingerprint().equals(preparing) && !future.isCompletedExceptionally()) {
+      return future;
+    }
+    CompletableFuture<RankingModel> started = new CompletableFuture<>();
+    preparing = model.fingerprint();
+    prepared = started;
+    Thread.ofPlatform()
+        .daemon()
+        .name("ranking-prepare")
+        .start(
+            () -> {
+              try {
+                started.complete(new RankingModel(model, properties));
+              } catch (RuntimeException e) {
+                log.error("In-context ranking cannot be used: {}", e.getMessage());
+                started.completeExceptionally(e);
+              }
+            });
+    return started;
+  }
+
+  /** Reading speed, null before the model is ready. */
+  synchronized @Nullable Double tokensPerSecond() {
+    CompletableFuture<RankingModel> future = prepared;
+    return future == null || !future.isDone() || future.isCompletedExceptionally()
+        ? null
+        : future.join().cost().tokensPerSecond();
   }
 
   @Override
   public Ranking rank(RankRequest request) {
     Duration budget = request.budget() == null ? properties.budget() : request.budget();
-    long deadline = System.nanoTime() + Math.min(budget.toNanos(), Duration.ofDays(1).toNanos());
+    long nanos = Math.min(budget.toNanos(), Duration.ofDays(1).toNanos());
+    // Estimates err: a plan that fills the budget would often end after it.
+    long deadline = System.nanoTime() + (long) (PLANNED * nanos);
     for (RankCandidate candidate : request.candidates()) {
       if (candidate.id() != null) {
         demand.candidate(candidate.id());
@@ -76,19 +108,28 @@ final class BlockRanker implements Ranker {
     }
     traffic.begin();
     try {
-      Optional<RankingModel> model = model();
+      Optional<CompletableFuture<RankingModel>> model = model();
       if (model.isEmpty()) {
-        double[] scores = new double[request.candidates().size()];
-        Arrays.fill(scores, Double.NaN);
-        return new Ranking(scores, null, 0, 0, 0, "model");
+        return unread(request, "model");
       }
-      return new Run(model.get(), request, deadline).rank();
+      long left = Math.max(0, deadline - System.nanoTime());
+      return new Run(model.get().get(left, TimeUnit.NANOSECONDS), request, deadline).rank();
+    } catch (TimeoutException e) {
+      return unread(request, "budget");
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e.getCause().getMessage(), e.getCause());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new IllegalStateException("Interrupted while waiting for a document that another request reads", e);
+      throw new CancellationException("Interrupted while waiting for what another request reads");
     } finally {
       traffic.end();
     }
+  }
+
+  private static Ranking unread(RankRequest request, String reason) {
+    double[] scores = new double[request.candidates().size()];
+    Arrays.fill(scores, Double.NaN);
+    return new Ranking(scores, null, 0, 0, 0, reason);
   }
 
   /** One request under way. */

@@ -12,6 +12,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.PriorityQueue;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -139,7 +142,7 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
           usage.bytes(),
           usage.limit(),
           usage.evicted(),
-          ranker.readyModel().map(model -> model.cost().tokensPerSecond()).orElse(null));
+          ranker.tokensPerSecond());
     }
   }
 
@@ -161,8 +164,13 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
           }
         }
       }
-    } catch (InterruptedException e) {
-      // Stopping.
+    } catch (InterruptedException | CancellationException e) {
+      log.debug("Background reading stops");
+    } catch (ExecutionException e) {
+      synchronized (lock) {
+        // The ranker has said why.
+        state = State.OFF;
+      }
     }
   }
 
@@ -175,11 +183,11 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
     }
   }
 
-  private RankingModel awaitModel() throws InterruptedException {
+  private RankingModel awaitModel() throws InterruptedException, ExecutionException {
     while (true) {
-      Optional<RankingModel> model = ranker.model();
+      Optional<CompletableFuture<RankingModel>> model = ranker.model();
       if (model.isPresent()) {
-        return model.get();
+        return model.get().get();
       }
       synchronized (lock) {
         state = State.WAITING_FOR_MODEL;

@@ -87,7 +87,7 @@ class BlockRankerTest {
 
   @Test
   void aDocumentsKeysAndValuesAreTheSameInAnyList() {
-    RankingModel model = fixture.ranker.model().orElseThrow();
+    RankingModel model = fixture.model();
     List<int[]> documents = TEXTS.stream().map(text -> model.prompt().document("", text)).toList();
     List<KvSegment> together = model.readDocuments(model.instruction(""), documents);
     for (int i : new int[] {0, 4, 9}) {
@@ -156,7 +156,7 @@ class BlockRankerTest {
     LanguageModel model = TestModel.get();
     List<Long> work = new ArrayList<>();
     RankingFixture shallow = new RankingFixture(Map.of("layer", "4"));
-    shallow.ranker.model();
+    shallow.model();
     for (int n : new int[] {4, 8, 12}) {
       List<String> texts = IntStream.range(0, n).mapToObj(i -> text(500, 30)).toList();
       Work before = model.backend().work();
@@ -171,7 +171,7 @@ class BlockRankerTest {
     List<String> texts = IntStream.range(0, 30).mapToObj(i -> text(i, 140)).toList();
     fixture.rank("learn the speed", RankingFixture.candidates(test + "before-", TEXTS));
     List<RankCandidate> list = candidates(texts);
-    ReadingCost cost = fixture.ranker.model().orElseThrow().cost();
+    ReadingCost cost = fixture.model().cost();
     Duration budget = Duration.ofNanos((long) (5 * cost.reading(160)));
     long start = System.nanoTime();
     Ranking ranking = fixture.rank("winter", list, budget);
@@ -201,12 +201,12 @@ class BlockRankerTest {
   @Test
   void concurrentRequestsReadEachDocumentOnceAndAgree() throws Exception {
     LanguageModel model = TestModel.get();
-    fixture.ranker.model();
+    fixture.model();
     double[] alone = fixture.rank("market", RankingFixture.candidates(test + "before-", TEXTS)).scores();
     int documentTokens = candidates(TEXTS).stream()
-        .mapToInt(c -> fixture.ranker.model().orElseThrow().prompt().document("", c.text()).length)
+        .mapToInt(c -> fixture.model().prompt().document("", c.text()).length)
         .sum();
-    int lastTokens = fixture.ranker.model().orElseThrow().prompt().last("market", List.of()).tokens().length;
+    int lastTokens = fixture.model().prompt().last("market", List.of()).tokens().length;
     int threads = 4;
     long before = model.backend().work().tokens();
     CyclicBarrier together = new CyclicBarrier(threads);

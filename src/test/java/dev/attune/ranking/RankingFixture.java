@@ -73,6 +73,11 @@ final class RankingFixture {
         .bindOrCreate("attune.ranking", Bindable.of(RankingProperties.class));
   }
 
+  /** The model, ready. */
+  RankingModel model() {
+    return ranker.model().orElseThrow().join();
+  }
+
   Ranking rank(String query, List<RankCandidate> candidates) {
     return rank(query, candidates, PLENTY);
   }
