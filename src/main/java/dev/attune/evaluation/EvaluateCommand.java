@@ -32,6 +32,7 @@ class EvaluateCommand implements Runnable {
   private final ObjectProvider<Ranker> ranker;
   private final ObjectProvider<RankFusion> fusion;
   private final ObjectProvider<Models> models;
+  private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
 
   @Spec private CommandSpec spec;
 
@@ -40,12 +41,14 @@ class EvaluateCommand implements Runnable {
       Embedder embedder,
       ObjectProvider<Ranker> ranker,
       ObjectProvider<RankFusion> fusion,
-      ObjectProvider<Models> models) {
+      ObjectProvider<Models> models,
+      ObjectProvider<SuggestionEvaluationRunner> suggestions) {
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
     this.ranker = ranker;
     this.fusion = fusion;
     this.models = models;
+    this.suggestions = suggestions;
   }
 
   @Override
@@ -103,6 +106,21 @@ class EvaluateCommand implements Runnable {
       }
     }
     return low ? 2 : 0;
+  }
+
+  @Command(
+      name = "suggestions",
+      description =
+          "Plays the logs of the demo's simulated users and asks for suggestions before each of their last queries: "
+              + "MRR, Success@5, entities of the real next query, share that finds something. Needs an empty data "
+              + "directory (--attune.data-dir=DIRECTORY) and fills it.",
+      mixinStandardHelpOptions = true)
+  int suggestions(
+      @Option(names = "--last", defaultValue = "8",
+          description = "Queries asked for per user (default: ${DEFAULT-VALUE}).") int last) {
+    LoadedModel.await(models);
+    suggestions.getObject().run(last, spec.commandLine().getOut());
+    return 0;
   }
 
   private Dataset read(DatasetReader reader, String name, int queries) {

@@ -1,0 +1,197 @@
+package dev.attune.evaluation;
+
+import dev.attune.datadir.DataDirectory;
+import dev.attune.demo.MovieCorpus;
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.LanguageModel;
+import dev.attune.llm.Models;
+import dev.attune.llm.TextGenerator;
+import dev.attune.ranking.Ranker;
+import dev.attune.ranking.Ranker.RankCandidate;
+import dev.attune.ranking.Ranker.RankRequest;
+import dev.attune.retrieval.Document;
+import dev.attune.retrieval.Embedder;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.UUID;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.springframework.beans.factory.ObjectProvider;
+import org.springframework.stereotype.Component;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code attune bench}: speed of the hot paths, as medians beside a baseline of the same run. */
+@Component
+@Command(name = "bench", description = "Measure speed; medians, and ratios to a baseline of the same run.")
+class BenchCommand {
+
+  private static final String QUERY = "a space crew fights for survival on a hostile planet";
+  private static final Duration NO_LIMIT = Duration.ofMinutes(30);
+
+  private final ObjectProvider<Models> models;
+  private final Ranker ranker;
+  private final TextGenerator generator;
+  private final Embedder embedder;
+  private final DataDirectory dataDirectory;
+
+  @Spec private CommandSpec spec;
+
+  BenchCommand(
+      ObjectProvider<Models> models,
+      Ranker ranker,
+      TextGenerator generator,
+      Embedder embedder,
+      DataDirectory dataDirectory) {
+    this.models = models;
+    this.ranker = ranker;
+    this.generator = generator;
+    this.embedder = embedder;
+    this.dataDirectory = dataDirectory;
+  }
+
+  @Command(name = "search", description = "Retrieval of films; the baseline is by words, without filters or facets.")
+  int search(
+      @Option(names = "--queries", defaultValue = "200", description = "Default: ${DEFAULT-VALUE}.") int queries,
+      @Option(names = "--candidates", defaultValue = "100",
+          description = "Length of the lists. Default: ${DEFAULT-VALUE}.") int candidates,
+      @Option(names = "--data", defaultValue = "../shared/data",
+          description = "Directory of the test collections. Default: ${DEFAULT-VALUE}.") Path data) {
+    Dataset movies = new DatasetReader(data).read("movies", queries);
+    PrintWriter out = spec.commandLine().getOut();
+    try (EvaluationIndex index =
+        EvaluationIndex.open(dataDirectory.room("evaluation"), movies, embedder, true, out)) {
+      new RetrievalBenchmark(index.documents(), movies.queries(), candidates).print(out);
+    }
+    return 0;
+  }
+
+  @Command(name = "rank", description = "BlockRank over films: cold (documents unread) and warm (read before), beside "
+      + "the same texts as one causal prompt, where the model's context holds it.")
+  int rank(
+      @Option(names = "--documents", split = ",", defaultValue = "10,30,100",
+          description = "List lengths. Default: ${DEFAULT-VALUE}.") List<Integer> lengths,
+      @Option(names = "--layers", defaultValue = "18",
+          description = "Layers of the one prompt: attune.ranking.layer. Default: ${DEFAULT-VALUE}.") int layers,
+      @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
+      throws Exception {
+    LanguageModel model = LoadedModel.await(models);
+    List<Document> films = films(lengths.stream().mapToInt(Integer::intValue).max().orElse(1));
+    print("| documents | prompt tokens | one prompt ms | cold ms | warm ms | cold / warm | one prompt / cold |");
+    print("| --- | --- | --- | --- | --- | --- | --- |");
+    for (int length : lengths) {
+      List<RankCandidate> warm = candidates(films.subList(0, length), "bench-warm");
+      Ranker.Ranking ranking = rank(warm);
+      double coldMillis = Medians.millis(
+          0, samples, () -> rank(candidates(films.subList(0, length), "bench-" + UUID.randomUUID())));
+      rank(warm);
+      double warmMillis = Medians.millis(1, samples, () -> rank(warm));
+      int[] prompt = onePrompt(model, films.subList(0, length), ranking.promptTokens());
+      double promptMillis =
+          prompt.length > model.config().context()
+              ? Double.NaN
+              : Medians.millis(1, samples, () -> model.backend().run(List.of(
+                  new Pass(prompt, 0, List.of(), layers, true, Logits.NONE, null))));
+      print("| %d | %d | %.1f | %.1f | %.1f | %.1f | %.1f |"
+          .formatted(length, ranking.promptTokens(), promptMillis, coldMillis, warmMillis, coldMillis / warmMillis,
+              promptMillis / coldMillis));
+    }
+    return 0;
+  }
+
+  /** As many tokens as the blocks have, in one sequence that is causal as a whole. */
+  private static int[] onePrompt(LanguageModel model, List<Document> films, int tokens) {
+    String text =
+        films.stream().map(film -> "Document: " + film.title() + "\n" + film.text()).collect(Collectors.joining("\n"));
+    return Arrays.copyOf(model.tokenizer().encode(text + "\nQuery: " + QUERY), tokens);
+  }
+
+  private Ranker.Ranking rank(List<RankCandidate> candidates) {
+    return ranker.rank(new RankRequest(QUERY, candidates, List.of(), NO_LIMIT));
+  }
+
+  @Command(name = "prefill", description = "Reading text: one document a call against batches.")
+  int prefill(
+      @Option(names = "--layers", defaultValue = "18", description = "Default: ${DEFAULT-VALUE}.") int layers,
+      @Option(names = "--tokens", defaultValue = "160", description = "Tokens a document. Default: ${DEFAULT-VALUE}.")
+          int tokens,
+      @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
+      throws Exception {
+    LanguageModel model = LoadedModel.await(models);
+    String text = films(50).stream().map(Document::text).collect(Collectors.joining(" "));
+    int[] stream = model.tokenizer().encode(text);
+    print("| documents a call | ms a document | tokens/s | ratio to one a call |");
+    print("| --- | --- | --- | --- |");
+    double single = 0;
+    for (int batch : new int[] {1, 4, 8, 16}) {
+      List<Pass> passes = new ArrayList<>();
+      for (int i = 0; i < batch; i++) {
+        int from = i * tokens;
+        passes.add(new Pass(
+            Arrays.copyOfRange(stream, from, from + tokens), 0, List.of(), layers, true, Logits.NONE, null));
+      }
+      double millis = Medians.millis(1, samples, () -> model.backend().run(passes)) / batch;
+      single = batch == 1 ? millis : single;
+      print("| %d | %.1f | %.0f | %.2f |".formatted(batch, millis, tokens * 1000.0 / millis, single / millis));
+    }
+    return 0;
+  }
+
+  @Command(name = "decode", description = "Generating text: one continuation against parallel ones.")
+  int decode(
+      @Option(names = "--prompt", defaultValue = "400", description = "Prompt tokens. Default: ${DEFAULT-VALUE}.")
+          int promptTokens,
+      @Option(names = "--new", defaultValue = "32", description = "New tokens. Default: ${DEFAULT-VALUE}.")
+          int newTokens,
+      @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
+      throws Exception {
+    LanguageModel model = LoadedModel.await(models);
+    String text = films(50).stream().map(Document::text).collect(Collectors.joining(" "));
+    int[] prompt = Arrays.copyOf(model.tokenizer().encode(text), promptTokens);
+    print("| parallel | ms | new tokens/s | ratio to one |");
+    print("| --- | --- | --- | --- |");
+    double single = 0;
+    for (int parallel : new int[] {1, 4, 8}) {
+      // Time of the prompt alone is taken off: decode is what is asked for.
+      double promptMillis = Medians.millis(1, samples, () -> generate(model, prompt, parallel, 1));
+      double millis = Medians.millis(1, samples, () -> generate(model, prompt, parallel, newTokens + 1)) - promptMillis;
+      double rate = (double) parallel * newTokens * 1000 / millis;
+      single = parallel == 1 ? rate : single;
+      print("| %d | %.0f | %.1f | %.2f |".formatted(parallel, millis, rate, rate / single));
+    }
+    return 0;
+  }
+
+  private TextGenerator.Generation generate(LanguageModel model, int[] prompt, int parallel, int maxTokens) {
+    return generator.generate(
+        model,
+        List.of(),
+        prompt,
+        new TextGenerator.Options(parallel, maxTokens, 0.8, 0.95, 1, List.of(), null, null));
+  }
+
+  private static List<Document> films(int count) {
+    try (Stream<Document> films = MovieCorpus.read()) {
+      return films.limit(count).toList();
+    }
+  }
+
+  private static List<RankCandidate> candidates(List<Document> films, String space) {
+    return films.stream()
+        .map(film -> new RankCandidate(space + "/" + film.id(), film.title(), film.text()))
+        .toList();
+  }
+
+  private void print(String line) {
+    PrintWriter out = spec.commandLine().getOut();
+    out.println(line);
+    out.flush();
+  }
+}
