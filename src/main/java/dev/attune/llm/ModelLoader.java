@@ -43,13 +43,15 @@ final class ModelLoader {
   static Loaded load(Path place, KvPolicy policy, int threads) throws IOException {
     try (GgufFile file = GgufFile.open(locate(place))) {
       ModelConfig config = configOf(file);
-      ByteLevelTokenizer tokenizer = ByteLevelTokenizer.of(file);
-      if (tokenizer.vocabularySize() != config.vocabulary()) {
-        throw file.error("the tokenizer has %d tokens, the model %d"
-            .formatted(tokenizer.vocabularySize(), config.vocabulary()));
-      }
+      // Weights first: without them the tokenizer's native memory would have to be given back.
       CpuBackend backend = CpuBackend.load(file, config, policy, threads);
-      return new Loaded(config, tokenizer, backend, fingerprint(file) + "-cpu-f32-" + policy);
+      try {
+        ByteLevelTokenizer tokenizer = ByteLevelTokenizer.of(file);
+        return new Loaded(config, tokenizer, backend, fingerprint(file) + "-cpu-f32-" + policy);
+      } catch (RuntimeException e) {
+        backend.close();
+        throw e;
+      }
     }
   }
 

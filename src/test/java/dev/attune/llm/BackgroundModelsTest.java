@@ -1,0 +1,164 @@
+package dev.attune.llm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.attune.llm.Models.State;
+import dev.attune.llm.Models.Status;
+import dev.attune.llm.kv.KvPolicy;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.springframework.boot.context.properties.bind.Binder;
+import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
+
+@Timeout(120)
+class BackgroundModelsTest {
+
+  @TempDir private Path directory;
+
+  private static LlmProperties properties(String model) {
+    return new LlmProperties(model, LlmProperties.Backend.AUTO, 1, "full+bf16");
+  }
+
+  /** The status after loading. */
+  private static Status load(String model) {
+    try (Loading models = new Loading(new BackgroundModels(properties(model)))) {
+      return models.settled();
+    }
+  }
+
+  private record Loading(BackgroundModels models) implements AutoCloseable {
+
+    Status settled() {
+      assertThat(models.status().state()).isEqualTo(State.LOADING);
+      assertThat(models.status().message()).isNotBlank();
+      assertThat(models.current()).isEmpty();
+      models.start();
+      while (models.status().state() == State.LOADING) {
+        Thread.onSpinWait();
+      }
+      return models.status();
+    }
+
+    @Override
+    public void close() {
+      models.destroy();
+    }
+  }
+
+  private Path write(Consumer<TinyGguf> change) throws IOException {
+    TinyGguf file = TinyGguf.model(1, 2, 40, 4, 2, 8, 24, true);
+    change.accept(file);
+    return Files.write(directory.resolve("tiny.gguf"), file.bytes());
+  }
+
+  @Test
+  void loadsAFileOrItsDirectory() throws IOException {
+    Path path = write(file -> {});
+    for (Path place : new Path[] {path, directory}) {
+      try (Loading models = new Loading(new BackgroundModels(properties(place.toString())))) {
+        assertThat(models.settled()).isEqualTo(new Status(State.READY, place.toString(), "tiny", "cpu", null));
+        LanguageModel model = models.models().current().orElseThrow();
+        assertThat(model.config().vocabulary()).isEqualTo(261);
+        assertThat(model.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+bf16");
+        models.close();
+        assertThat(models.models().current()).isEmpty();
+      }
+    }
+  }
+
+  @Test
+  void fingerprintFollowsWeightsAndPolicy() throws IOException {
+    Path one = write(file -> {});
+    String first = fingerprint(one, "full+bf16");
+    assertThat(fingerprint(one, "full+bf16")).isEqualTo(first);
+    assertThat(fingerprint(one, "full+f32")).isNotEqualTo(first);
+    Path other = write(file -> file.tensors.get("output_norm.weight").data()[0] ^= 1);
+    assertThat(fingerprint(other, "full+bf16")).isNotEqualTo(first);
+  }
+
+  private static String fingerprint(Path path, String policy) throws IOException {
+    try (ModelLoader.Loaded model = ModelLoader.load(path, KvPolicy.parse(policy), 1)) {
+      return model.fingerprint();
+    }
+  }
+
+  @Test
+  void missingFileSaysWhatToDo() {
+    Status status = load(directory.resolve("absent.gguf").toString());
+    assertThat(status.state()).isEqualTo(State.MISSING);
+    assertThat(status.message()).contains("absent.gguf", "models/fetch.py", "attune.llm.model");
+    assertThat(load(directory.toString()).state()).isEqualTo(State.MISSING);
+    assertThat(load("~/no/such/model.gguf").message()).contains(System.getProperty("user.home"));
+  }
+
+  @Test
+  void damagedFileSaysWhy() throws IOException {
+    Path path = write(file -> {});
+    byte[] whole = Files.readAllBytes(path);
+    Files.write(path, Arrays.copyOf(whole, whole.length / 2));
+    Status status = load(path.toString());
+    assertThat(status.state()).isEqualTo(State.BROKEN);
+    assertThat(status.message()).contains("tiny.gguf", "not completely downloaded", "attune.llm.model");
+  }
+
+  @Test
+  void ambiguousDirectoryIsNotGuessed() throws IOException {
+    write(file -> {});
+    Files.copy(directory.resolve("tiny.gguf"), directory.resolve("other.gguf"));
+    assertThat(load(directory.toString()).message()).contains("2 GGUF files");
+  }
+
+  @Test
+  void modelsThatCannotRunSayWhy() throws IOException {
+    assertBroken(file -> file.metadata.put("general.architecture", "mamba"), "architecture 'mamba' is not supported");
+    assertBroken(file -> file.metadata.put("tokenizer.ggml.model", "llama"), "tokenizer model 'llama'");
+    assertBroken(file -> file.metadata.put("tokenizer.ggml.pre", "klingon"), "pre-tokenizer 'klingon'");
+    assertBroken(file -> file.metadata.put("llama.attention.head_count_kv", 3), "4 query heads cannot share 3");
+    assertBroken(file -> file.metadata.put("llama.attention.key_length", 12), "head size 12");
+    assertBroken(file -> file.metadata.put("llama.rope.scaling.type", "yarn"), "RoPE scaling 'yarn'");
+    assertBroken(file -> file.metadata.put("llama.block_count", 0), "block_count' is 0");
+    assertBroken(file -> file.metadata.put("llama.block_count", 3), "'blk.2.attn_norm.weight' is missing");
+    assertBroken(file -> file.metadata.put("llama.feed_forward_length", 25), "should have shape [25, 40]");
+    assertBroken(file -> file.metadata.remove("llama.context_length"), "'llama.context_length' is missing");
+    assertBroken(file -> file.metadata.put("tokenizer.ggml.eos_token_id", 999), "end-of-turn token 999");
+    assertBroken(file -> file.tensors.remove("token_embd.weight"), "'token_embd.weight' is missing");
+  }
+
+  private void assertBroken(Consumer<TinyGguf> change, String message) throws IOException {
+    Status status = load(write(change).toString());
+    assertThat(status.state()).isEqualTo(State.BROKEN);
+    assertThat(status.message()).contains(message);
+  }
+
+  @Test
+  void cudaFallsBackToTheCpu() throws IOException {
+    LlmProperties cuda =
+        new LlmProperties(write(file -> {}).toString(), LlmProperties.Backend.CUDA, 1, "full+f32");
+    try (Loading models = new Loading(new BackgroundModels(cuda))) {
+      assertThat(models.settled().backend()).isEqualTo("cpu");
+    }
+  }
+
+  @Test
+  void misspeltPolicyStopsTheStart() {
+    LlmProperties wrong = new LlmProperties("x", LlmProperties.Backend.AUTO, 1, "full+int3");
+    assertThatThrownBy(() -> new BackgroundModels(wrong)).hasMessageContaining("int3");
+  }
+
+  @Test
+  void defaults() {
+    LlmProperties defaults =
+        new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
+    assertThat(defaults).isEqualTo(new LlmProperties(
+        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", LlmProperties.Backend.AUTO, 0, "full+bf16"));
+    assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
+  }
+}
