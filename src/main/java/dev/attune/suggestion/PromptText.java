@@ -17,7 +17,7 @@ record PromptText(int[] tokens, String text) {
   private static final int LONGEST_WORD = 24;
 
   /** A token stands for about four characters; text far beyond the budget is not even tokenised. */
-  private static final int CHARACTERS_PER_TOKEN = 12;
+  static final int CHARACTERS_PER_TOKEN = 12;
 
   /** Text of ours, in which control tokens count. */
   static PromptText frame(Tokenizer tokenizer, String text) {

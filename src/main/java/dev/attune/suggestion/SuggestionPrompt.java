@@ -107,6 +107,9 @@ final class SuggestionPrompt {
    * @param start first words of the answer; null when they are too long to leave room for more
    */
   @Nullable PromptText topic(Focus focus, String start) {
+    if (start.length() > START * PromptText.CHARACTERS_PER_TOKEN) {
+      return null;
+    }
     PromptText label = PromptText.plain(tokenizer, focus.label(), LABEL);
     PromptText type = PromptText.plain(tokenizer, "(" + focus.type() + ")", TYPE);
     PromptText first = new PromptText(tokenizer.encode(start), start);

@@ -22,7 +22,7 @@ class SuggestionPromptTest {
 
   private final Tokenizer tokenizer = TestModel.get().tokenizer();
 
-  @Property(tries = 300)
+  @Property(tries = 100)
   void neverLongerThanTheBudget(
       @ForAll("contexts") SuggestionContext context, @ForAll("budgets") int budget, @ForAll("texts") String start) {
     SuggestionPrompt prompt = new SuggestionPrompt(tokenizer, budget);
@@ -36,7 +36,7 @@ class SuggestionPromptTest {
     }
   }
 
-  @Property(tries = 300)
+  @Property(tries = 100)
   void textOfOthersNeverBecomesAControlToken(@ForAll("contexts") SuggestionContext context, @ForAll("texts") String s) {
     SuggestionPrompt prompt = new SuggestionPrompt(tokenizer, 400);
     assertThat(controls(prompt.context(context))).isZero();
@@ -49,7 +49,7 @@ class SuggestionPromptTest {
     }
   }
 
-  @Property(tries = 100)
+  @Property(tries = 50)
   void textOfOthersStaysOnItsLine(@ForAll("contexts") SuggestionContext context) {
     String text = new SuggestionPrompt(tokenizer, 400).context(context).text();
     assertThat(text.lines().filter(line -> !line.isEmpty()))
