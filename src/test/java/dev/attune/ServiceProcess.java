@@ -24,7 +24,7 @@ import java.util.regex.Pattern;
 public final class ServiceProcess implements AutoCloseable {
 
   private static final Pattern URL = Pattern.compile("Search +(http://\\S+:\\d+)/");
-  private static final Duration START = Duration.ofSeconds(180);
+  private static final Duration START = Duration.ofMinutes(8);
 
   private final Path dataDir;
   private final Process process;
