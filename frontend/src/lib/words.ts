@@ -57,7 +57,13 @@ export function degradation(part: string, context: { model: string | null }): st
     case 'model':
       return 'Suggested without the language model: it is not loaded yet.';
     case 'budget':
-      return 'Cut short to answer in time.';
+      return 'The language model had too little time: fewer suggestions, or simpler ones.';
+    case 'generation':
+      return 'The language model had nothing good to say: these come from searches and names that go together.';
+    case 'context':
+      return 'Nothing known of you fits this search, so these come from searches and names that go together.';
+    case 'backoff':
+      return 'Searches and names that go together could not be read.';
     default:
       return `This answer had to do without ${part}.`;
   }

@@ -6,6 +6,7 @@ import com.microsoft.playwright.Browser;
 import com.microsoft.playwright.BrowserContext;
 import com.microsoft.playwright.Locator;
 import com.microsoft.playwright.Page;
+import com.microsoft.playwright.assertions.PlaywrightAssertions;
 import com.microsoft.playwright.options.AriaRole;
 import com.microsoft.playwright.options.ColorScheme;
 import com.microsoft.playwright.options.ReducedMotion;
@@ -44,6 +45,9 @@ abstract class BrowserFixture {
   @LocalServerPort int port;
 
   final String user = "browser-" + UUID.randomUUID();
+
+  /** Generous: machines that run all tests at once are slow, and what never comes still fails. */
+  private static final double PATIENCE_MS = 60_000;
 
   private final List<BrowserContext> contexts = new ArrayList<>();
   private final List<String> faults = new CopyOnWriteArrayList<>();
@@ -147,6 +151,8 @@ abstract class BrowserFixture {
     String service = address("/");
     context.route(
         url -> !url.startsWith(service) && !url.startsWith("data:") && !url.startsWith("blob:"), route -> route.abort());
+    context.setDefaultTimeout(PATIENCE_MS);
+    PlaywrightAssertions.setDefaultAssertionTimeout(PATIENCE_MS);
     Page page = context.newPage();
     page.onPageError(error -> faults.add(error));
     page.onConsoleMessage(
