@@ -22,7 +22,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * all-MiniLM-L6-v2 on ONNX Runtime: mean of the last hidden states over the tokens of the text, scaled to length 1;
@@ -40,6 +42,8 @@ final class OnnxEmbedder implements Embedder, AutoCloseable {
 
   /** What the tokenizer cuts anyway need not be tokenized: 256 tokens are seldom more than 2,000 characters. */
   private static final int MAX_CHARS = 8192;
+
+  private static final long LOADER_STACK = 64L << 20;
 
   private final HuggingFaceTokenizer tokenizer;
   private final ZooModel<NDList, NDList> model;
@@ -74,23 +78,61 @@ final class OnnxEmbedder implements Embedder, AutoCloseable {
               .optMaxLength(MAX_TOKENS)
               .optPadding(false)
               .build();
-      ZooModel<NDList, NDList> model =
-          Criteria.builder()
-              .setTypes(NDList.class, NDList.class)
-              .optModelPath(directory.resolve(MODEL))
-              .optEngine("OnnxRuntime")
-              .optOption("intraOpNumThreads", Integer.toString(threads))
-              .optOption("interOpNumThreads", "1")
-              .optTranslator(new NoopTranslator())
-              .build()
-              .loadModel();
-      return new OnnxEmbedder(tokenizer, model);
-    } catch (IOException | ModelNotFoundException | MalformedModelException | LinkageError e) {
-      throw new IllegalStateException(
-          "Cannot load the embedding model in " + directory
-              + "; delete the directory to unpack it again, or set attune.retrieval.embed=none",
-          e);
+      return new OnnxEmbedder(tokenizer, load(directory.resolve(MODEL), threads));
+    } catch (IOException | LinkageError e) {
+      throw unusable(directory, e);
     }
+  }
+
+  /**
+   * Loads on a thread of its own: ONNX Runtime walks the graph recursively, and overflows the megabyte that a Java
+   * thread has, which ends the process.
+   */
+  private static ZooModel<NDList, NDList> load(Path file, int threads) {
+    AtomicReference<ZooModel<NDList, NDList>> loaded = new AtomicReference<>();
+    AtomicReference<Throwable> failure = new AtomicReference<>();
+    Thread loader =
+        Thread.ofPlatform()
+            .name("embedding-model-loader")
+            .stackSize(LOADER_STACK)
+            .start(
+                () -> {
+                  try {
+                    loaded.set(
+                        Criteria.builder()
+                            .setTypes(NDList.class, NDList.class)
+                            .optModelPath(file)
+                            .optEngine("OnnxRuntime")
+                            .optOption("intraOpNumThreads", Integer.toString(threads))
+                            .optOption("interOpNumThreads", "1")
+                            .optTranslator(new NoopTranslator())
+                            .build()
+                            .loadModel());
+                  } catch (IOException
+                      | ModelNotFoundException
+                      | MalformedModelException
+                      | RuntimeException
+                      | LinkageError e) {
+                    failure.set(e);
+                  }
+                });
+    try {
+      loader.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("Interrupted while the embedding model was loading", e);
+    }
+    if (loaded.get() == null) {
+      throw unusable(file.toAbsolutePath().getParent(), failure.get());
+    }
+    return loaded.get();
+  }
+
+  private static IllegalStateException unusable(@Nullable Path directory, @Nullable Throwable cause) {
+    return new IllegalStateException(
+        "Cannot load the embedding model in " + directory
+            + "; delete the directory to unpack it again, or set attune.retrieval.embed=none",
+        cause);
   }
 
   @Override

@@ -4,9 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -47,6 +49,23 @@ class OnnxEmbedderTest {
     for (int i : new int[] {0, 1, 16, 37, 69}) {
       assertThat(dot(together.get(i), embedder.embed(List.of(texts.get(i))).getFirst())).isGreaterThan(0.99999);
     }
+  }
+
+  /** ONNX Runtime needs more stack for loading than a thread may have; overflowing it ends the process. */
+  @Test
+  void loadsOnAThreadWithLittleStack() throws InterruptedException {
+    AtomicInteger dimension = new AtomicInteger();
+    Thread thread =
+        Thread.ofPlatform()
+            .stackSize(512 << 10)
+            .start(
+                () -> {
+                  try (OnnxEmbedder small = OnnxEmbedder.open(Path.of("target", "embedding"), 1)) {
+                    dimension.set(small.embed(List.of("a")).getFirst().length);
+                  }
+                });
+    thread.join();
+    assertThat(dimension).hasValue(384);
   }
 
   @Test
