@@ -52,9 +52,10 @@ class PagesConfiguration implements WebMvcConfigurer {
     }
 
     private static boolean isPage(String path) {
-      String lastStep = path.substring(path.lastIndexOf('/') + 1);
-      String firstStep = path.contains("/") ? path.substring(0, path.indexOf('/')) : path;
-      return !lastStep.contains(".") && !NOT_PAGES.contains(firstStep);
+      // Further down a dot is part of an id (/admin/users/ana@example.org); files lie at the top or in assets.
+      boolean top = !path.contains("/");
+      String firstStep = top ? path : path.substring(0, path.indexOf('/'));
+      return !(top && path.contains(".")) && !NOT_PAGES.contains(firstStep);
     }
   }
 }

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.attune.AttuneIntegrationTest;
-import java.net.URI;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -23,10 +22,10 @@ class PagesIntegrationTest {
   @Autowired JsonMapper json;
 
   @ParameterizedTest
-  @ValueSource(strings = {"/", "/store", "/admin", "/admin/users/ana%40example.org", "/help"})
+  @ValueSource(strings = {"/", "/store", "/admin", "/admin/users/ana@example.org", "/help"})
   void everyPageIsTheApplication(String path) {
     assumeTrue(new ClassPathResource("static/index.html").exists(), "the pages were not built (-Dskip.frontend)");
-    rest.get().uri(URI.create(path)).accept(MediaType.TEXT_HTML).exchange()
+    rest.get().uri(path).accept(MediaType.TEXT_HTML).exchange()
         .expectStatus().isOk()
         .expectHeader().contentTypeCompatibleWith(MediaType.TEXT_HTML)
         .expectHeader().valueEquals("Cache-Control", "no-cache")
@@ -57,6 +56,6 @@ class PagesIntegrationTest {
     rest.get().uri("/actuator/health/liveness").exchange().expectStatus().isOk();
     assertThat(rest.get().uri("/actuator/prometheus").exchange().expectStatus().isOk()
             .expectBody(String.class).returnResult().getResponseBody())
-        .contains("jvm_memory_used_bytes", "hikaricp_connections");
+        .contains("jvm_memory_used_bytes");
   }
 }
