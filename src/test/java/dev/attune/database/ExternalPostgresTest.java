@@ -1,6 +1,7 @@
 package dev.attune.database;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.attune.ServiceProcess;
 import dev.attune.datadir.DataDirectory;
@@ -12,7 +13,7 @@ import java.sql.DriverManager;
 import java.sql.ResultSet;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.testcontainers.junit.jupiter.EnabledIfDockerAvailable;
+import org.testcontainers.DockerClientFactory;
 import org.testcontainers.postgresql.PostgreSQLContainer;
 
 /** With {@code spring.datasource.url} the service uses that database and starts none. */
@@ -21,8 +22,8 @@ class ExternalPostgresTest {
   @TempDir Path temporary;
 
   @Test
-  @EnabledIfDockerAvailable
   void runsOnPostgresInAContainer() throws Exception {
+    assumeTrue(DockerClientFactory.instance().isDockerAvailable(), "there is no Docker engine here");
     try (PostgreSQLContainer postgres = new PostgreSQLContainer("postgres:18")) {
       postgres.start();
       usesOnly(postgres.getJdbcUrl(), postgres.getUsername(), postgres.getPassword());
