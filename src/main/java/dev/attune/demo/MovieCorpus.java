@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
@@ -23,6 +24,15 @@ import tools.jackson.databind.json.JsonMapper;
 public final class MovieCorpus {
 
   private static final String RESOURCE = "/demo/movies.jsonl.gz";
+  /** Empty: not a genre. */
+  private static final Map<String, String> GENRES =
+      Map.of(
+          "sci-fi", "Science Fiction",
+          "children", "Family",
+          "musical", "Music",
+          "film-noir", "Film Noir",
+          "imax", "",
+          "(no genres listed)", "");
   private static final JsonMapper MAPPER = JsonMapper.builder().build();
 
   private MovieCorpus() {}
@@ -49,8 +59,9 @@ public final class MovieCorpus {
     for (String name : List.of("genres", "actors", "characters", "tags")) {
       List<String> values = new ArrayList<>();
       film.path(name).forEach(value -> values.add(value.asString()));
-      if (!values.isEmpty()) {
-        fields.put(name, List.copyOf(values));
+      List<String> kept = name.equals("genres") ? genres(values) : List.copyOf(values);
+      if (!kept.isEmpty()) {
+        fields.put(name, kept);
       }
     }
     String director = film.path("director").asString("");
@@ -69,6 +80,19 @@ public final class MovieCorpus {
         null,
         poster.isBlank() ? null : poster,
         fields);
+  }
+
+  /** The corpus joins two sources that spell genres differently; one spelling each, in TMDB's words. */
+  static List<String> genres(List<String> given) {
+    return given.stream()
+        .map(genre -> GENRES.getOrDefault(genre.toLowerCase(Locale.ROOT), capitalised(genre)))
+        .filter(genre -> !genre.isEmpty())
+        .distinct()
+        .toList();
+  }
+
+  private static String capitalised(String genre) {
+    return genre.isEmpty() ? genre : genre.substring(0, 1).toUpperCase(Locale.ROOT) + genre.substring(1);
   }
 
   private static void close(BufferedReader lines) {
