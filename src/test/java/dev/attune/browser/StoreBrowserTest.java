@@ -17,7 +17,7 @@ class StoreBrowserTest extends BrowserFixture {
 
   @Test
   void anEntityIsTracedAndForgotten() {
-    looksFor(user, "films by " + VARNHAGEN, "browser-1", Instant.now().minus(Duration.ofHours(3)));
+    looksFor(user, "films by " + VARNHAGEN, "browser-1", Instant.now().minus(Duration.ofMinutes(190)));
     Page page = open("/store?user=" + user);
     Locator entity = entity(page);
     assertThat(entity).containsText("3 hours ago");
