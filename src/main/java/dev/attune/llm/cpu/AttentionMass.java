@@ -9,8 +9,8 @@ import java.util.stream.IntStream;
  * {@code m} of a segment's logits and the sum {@code l} of {@code e^(logit - m)}. The segment's mass is {@code l e^(m -
  * M) / L}, with {@code M} the maximum and {@code L} the total over segments.
  *
- * <p>Each segment's numbers depend on nothing else, the maximum is exact and the total is taken in the order of content,
- * so permuting the segments permutes the masses bit by bit.
+ * <p>Each segment's numbers depend on nothing else, the maximum is exact and the total is taken in the order of
+ * content, so permuting the segments permutes the masses bit by bit.
  */
 final class AttentionMass {
 

@@ -224,8 +224,8 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
     require(pass.logits() == Logits.NONE || pass.layers() == config.layers(), "Logits need all %d layers, not %d",
         config.layers(), pass.layers());
     for (KvSegment segment : pass.context()) {
-      require(own(segment).valueLayers() >= pass.layers(), "A context segment has values of %d layers, the pass runs %d",
-          segment.valueLayers(), pass.layers());
+      require(own(segment).valueLayers() >= pass.layers(),
+          "A context segment has values of %d layers, the pass runs %d", segment.valueLayers(), pass.layers());
     }
     if (pass.probe() != null) {
       check(pass, pass.probe());

@@ -154,8 +154,17 @@ final class ForwardPass {
       while (panel >= matrices[matrix].panels()) {
         panel -= matrices[matrix++].panels();
       }
-      Gemm.panel(in, row * inStride, inStride, Math.min(Gemm.ROW_BLOCK, count - row), matrices[matrix], panel, out,
-          row * outStride + column, outStride, add);
+      int n = Math.min(Gemm.ROW_BLOCK, count - row);
+      int target = row * outStride + column;
+      if (add) {
+        float[] product = w.panel[worker];
+        Gemm.panel(in, row * inStride, inStride, n, matrices[matrix], panel, product, 0, Lanes.PANEL);
+        for (int i = 0; i < n; i++) {
+          Lanes.add(out, target + i * outStride, product, i * Lanes.PANEL, Lanes.PANEL);
+        }
+      } else {
+        Gemm.panel(in, row * inStride, inStride, n, matrices[matrix], panel, out, target, outStride);
+      }
     });
   }
 
@@ -170,8 +179,8 @@ final class ForwardPass {
       int in = row * w.hiddenStride;
       int out = row * w.feedForwardStride + panel * Lanes.PANEL;
       float[] up = w.panel[worker];
-      Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride, false);
-      Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Lanes.PANEL, false);
+      Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride);
+      Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Lanes.PANEL);
       for (int i = 0; i < count; i++) {
         Lanes.swiGlu(w.inner, out + i * w.feedForwardStride, up, i * Lanes.PANEL, Lanes.PANEL);
       }
@@ -280,7 +289,7 @@ final class ForwardPass {
       int panel = task % key.panels();
       Gemm.panel(w.normed, (s.first + row) * w.hiddenStride, w.hiddenStride,
           Math.min(Gemm.ROW_BLOCK, s.tokens - row), key, panel, w.qkv,
-          (s.first + row) * w.qkvStride + w.queryStride + panel * Lanes.PANEL, w.qkvStride, false);
+          (s.first + row) * w.qkvStride + w.queryStride + panel * Lanes.PANEL, w.qkvStride);
     });
     for (int i = 0; i < s.tokens; i++) {
       rope.rotate(w.qkv, (s.first + i) * w.qkvStride + w.queryStride, config.kvHeads(), s.pass.firstPosition() + i);

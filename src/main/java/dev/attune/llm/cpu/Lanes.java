@@ -62,12 +62,20 @@ final class Lanes {
     return result.blend(0f, x.lt(EXP_MIN));
   }
 
-  /** {@code target[i] = silu(target[i]) * up[i]}, silu(x) = x / (1 + e^-x). */
+  /** {@code target[i] = silu(target[i]) * up[i]}, silu(x) = x / (1 + e^-x); {@code count} a multiple of the width. */
   static void swiGlu(float[] target, int offset, float[] up, int upOffset, int count) {
     for (int i = 0; i < count; i += WIDTH) {
       FloatVector x = FloatVector.fromArray(FLOATS, target, offset + i);
       FloatVector u = FloatVector.fromArray(FLOATS, up, upOffset + i);
       x.div(exp(x.neg()).add(1f)).mul(u).intoArray(target, offset + i);
+    }
+  }
+
+  /** {@code target[i] += x[i]}; {@code count} a multiple of the width. */
+  static void add(float[] target, int offset, float[] x, int xOffset, int count) {
+    for (int i = 0; i < count; i += WIDTH) {
+      FloatVector addend = FloatVector.fromArray(FLOATS, x, xOffset + i);
+      FloatVector.fromArray(FLOATS, target, offset + i).add(addend).intoArray(target, offset + i);
     }
   }
 
@@ -79,7 +87,10 @@ final class Lanes {
       FloatVector v = FloatVector.fromArray(FLOATS, x, offset + i);
       squares = v.fma(v, squares);
     }
-    double sum = sum(squares);
+    double sum = 0;
+    for (float lane : squares.toArray()) {
+      sum += lane;
+    }
     for (int i = bound; i < count; i++) {
       sum += x[offset + i] * x[offset + i];
     }
@@ -91,15 +102,6 @@ final class Lanes {
     for (int i = bound; i < count; i++) {
       out[outOffset + i] = x[offset + i] * scale * weight[i];
     }
-  }
-
-  /** Sum of the lanes, first to last. */
-  private static double sum(FloatVector v) {
-    double sum = 0;
-    for (int i = 0; i < WIDTH; i++) {
-      sum += v.lane(i);
-    }
-    return sum;
   }
 
   /** Rounds floats to bf16 (to nearest, ties to even). */

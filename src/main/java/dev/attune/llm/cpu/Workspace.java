@@ -17,7 +17,7 @@ final class Workspace {
   final int feedForwardStride;
   /** One per worker. */
   final BlockAttention[] attention;
-  /** Scratch of one feed-forward panel per worker, {@code [ROW_BLOCK][PANEL]}. */
+  /** Scratch for one panel of a product per worker, {@code [ROW_BLOCK][PANEL]}. */
   final float[][] panel;
 
   /** Residual stream, {@code [tokens][hidden]}. */

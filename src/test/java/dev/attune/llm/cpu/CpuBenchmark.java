@@ -96,7 +96,7 @@ public class CpuBenchmark {
         int row = task / matrix.panels() * Gemm.ROW_BLOCK;
         int panel = task % matrix.panels();
         Gemm.panel(in, row * INPUTS, INPUTS, Math.min(Gemm.ROW_BLOCK, ROWS - row), matrix, panel, out,
-            row * OUTPUTS + panel * Lanes.PANEL, OUTPUTS, false);
+            row * OUTPUTS + panel * Lanes.PANEL, OUTPUTS);
       });
       return out;
     }
