@@ -250,11 +250,7 @@ export interface Page<T> {
   size: number;
 }
 
-export interface EntityPage {
-  entities: StoredEntity[];
-  total: number;
-  page: number;
-  size: number;
+export interface EntityPage extends Page<StoredEntity> {
   /** Entities that the user does not want to be learned. */
   forgotten: { entityId: string; label: string; forgottenAt: string }[];
 }

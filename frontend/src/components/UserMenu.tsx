@@ -1,4 +1,4 @@
-import { Button, Popover, TextInput } from '@mantine/core';
+import { Button, Popover, TextInput, VisuallyHidden } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import * as api from '../api';
@@ -50,11 +50,12 @@ export function UserMenu() {
           type="button"
           className="user-button"
           onClick={() => setOpened((before) => !before)}
-          aria-label={`Searching as ${name}, personalization: ${state}`}
         >
           <Icon name={who.privacy === 'private' ? 'lock' : 'person'} />
           <span className="user-button-text">
+            <VisuallyHidden>Searching as </VisuallyHidden>
             <span className="user-name">{name}</span>
+            <VisuallyHidden>, personalization: </VisuallyHidden>
             <span className="user-state">{state}</span>
           </span>
           <Icon name="chevron" size={14} />

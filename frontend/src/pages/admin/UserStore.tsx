@@ -78,12 +78,12 @@ export function UserStore() {
       </div>
       {entities.isPending && <Skeletons rows={6} className="skeleton-entity" />}
       {entities.isError && <ErrorNotice error={entities.error} retry={() => void entities.refetch()} />}
-      {entities.data?.entities.length === 0 && (
+      {entities.data?.items.length === 0 && (
         <EmptyState title="Nothing learned">
           <p>{q === '' ? 'This user has no store, or asked not to be learned from.' : 'No entity of this name.'}</p>
         </EmptyState>
       )}
-      {entities.data && entities.data.entities.length > 0 && (
+      {entities.data && entities.data.items.length > 0 && (
         <div className="table-wrap" tabIndex={0} role="region" aria-label="Entities">
           <table className="table">
             <thead>
@@ -106,7 +106,7 @@ export function UserStore() {
               </tr>
             </thead>
             <tbody>
-              {entities.data.entities.map((entity) => (
+              {entities.data.items.map((entity) => (
                 <EntityRows key={entity.entityId} userId={userId} entity={entity} />
               ))}
             </tbody>

@@ -61,7 +61,7 @@ export function EntityList({ userId }: { userId: string }) {
           <p className="dim small" role="status">
             {count(entities.data.total, 'entity', 'entities')}
           </p>
-          {entities.data.entities.length === 0 &&
+          {entities.data.items.length === 0 &&
             (narrowed ? (
               <p className="dim">Nothing of this kind. Clear the filter to see everything.</p>
             ) : (
@@ -73,7 +73,7 @@ export function EntityList({ userId }: { userId: string }) {
               </EmptyState>
             ))}
           <ul className="entity-list">
-            {entities.data.entities.map((entity) => (
+            {entities.data.items.map((entity) => (
               <EntityRow key={entity.entityId} entity={entity} userId={userId} />
             ))}
           </ul>

@@ -47,7 +47,7 @@ abstract class BrowserFixture {
   final String user = "browser-" + UUID.randomUUID();
 
   /** Generous: machines that run all tests at once are slow, and what never comes still fails. */
-  private static final double PATIENCE_MS = 60_000;
+  private static final double PATIENCE_MS = 25_000;
 
   private final List<BrowserContext> contexts = new ArrayList<>();
   private final List<String> faults = new CopyOnWriteArrayList<>();
