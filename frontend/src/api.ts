@@ -292,8 +292,8 @@ export const entities = (
 ) => get<EntityPage>(`${user(userId)}/entities${query(filter)}`, signal);
 
 export const entityEvents = async (userId: string, entityId: string, signal?: AbortSignal): Promise<Evidence[]> => {
-  const answer = await get<{ events: Evidence[] }>(`${user(userId)}/entities/${part(entityId)}/events`, signal);
-  return answer.events;
+  const answer = await get<Page<Evidence>>(`${user(userId)}/entities/${part(entityId)}/events`, signal);
+  return answer.items;
 };
 
 export const forget = (userId: string, entityId: string) =>

@@ -42,7 +42,7 @@ export function degradation(part: string, context: { model: string | null }): st
   switch (part) {
     case 'ranking':
       return context.model === null
-        ? 'Ranked by retrieval only: the ranking model is not loaded yet.'
+        ? 'Ranked by retrieval only: the ranking model was not ready in time.'
         : 'The ranking model ran out of time: documents it had not read keep their retrieval order.';
     case 'retrieval':
       return 'Part of the index did not answer; more may match than is shown.';

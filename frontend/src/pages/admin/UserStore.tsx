@@ -58,7 +58,7 @@ export function UserStore() {
           )}
         </p>
         <Link to="/" search={{ user: userId }}>
-          Search as {displayName(userId)} <Icon name="arrow" size={14} />
+          Search as this user <Icon name="arrow" size={14} />
         </Link>
       </div>
       <div className="toolbar">

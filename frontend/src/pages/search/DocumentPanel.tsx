@@ -22,6 +22,8 @@ export function DocumentPanel(props: { id: string | undefined; query: string; wh
       transitionProps={{ duration: 160 }}
       closeButtonProps={{ 'aria-label': 'Close' }}
       title="Details"
+      // A header of a dialog is not the page's banner.
+      attributes={{ header: { role: 'presentation' } }}
     >
       {props.id !== undefined && <Content key={props.id} id={props.id} query={props.query} who={props.who} />}
     </Drawer>

@@ -1,3 +1,4 @@
+import { VisuallyHidden } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useId, useState } from 'react';
 import type { Suggestion, SuggestionAnswer } from '../../api';
@@ -61,10 +62,10 @@ function SuggestionCard({ suggestion, userId }: { suggestion: Suggestion; userId
             className="link-button"
             aria-expanded={open}
             aria-controls={id}
-            aria-label={`Searches behind “${suggestion.text}”`}
             onClick={() => setOpen(!open)}
           >
             {open ? 'hide' : 'searches behind it'}
+            <VisuallyHidden>: {suggestion.text}</VisuallyHidden>
           </button>
         )}
       </p>

@@ -52,6 +52,8 @@ class SearchBrowserTest extends BrowserFixture {
     looksFor(user, "lighthouse films", "browser-1", Instant.now().minus(Duration.ofHours(1)));
     Page page = open("/?user=" + user);
     Locator box = page.getByRole(AriaRole.COMBOBOX, new Page.GetByRoleOptions().setName("Search"));
+    // Keys are heard once the page is there.
+    assertThat(box).isVisible();
     page.keyboard().press("?");
     Locator help = page.getByRole(AriaRole.DIALOG, new Page.GetByRoleOptions().setName("Keyboard shortcuts"));
     assertThat(help).isVisible();
