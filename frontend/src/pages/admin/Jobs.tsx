@@ -12,6 +12,7 @@ export function Jobs() {
   return (
     <>
       <title>Jobs · Attune</title>
+      <h2 className="sr-only">Jobs</h2>
       {jobs.isPending && <Skeletons rows={3} className="skeleton-entity" />}
       {jobs.isError && <ErrorNotice error={jobs.error} retry={() => void jobs.refetch()} />}
       {jobs.data?.length === 0 && <EmptyState title="Nothing runs in the background" />}

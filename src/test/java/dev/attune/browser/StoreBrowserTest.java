@@ -51,7 +51,7 @@ class StoreBrowserTest extends BrowserFixture {
     assertThat(page.getByText("Nothing learned yet")).isVisible();
     Locator learning = page.getByRole(AriaRole.SWITCH, new Page.GetByRoleOptions().setName("Learning"));
     assertThat(learning).isChecked();
-    page.waitForResponse(response -> response.url().endsWith("/settings"), () -> page.getByText("Learning").first().click());
+    page.waitForResponse(response -> response.url().endsWith("/settings"), learning::click);
     assertThat(learning).not().isChecked();
     page.reload();
     assertThat(learning).not().isChecked();
