@@ -2,7 +2,7 @@ import { Button, Popover, TextInput, VisuallyHidden } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import * as api from '../api';
-import { displayName, useWho } from '../lib/who';
+import { displayName, shortName, useWho } from '../lib/who';
 import type { Privacy } from '../router';
 import { Icon } from './Icon';
 
@@ -80,7 +80,7 @@ export function UserMenu() {
                 checked={who.name === user.userId}
                 onChange={() => who.change({ user: user.userId })}
               >
-                {displayName(user.userId)}
+                {shortName(user.userId)}
                 {user.simulated && <small>simulated</small>}
               </Choice>
             ))}

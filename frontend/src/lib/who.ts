@@ -31,8 +31,14 @@ export function useWho(): Searcher & { change: (who: Who) => void; keep: Who } {
   };
 }
 
-/** A name for people: demo users are called demo-ana. */
-export function displayName(userId: string): string {
+/** A name for people where a mark beside it says that they are simulated: demo users are called demo-ana. */
+export function shortName(userId: string): string {
   const name = userId.replace(/^demo-/, '');
   return name === userId ? userId : name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/** A name for people that says itself that they are simulated. */
+export function displayName(userId: string): string {
+  const name = shortName(userId);
+  return name === userId ? userId : `${name} (simulated)`;
 }

@@ -8,7 +8,7 @@ import { Events } from '../../components/Events';
 import { Icon } from '../../components/Icon';
 import { Pager } from '../../components/Pager';
 import { EmptyState, ErrorNotice, ModeMark, Skeletons, Time } from '../../components/Parts';
-import { displayName, useWho } from '../../lib/who';
+import { displayName, shortName, useWho } from '../../lib/who';
 import { count, number } from '../../lib/words';
 
 const SIZE = 50;
@@ -41,7 +41,7 @@ export function UserStore() {
       </p>
       <div className="user-head">
         <h2>
-          {displayName(userId)} {user.data?.simulated && <span className="tag">simulated</span>}
+          {shortName(userId)} {user.data?.simulated && <span className="tag">simulated</span>}
         </h2>
         <p className="dim">
           {user.data && (

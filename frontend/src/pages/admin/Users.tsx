@@ -7,7 +7,7 @@ import * as api from '../../api';
 import { Icon } from '../../components/Icon';
 import { Pager } from '../../components/Pager';
 import { EmptyState, ErrorNotice, Skeletons, Time } from '../../components/Parts';
-import { displayName, useWho } from '../../lib/who';
+import { shortName, useWho } from '../../lib/who';
 import { count, number } from '../../lib/words';
 
 const SIZE = 50;
@@ -93,7 +93,7 @@ export function Users() {
                 <tr key={user.userId}>
                   <th scope="row">
                     <Link to="/admin/users/$userId" params={{ userId: user.userId }} search={keep}>
-                      {displayName(user.userId)}
+                      {shortName(user.userId)}
                     </Link>
                     {user.simulated && <span className="tag">simulated</span>}
                   </th>

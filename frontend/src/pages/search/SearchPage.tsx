@@ -7,7 +7,7 @@ import { EmptyState, ErrorNotice, Skeletons } from '../../components/Parts';
 import { useUsers } from '../../components/UserMenu';
 import { useFlip } from '../../lib/flip';
 import { randomId } from '../../lib/session';
-import { displayName, useWho } from '../../lib/who';
+import { displayName, shortName, useWho } from '../../lib/who';
 import { count, degradation, number } from '../../lib/words';
 import type { SearchParams } from '../../router';
 import { DocumentPanel } from './DocumentPanel';
@@ -296,7 +296,7 @@ function Welcome() {
                   aria-pressed={who.name === user.userId}
                   onClick={() => who.change({ user: who.name === user.userId ? undefined : user.userId })}
                 >
-                  {displayName(user.userId)} <span className="facet-count">simulated</span>
+                  {shortName(user.userId)} <span className="facet-count">simulated</span>
                 </button>
               </li>
             ))}

@@ -1,4 +1,4 @@
-import { useWho, displayName } from '../../lib/who';
+import { displayName, shortName, useWho } from '../../lib/who';
 import { useUsers } from '../../components/UserMenu';
 import { EmptyState } from '../../components/Parts';
 import { Data } from './Data';
@@ -47,7 +47,7 @@ function ChooseUser() {
         {demo.map((user) => (
           <li key={user.userId}>
             <button type="button" className="facet" onClick={() => who.change({ user: user.userId })}>
-              {displayName(user.userId)} <span className="facet-count">simulated</span>
+              {shortName(user.userId)} <span className="facet-count">simulated</span>
             </button>
           </li>
         ))}
