@@ -29,7 +29,7 @@ test('sizes', () => {
 });
 
 test('says what is missing', () => {
-  expect(degradation('ranking', { model: null })).toContain('not loaded');
+  expect(degradation('ranking', { model: null })).toContain('not ready in time');
   expect(degradation('ranking', { model: 'SmolLM2' })).toContain('ran out of time');
   expect(degradation('something new', { model: null })).toContain('something new');
 });
