@@ -18,7 +18,8 @@ RUN apt-get update \
 COPY --from=build /models /opt/attune/models
 COPY --from=build /build/target/attune.jar /opt/attune/attune.jar
 USER attune
-ENV JDK_JAVA_OPTIONS="--add-modules=jdk.incubator.vector --enable-native-access=ALL-UNNAMED -XX:+UseCompactObjectHeaders -XX:MaxRAMPercentage=60" \
+# Heap and direct memory as in the build; a container limit of 4 GiB holds the demo.
+ENV JDK_JAVA_OPTIONS="--add-modules=jdk.incubator.vector --enable-native-access=ALL-UNNAMED -XX:+UseCompactObjectHeaders -Xmx1536m -XX:MaxDirectMemorySize=2560m" \
     ATTUNE_DATA_DIR=/var/lib/attune/data \
     ATTUNE_LLM_MODEL=/opt/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf
 VOLUME /var/lib/attune
