@@ -1,6 +1,5 @@
 package dev.attune.admin;
 
-import dev.attune.background.BackgroundThread;
 import dev.attune.knowledge.KnowledgeStores;
 import dev.attune.ranking.DocumentWarming;
 import dev.attune.retrieval.DocumentIndex;
@@ -87,7 +86,7 @@ class StartedJobs {
     }
     Run run = new Run(total);
     runs.put(id, run);
-    BackgroundThread.of("job-" + id, () -> run(id, run, work)).start();
+    Thread.ofPlatform().name("job-" + id).daemon().start(() -> run(id, run, work));
   }
 
   private static RuntimeException running(String id) {

@@ -1,6 +1,5 @@
 package dev.attune.suggestion;
 
-import dev.attune.background.BackgroundThread;
 import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.Models;
@@ -43,8 +42,7 @@ class ModelWarmup {
 
   @EventListener(ApplicationReadyEvent.class)
   void begin() {
-    thread = BackgroundThread.of("suggestion-warmup", this::run);
-    thread.start();
+    thread = Thread.ofPlatform().name("suggestion-warmup").daemon().start(this::run);
   }
 
   @PreDestroy
