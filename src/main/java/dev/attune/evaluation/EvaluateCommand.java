@@ -1,6 +1,7 @@
 package dev.attune.evaluation;
 
 import dev.attune.datadir.DataDirectory;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker;
@@ -118,7 +119,7 @@ class EvaluateCommand implements Runnable {
   int suggestions(
       @Option(names = "--last", defaultValue = "8",
           description = "Queries asked for per user (default: ${DEFAULT-VALUE}).") int last) {
-    LoadedModel.await(models);
+    LoadedModel.await(models, ModelRole.SUGGESTION);
     suggestions.getObject().run(last, spec.commandLine().getOut());
     return 0;
   }
@@ -159,7 +160,7 @@ class EvaluateCommand implements Runnable {
   }
 
   private Ranker ranker() {
-    LoadedModel.await(models);
+    LoadedModel.await(models, ModelRole.RANKING);
     return ranker.getObject();
   }
 }
