@@ -1,7 +1,9 @@
 package dev.attune.llm;
 
 import dev.attune.llm.generation.BatchTextGenerator;
+import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
+import org.springframework.context.ApplicationListener;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 
@@ -11,7 +13,13 @@ class LlmConfiguration {
 
   @Bean
   BackgroundModels models(LlmProperties properties) {
-    return new BackgroundModels(properties).start();
+    return new BackgroundModels(properties);
+  }
+
+  /** Not before: the start of the service is short of processors already. */
+  @Bean
+  ApplicationListener<ApplicationReadyEvent> loadModel(BackgroundModels models) {
+    return ready -> models.start();
   }
 
   @Bean

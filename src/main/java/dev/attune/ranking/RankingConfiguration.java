@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.Models;
 import dev.attune.retrieval.DocumentIndex;
 import org.springframework.context.annotation.Bean;
@@ -11,11 +12,6 @@ class RankingConfiguration {
   @Bean
   DocumentKvStore documentKvStore(RankingProperties properties) {
     return new ResidentDocumentKv(properties.residentSize().toBytes());
-  }
-
-  @Bean
-  ForegroundTraffic foregroundTraffic() {
-    return new ForegroundTraffic();
   }
 
   @Bean
