@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.datadir.DataDirectory;
 import dev.attune.llm.Models;
 import dev.attune.retrieval.DocumentIndex;
 import org.springframework.context.annotation.Bean;
@@ -9,8 +10,15 @@ import org.springframework.context.annotation.Configuration;
 class RankingConfiguration {
 
   @Bean
-  DocumentKvStore documentKvStore(RankingProperties properties) {
-    return new ResidentDocumentKv(properties.residentSize().toBytes());
+  TieredDocumentKv documentKvStore(RankingProperties properties, DataDirectory directory) {
+    long limit = properties.storeSize().toBytes();
+    DiskTier disk = limit == 0 ? null : DiskTier.open(directory.room("document-kv"), limit);
+    return new TieredDocumentKv(properties.residentSize().toBytes(), disk);
+  }
+
+  @Bean
+  DocumentKvMetrics documentKvMetrics(DocumentKvStore store) {
+    return new DocumentKvMetrics(store);
   }
 
   @Bean
