@@ -153,7 +153,7 @@ class EvaluateCommand implements Runnable {
     Mode mode = RankingSystem.mode(firstStage);
     ListExport.Split part = split(split);
     Dataset dataset = read(new DatasetReader(data), name, queries);
-    PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models));
+    PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models, ModelRole.RANKING));
     try (EvaluationIndex index =
         EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, mode != Mode.LEXICAL, out)) {
       int lists = new ListExport(dataset, index.documents(), mode, candidates, prompt).write(part, file);
