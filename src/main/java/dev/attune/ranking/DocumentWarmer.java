@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.llm.Admission;
 import dev.attune.llm.KvSegment;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
@@ -39,6 +40,7 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
   private static final Duration SETTLE = Duration.ofSeconds(3);
 
   private final BlockRanker ranker;
+  private final Admission admission;
   private final DocumentIndex index;
   private final DocumentKvStore store;
   private final ForegroundTraffic traffic;
@@ -58,12 +60,14 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
 
   DocumentWarmer(
       BlockRanker ranker,
+      Admission admission,
       DocumentIndex index,
       DocumentKvStore store,
       ForegroundTraffic traffic,
       DocumentDemand demand,
       RankingProperties properties) {
     this.ranker = ranker;
+    this.admission = admission;
     this.index = index;
     this.store = store;
     this.traffic = traffic;
@@ -278,7 +282,9 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
     try {
       int[] tokens = model.prompt().document(document.title(), document.text());
       long start = System.nanoTime();
-      KvSegment segment = model.readDocuments(model.instruction(""), List.of(tokens)).getFirst();
+      KvSegment segment =
+          admission.<KvSegment, RuntimeException>inBackground(
+              () -> model.readDocuments(model.instruction(""), List.of(tokens)).getFirst());
       model.cost().read(tokens.length, System.nanoTime() - start);
       claim.complete(segment);
       complete = true;

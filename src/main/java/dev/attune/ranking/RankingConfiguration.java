@@ -1,6 +1,7 @@
 package dev.attune.ranking;
 
 import dev.attune.datadir.DataDirectory;
+import dev.attune.llm.Admission;
 import dev.attune.llm.Models;
 import dev.attune.retrieval.DocumentIndex;
 import org.springframework.context.annotation.Bean;
@@ -44,12 +45,13 @@ class RankingConfiguration {
   @Bean
   DocumentWarmer documentWarmer(
       BlockRanker ranker,
+      Admission admission,
       DocumentIndex index,
       DocumentKvStore store,
       ForegroundTraffic traffic,
       DocumentDemand demand,
       RankingProperties properties) {
-    return new DocumentWarmer(ranker, index, store, traffic, demand, properties);
+    return new DocumentWarmer(ranker, admission, index, store, traffic, demand, properties);
   }
 
   @Bean

@@ -1,5 +1,6 @@
 package dev.attune.search;
 
+import dev.attune.llm.Admission;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
@@ -38,6 +39,7 @@ class SearchPipeline implements Searcher {
 
   private final DocumentIndex index;
   private final Ranker ranker;
+  private final Admission admission;
   private final RankFusion fusion;
   private final Personalizer personalizer;
   private final SearchLog searchLog;
@@ -48,6 +50,7 @@ class SearchPipeline implements Searcher {
   SearchPipeline(
       DocumentIndex index,
       Ranker ranker,
+      Admission admission,
       RankFusion fusion,
       Personalizer personalizer,
       SearchLog searchLog,
@@ -56,6 +59,7 @@ class SearchPipeline implements Searcher {
       SearchProperties properties) {
     this.index = index;
     this.ranker = ranker;
+    this.admission = admission;
     this.fusion = fusion;
     this.personalizer = personalizer;
     this.searchLog = searchLog;
@@ -185,11 +189,24 @@ class SearchPipeline implements Searcher {
       // Without a budget of its own the request leaves the choice to the ranker.
       RankRequest work = new RankRequest(request.query(), texts, memory, request.budget() == null ? null : left);
       Ranker.Ranking ranking =
-          parts.await(Degradation.RANKING, parts.start(() -> ranker.rank(work)), left, unread, degradation);
+          parts.await(Degradation.RANKING, parts.start(() -> rank(work, left)), left, unread, degradation);
       if (ranking.degraded() != null) {
         degradation.add(Degradation.RANKING);
       }
       return ranking;
+    }
+
+    private Ranker.Ranking rank(RankRequest work, Duration left) {
+      try {
+        return admission.admit(caller(), left, () -> ranker.rank(work));
+      } catch (Admission.BusyException | Admission.DeadlineExceededException e) {
+        return new Ranker.Ranking(unread(work.candidates().size()), null, 0, 0, 0, "busy");
+      }
+    }
+
+    private String caller() {
+      String known = request.userId() == null ? request.sessionId() : request.userId();
+      return known == null ? "" : known;
     }
 
     private RankFusion.Fused fuse(List<Candidate> candidates, Ranker.Ranking ranking, Overlap overlap) {

@@ -1,5 +1,6 @@
 package dev.attune.suggestion;
 
+import dev.attune.llm.Admission;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.ModelRole;
@@ -42,6 +43,7 @@ class KlampSuggester implements Suggester {
 
   private final ContextReader reader;
   private final Models models;
+  private final Admission admission;
   private final QueryGenerator generator;
   private final PromptPrefixes prefixes;
   private final Lexicon lexicon;
@@ -54,6 +56,7 @@ class KlampSuggester implements Suggester {
   KlampSuggester(
       ContextReader reader,
       Models models,
+      Admission admission,
       QueryGenerator generator,
       PromptPrefixes prefixes,
       Lexicon lexicon,
@@ -64,6 +67,7 @@ class KlampSuggester implements Suggester {
       SuggestionProperties properties) {
     this.reader = reader;
     this.models = models;
+    this.admission = admission;
     this.generator = generator;
     this.prefixes = prefixes;
     this.lexicon = lexicon;
@@ -123,7 +127,15 @@ class KlampSuggester implements Suggester {
         if (model.isEmpty()) {
           degraded.add("model");
         } else {
-          generate(model.get(), context, version);
+          String caller = request.userId() == null ? request.sessionId() : request.userId();
+          Duration left = remaining().minus(RESERVE);
+          admission.<@Nullable Void, RuntimeException>admit(
+              caller == null ? "" : caller,
+              left.isPositive() ? left : Duration.ZERO,
+              () -> {
+                generate(model.get(), context, version);
+                return null;
+              });
         }
       }
       phase("generateMs", generating);
@@ -178,6 +190,8 @@ class KlampSuggester implements Suggester {
         if (!accepted.isEmpty() || !spare.isEmpty()) {
           useSpare();
         }
+      } catch (Admission.DeadlineExceededException e) {
+        degraded.add("budget");
       } catch (RuntimeException e) {
         if (Thread.currentThread().isInterrupted()) {
           throw e;
