@@ -1,6 +1,7 @@
 package dev.attune.suggestion;
 
 import dev.attune.background.ForegroundTraffic;
+import dev.attune.llm.Admission;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.ModelRole;
@@ -46,6 +47,7 @@ class KlampSuggester implements Suggester {
 
   private final ContextReader reader;
   private final Models models;
+  private final Admission admission;
   private final QueryGenerator generator;
   private final PromptPrefixes prefixes;
   private final Lexicon lexicon;
@@ -59,6 +61,7 @@ class KlampSuggester implements Suggester {
   KlampSuggester(
       ContextReader reader,
       Models models,
+      Admission admission,
       QueryGenerator generator,
       PromptPrefixes prefixes,
       Lexicon lexicon,
@@ -70,6 +73,7 @@ class KlampSuggester implements Suggester {
       SuggestionProperties properties) {
     this.reader = reader;
     this.models = models;
+    this.admission = admission;
     this.generator = generator;
     this.prefixes = prefixes;
     this.lexicon = lexicon;
@@ -138,7 +142,15 @@ class KlampSuggester implements Suggester {
         if (model.isEmpty()) {
           degraded.add("model");
         } else {
-          generate(model.get(), context, version);
+          String caller = request.userId() == null ? request.sessionId() : request.userId();
+          Duration left = remaining().minus(RESERVE);
+          admission.<@Nullable Void, RuntimeException>admit(
+              caller == null ? "" : caller,
+              left.isPositive() ? left : Duration.ZERO,
+              () -> {
+                generate(model.get(), context, version);
+                return null;
+              });
         }
       }
       phase("generateMs", generating);
@@ -191,6 +203,8 @@ class KlampSuggester implements Suggester {
         if (!accepted.isEmpty() || !spare.isEmpty()) {
           useSpare();
         }
+      } catch (Admission.DeadlineExceededException e) {
+        degraded.add("budget");
       } catch (RuntimeException e) {
         if (Thread.currentThread().isInterrupted()) {
           throw e;
