@@ -190,7 +190,7 @@ class SuggestionIntegrationTest {
     TextGenerator broken = (model, prefix, prompts, each) -> {
       throw new IllegalStateException("broken on purpose");
     };
-    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", null));
+    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", Duration.ofMinutes(1)));
     assertThat(answer.degraded()).containsExactly("generation");
     assertThat(answer.suggestions()).isNotEmpty().allMatch(s -> s.source().equals("backoff"));
   }
