@@ -3,7 +3,9 @@ package dev.attune.llm;
 import dev.attune.llm.generation.BatchTextGenerator;
 import dev.attune.llm.scheduling.Scheduler;
 import io.micrometer.core.instrument.MeterRegistry;
+import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
+import org.springframework.context.ApplicationListener;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 
@@ -18,7 +20,13 @@ class LlmConfiguration {
 
   @Bean
   BackgroundModels models(LlmProperties properties, Scheduler scheduler) {
-    return new BackgroundModels(properties, scheduler).start();
+    return new BackgroundModels(properties, scheduler);
+  }
+
+  /** Not before: the start of the service is short of processors already. */
+  @Bean
+  ApplicationListener<ApplicationReadyEvent> loadModel(BackgroundModels models) {
+    return ready -> models.start();
   }
 
   @Bean

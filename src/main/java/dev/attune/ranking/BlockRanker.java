@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelRole;

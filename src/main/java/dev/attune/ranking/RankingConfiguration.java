@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.datadir.DataDirectory;
 import dev.attune.llm.Admission;
 import dev.attune.llm.Models;
@@ -20,11 +21,6 @@ class RankingConfiguration {
   @Bean
   DocumentKvMetrics documentKvMetrics(DocumentKvStore store) {
     return new DocumentKvMetrics(store);
-  }
-
-  @Bean
-  ForegroundTraffic foregroundTraffic() {
-    return new ForegroundTraffic();
   }
 
   @Bean

@@ -1,5 +1,6 @@
 package dev.attune.search;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.Admission;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker.RankCandidate;
@@ -20,6 +21,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
+import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -45,6 +47,7 @@ class SearchPipeline implements Searcher {
   private final SearchLog searchLog;
   private final OptionalParts parts;
   private final SearchMetrics metrics;
+  private final ForegroundTraffic traffic;
   private final SearchProperties properties;
 
   SearchPipeline(
@@ -56,6 +59,7 @@ class SearchPipeline implements Searcher {
       SearchLog searchLog,
       OptionalParts parts,
       SearchMetrics metrics,
+      ForegroundTraffic traffic,
       SearchProperties properties) {
     this.index = index;
     this.ranker = ranker;
@@ -65,6 +69,7 @@ class SearchPipeline implements Searcher {
     this.searchLog = searchLog;
     this.parts = parts;
     this.metrics = metrics;
+    this.traffic = traffic;
     this.properties = properties;
   }
 
@@ -75,9 +80,14 @@ class SearchPipeline implements Searcher {
 
   @Override
   public SearchAnswer search(SearchRequest request, Consumer<SearchAnswer> retrieved) {
-    SearchAnswer answer = new Run(request).answer(retrieved);
-    metrics.answered(request, answer);
-    return answer;
+    traffic.begin();
+    try {
+      SearchAnswer answer = new Run(request).answer(retrieved);
+      metrics.answered(request, answer);
+      return answer;
+    } finally {
+      traffic.end();
+    }
   }
 
   /** One search. */
@@ -95,7 +105,12 @@ class SearchPipeline implements Searcher {
     }
 
     SearchAnswer answer(Consumer<SearchAnswer> retrievedConsumer) {
-      Future<UserContext> reading = parts.start(() -> personalizer.read(request, now));
+      boolean entities = request.userId() == null || personalizer.ready();
+      if (!entities) {
+        degradation.add(Degradation.PERSONALIZATION);
+      }
+      Future<UserContext> reading =
+          parts.start(() -> entities ? personalizer.read(request, now) : UserContext.NOBODY);
       RetrievalResult result = retrieve();
       List<Candidate> candidates = result.candidates();
       long retrieveMs = elapsed();
@@ -297,9 +312,15 @@ class SearchPipeline implements Searcher {
         return;
       }
       List<String> shown = hits.stream().map(SearchAnswer.Hit::id).toList();
+      LoggedQuery query =
+          new LoggedQuery(queryId, userId, request.sessionId(), request.query(), now, shown, false);
+      if (!personalizer.ready()) {
+        // Learning from it has to wait for the entities, the answer has not.
+        parts.start(Executors.callable(() -> searchLog.record(query)));
+        return;
+      }
       try {
-        searchLog.record(
-            new LoggedQuery(queryId, userId, request.sessionId(), request.query(), now, shown, false));
+        searchLog.record(query);
       } catch (RuntimeException e) {
         log.warn("The query could not be logged", e);
         degradation.add(Degradation.LOG);

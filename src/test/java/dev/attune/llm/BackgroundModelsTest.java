@@ -135,11 +135,11 @@ class BackgroundModelsTest {
   @Test
   void modelsThatCannotRunSayWhy() throws IOException {
     assertBroken(file -> file.metadata.put("general.architecture", "mamba"), "architecture 'mamba' is not supported");
-    assertBroken(file -> file.metadata.put("tokenizer.ggml.model", "llama"), "tokenizer model 'llama'");
+    assertBroken(file -> file.metadata.put("tokenizer.ggml.model", "bert"), "tokenizer model 'bert'");
     assertBroken(file -> file.metadata.put("tokenizer.ggml.pre", "klingon"), "pre-tokenizer 'klingon'");
     assertBroken(file -> file.metadata.put("llama.attention.head_count_kv", 3), "4 query heads cannot share 3");
     assertBroken(file -> file.metadata.put("llama.attention.key_length", 12), "head size 12");
-    assertBroken(file -> file.metadata.put("llama.rope.scaling.type", "yarn"), "RoPE scaling 'yarn'");
+    assertBroken(file -> file.metadata.put("llama.rope.scaling.type", "longrope"), "RoPE scaling 'longrope'");
     assertBroken(file -> file.metadata.put("llama.block_count", 0), "block_count' is 0");
     assertBroken(file -> file.metadata.put("llama.block_count", 3), "'blk.2.attn_norm.weight' is missing");
     assertBroken(file -> file.metadata.put("llama.feed_forward_length", 25), "should have shape [25, 40]");

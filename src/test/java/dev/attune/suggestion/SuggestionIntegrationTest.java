@@ -2,6 +2,7 @@ package dev.attune.suggestion;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.AttuneIntegrationTest;
 import dev.attune.knowledge.Mode;
 import dev.attune.llm.Admission;
@@ -191,7 +192,7 @@ class SuggestionIntegrationTest {
   @Test
   void aGeneratorThatFailsIsReplacedByTheBackOff() {
     awaitModel();
-    TextGenerator broken = (model, prefix, tokens, options) -> {
+    TextGenerator broken = (model, prefix, prompts, each) -> {
       throw new IllegalStateException("broken on purpose");
     };
     Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", null));
@@ -323,8 +324,8 @@ class SuggestionIntegrationTest {
   private Suggester suggester(Models models, TextGenerator generator) {
     PromptPrefixes own = new PromptPrefixes(properties);
     return new KlampSuggester(
-        reader, models, admission, new QueryGenerator(generator, own, properties), own, lexicon, filter, backOff, searchLog,
-        metrics, properties);
+        reader, models, admission, new QueryGenerator(generator, own, properties), own, lexicon, filter, backOff,
+        searchLog, metrics, new ForegroundTraffic(), properties);
   }
 
   private static SuggestionRequest request(String userId, String query, @Nullable Duration budget) {

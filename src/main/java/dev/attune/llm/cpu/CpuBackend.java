@@ -3,7 +3,7 @@ package dev.attune.llm.cpu;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.gguf.GgufFile;
+import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
@@ -57,7 +57,7 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
     this.config = weights.config();
     this.policy = policy;
     this.pool = pool;
-    this.rope = new Rope(config, weights.ropeDivisors());
+    this.rope = new Rope(config);
     this.workspace = new Workspace(config, pool.threads());
     this.coordinator =
         Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("attune-llm-0").factory());
@@ -81,15 +81,15 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   }
 
   /**
-   * Dequantises and packs the weights of a file, which may be closed afterwards.
+   * Dequantises and packs the weights of a checkpoint, which may be closed afterwards.
    *
    * @param threads that compute, at least one
-   * @throws dev.attune.llm.ModelFileException when a tensor is missing or has another shape than {@code config} says
+   * @throws dev.attune.llm.ModelFileException when a tensor is missing or has another shape than its configuration says
    */
-  public static CpuBackend load(GgufFile file, ModelConfig config, KvPolicy policy, int threads) {
+  public static CpuBackend load(Checkpoint file, KvPolicy policy, int threads) {
     WorkerPool pool = new WorkerPool(threads);
     try {
-      return new CpuBackend(new WeightLoader(file, config, Arena.ofAuto(), pool).load(), policy, pool);
+      return new CpuBackend(new WeightLoader(file, Arena.ofAuto(), pool).load(), policy, pool);
     } catch (RuntimeException e) {
       pool.close();
       throw e;
