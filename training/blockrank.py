@@ -8,71 +8,17 @@ averaged over heads and signal tokens.
 
 import json
 import math
-import struct
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-ALIGNMENT = 32
-Q4_1, Q8_0, F32 = 3, 8, 0
-BLOCK_BYTES = {Q4_1: 20, Q8_0: 34}
+from gguf_file import BLOCK_BYTES, F32, Q8_0, read_gguf
+
 NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
          "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
          "ffn_down": "mlp.down_proj"}
-
-
-def read_gguf(path):
-    """Metadata without arrays, and tensors as (type, shape outermost first, raw bytes)."""
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    at = 0
-
-    def take(form):
-        nonlocal at
-        size = struct.calcsize(form)
-        values = struct.unpack(form, data[at:at + size].tobytes())
-        at += size
-        return values
-
-    def text():
-        nonlocal at
-        (n,) = take("<Q")
-        at += n
-        return data[at - n:at].tobytes().decode("utf-8")
-
-    scalar = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-
-    def value(kind):
-        if kind == 8:
-            return text()
-        if kind == 9:
-            element, n = take("<IQ")
-            return [value(element) for _ in range(n)]
-        return take(scalar[kind])[0]
-
-    magic, _, tensor_count, key_count = take("<4sIQQ")
-    if magic != b"GGUF":
-        raise ValueError(f"{path} is no GGUF file")
-    metadata = {}
-    for _ in range(key_count):
-        key = text()
-        metadata[key] = value(take("<I")[0])
-    entries = []
-    for _ in range(tensor_count):
-        name = text()
-        (dimensions,) = take("<I")
-        shape = take(f"<{dimensions}Q")
-        entries.append((name, tuple(reversed(shape)), *take("<IQ")))
-    alignment = metadata.get("general.alignment", ALIGNMENT)
-    start = (at + alignment - 1) // alignment * alignment
-    tensors = {}
-    for name, shape, kind, offset in entries:
-        count = math.prod(shape)
-        size = count * 4 if kind == F32 else count // 32 * BLOCK_BYTES[kind]
-        tensors[name] = (kind, shape, data[start + offset:start + offset + size])
-    return {k: v for k, v in metadata.items() if not isinstance(v, list)}, tensors
 
 
 def dequantize(kind, shape, raw):
@@ -198,6 +144,8 @@ class BlockRank(nn.Module):
         self.shape = weights
         self.layer = layer
         self.dtype = dtype
+        # The service keeps keys and values of blocks in bf16; here only a check of the arithmetic needs that.
+        self.round_kept = False
         self.register_buffer("embedding", weights.values["token_embd.weight"].to(dtype), persistent=False)
         self.maps = nn.ModuleDict()
         for i in range(layer + 1):
@@ -254,23 +202,22 @@ class BlockRank(nn.Module):
         x = F.embedding(tokens, self.embedding)
         kept = []
         for layer in range(self.layer):
-            def run(x, *prefix_kv, layer=layer):
-                y = self.norm(x, layer, "attn_norm")
-                q = self.projected(y, layer, "q", self.shape.heads, position)
-                k = self.projected(y, layer, "k", self.shape.kv_heads, position)
-                v = self.projected(y, layer, "v", self.shape.kv_heads, None)
-                keys, values = k, v
-                if prefix_kv:
-                    keys = torch.cat([prefix_kv[0].expand(len(x), -1, -1, -1), k], 2)
-                    values = torch.cat([prefix_kv[1].expand(len(x), -1, -1, -1), v], 2)
-                return self.block(x, layer, self.attend(q, keys, values, mask)), k, v
-
-            inputs = (x,) if prefix is None else (x, *prefix[layer])
-            x, k, v = run(*inputs)
-            kept.append((k, v))
+            y = self.norm(x, layer, "attn_norm")
+            q = self.projected(y, layer, "q", self.shape.heads, position)
+            k = self.projected(y, layer, "k", self.shape.kv_heads, position)
+            v = self.projected(y, layer, "v", self.shape.kv_heads, None)
+            keys, values = k, v
+            if prefix is not None:
+                keys = torch.cat([prefix[layer][0].expand(len(x), -1, -1, -1), k], 2)
+                values = torch.cat([prefix[layer][1].expand(len(x), -1, -1, -1), v], 2)
+            x = self.block(x, layer, self.attend(q, keys, values, mask))
+            kept.append((self.stored(k), self.stored(v)))
         y = self.norm(x, self.layer, "attn_norm")
-        kept.append((self.projected(y, self.layer, "k", self.shape.kv_heads, position), None))
+        kept.append((self.stored(self.projected(y, self.layer, "k", self.shape.kv_heads, position)), None))
         return kept
+
+    def stored(self, x):
+        return x.bfloat16().to(x.dtype) if self.round_kept else x
 
     def logits(self, last, position, prefix, documents, visible):
         """

@@ -1,14 +1,16 @@
-"""Embeddings of documents and queries with bge-small-en-v1.5 (MIT), whose similarities the ranking adapter learns from.
+"""Embeddings of documents and queries: bge-small-en-v1.5 (MIT), whose similarities the ranking adapter learns from, and
+all-MiniLM-L6-v2, the service's own retriever, where its vectors are not at hand.
 
-Usage: python teacher.py extract MODEL.onnx OUT.npz        (needs onnx; the int8 file of the langchain4j jar)
-       python teacher.py embed MODEL.npz DATA.npz OUT.npz  (needs torch; DATA packed by lists.py with --wordpiece)
+Usage: python teacher.py extract MODEL.onnx OUT.npz                (needs onnx; int8 or fp32 file of the langchain4j jar)
+       python teacher.py embed bge|minilm MODEL.npz DATA.npz OUT.npz   (needs torch)
 """
 
 import sys
 
 import numpy as np
 
-LAYERS, HEADS, SIZE = 12, 12, 384
+HEADS, SIZE = 12, 384
+LAYERS = {"bge": 12, "minilm": 6}
 
 
 def extract(path, out):
@@ -17,6 +19,22 @@ def extract(path, out):
     graph = onnx.load(path).graph
     constants = {t.name: t for t in graph.initializer}
     arrays = {}
+    producer = {output: node for node in graph.node for output in node.output}
+    for node in graph.node:
+        # A linear layer in fp32: its bias has the real name, its matrix is found through the graph.
+        if node.op_type == "Add":
+            bias = next((i for i in node.input if i in constants and i.endswith(".bias")), None)
+            source = producer.get(next((i for i in node.input if i != bias), ""))
+            if bias and source is not None and source.op_type == "MatMul":
+                matrix = next(i for i in source.input if i in constants)
+                arrays[bias.removesuffix("bias") + "weight"] = numpy_helper.to_array(constants[matrix]).T.astype(np.float16)
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+        name = f"embeddings.{name}.weight"
+        if name in constants:
+            values = numpy_helper.to_array(constants[name])
+            scale = np.abs(values).max(1) / 127
+            arrays[name + "_quantized"] = np.rint(values / scale[:, None]).astype(np.int8)
+            arrays[name + "_scale"], arrays[name + "_zero_point"] = scale, np.zeros_like(scale)
     for name, tensor in constants.items():
         if name.endswith("weight_quantized") or name.endswith((".bias", "LayerNorm.weight")):
             arrays[name] = numpy_helper.to_array(tensor)
@@ -34,7 +52,7 @@ def extract(path, out):
     np.savez_compressed(out, **arrays)
 
 
-def embed(model, data, out):
+def embed(kind, model, data, out):
     import torch
     import torch.nn.functional as F
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,7 +80,7 @@ def embed(model, data, out):
              + weights["embeddings.position_embeddings.weight"][:ids.shape[1]]
              + weights["embeddings.token_type_embeddings.weight"][0])
         x = norm(x, "embeddings.LayerNorm")
-        for i in range(LAYERS):
+        for i in range(LAYERS[kind]):
             layer = f"encoder.layer.{i}"
             q, k, v = (linear(x, f"{layer}.attention.self.{part}").view(*ids.shape, HEADS, -1).transpose(1, 2)
                        for part in ("query", "key", "value"))
@@ -70,12 +88,19 @@ def embed(model, data, out):
             x = norm(x + linear(y, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")
             y = linear(F.gelu(linear(x, f"{layer}.intermediate.dense")), f"{layer}.output.dense")
             x = norm(x + y, f"{layer}.output.LayerNorm")
-        return F.normalize(x[:, 0].float(), dim=-1)
+        x = x.float()
+        pooled = x[:, 0] if kind == "bge" else (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return F.normalize(pooled, dim=-1)
 
     results = {}
     with np.load(data) as arrays:
         for name in ("document_words", "query_words"):
-            values, offsets = arrays[name], arrays[name + "_offsets"]
+            values, offsets = arrays[name].astype(np.int64), arrays[name + "_offsets"]
+            if kind == "bge" and name == "query_words":
+                # [CLS] prefix query: every query begins with the same words.
+                parts = [np.concatenate([values[a:a + 1], arrays["query_prefix"], values[a + 1:b]])[:256]
+                         for a, b in zip(offsets, offsets[1:])]
+                values, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
             lengths = np.diff(offsets)
             order = np.argsort(lengths, kind="stable")
             vectors = torch.zeros(len(lengths), SIZE)
@@ -92,7 +117,7 @@ def embed(model, data, out):
                 with torch.no_grad():
                     vectors[torch.from_numpy(batch)] = forward(ids.to(device), mask.to(device)).cpu()
                 start = end
-            results[name.split("_")[0] + "s"] = vectors.numpy().astype(np.float16)
+            results[{"document_words": "documents", "query_words": "queries"}[name]] = vectors.numpy().astype(np.float16)
     np.savez(out, **results)
     print({k: v.shape for k, v in results.items()})
 

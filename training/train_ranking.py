@@ -32,6 +32,10 @@ SOURCES = {
 }
 
 
+#: the query's last token and the answer's bracket, as in the paper; all tokens of the query
+KINDS = ("answer", "query")
+
+
 class Lists:
     def __init__(self, path, teacher, device):
         with np.load(path) as data:
@@ -109,20 +113,18 @@ class Lists:
             tokens[j, :lengths[j]] = a["documents"][start:start + lengths[j]]
         return tokens, np.arange(width) < lengths[:, None]
 
-    def last(self, indices, kind):
-        """Last blocks, padded at the end (what is there never sees it), and the signal tokens."""
+    def last(self, indices):
+        """Last blocks, padded at the end (what is there never sees it), and the signal tokens of each of KINDS."""
         a = self.arrays
         lengths = np.diff(a["last_offsets"])[indices]
         width = (int(lengths.max()) + 7) // 8 * 8
         tokens = np.zeros((len(indices), width), np.int64)
-        signals = np.zeros((len(indices), width), bool)
+        signals = np.zeros((len(KINDS), len(indices), width), bool)
         for j, i in enumerate(indices):
             tokens[j, :lengths[j]] = a["last"][a["last_offsets"][i]:a["last_offsets"][i + 1]]
             query = a["signals"][a["signals_offsets"][i]:a["signals_offsets"][i + 1]]
-            if kind == "query":
-                signals[j, query] = True
-            else:
-                signals[j, [query[-1], lengths[j] - 1]] = True
+            signals[0, j, [query[-1], lengths[j] - 1]] = True
+            signals[1, j, query] = True
         return tokens, signals
 
 
@@ -140,17 +142,16 @@ def keep(keys, gate, present, share):
     return (rank < count[:, None]) & present
 
 
-def run(model, lists, rows, indices, kind, longest, device, gate=None, share=1.0):
-    """Masses [lists, documents]; rows: [lists, documents]."""
+def run(model, lists, rows, indices, longest, device, gate, shares):
+    """For each share of kept tokens, the masses [kinds, lists, documents]; and the mean query of signal tokens."""
     tokens, present = lists.blocks(rows.ravel(), longest)
-    last, signals = lists.last(indices, kind)
+    last, signals = lists.last(indices)
     tokens, present, last, signals = (torch.from_numpy(x).to(device, non_blocking=True)
                                       for x in (tokens, present, last, signals))
     instruction = torch.from_numpy(lists.arrays["instruction"].astype(np.int64)).to(device)[None]
     model.merge()
     prefix = model.read(instruction, 0)
     documents = model.read(tokens, instruction.shape[1], prefix)
-    shares = share if isinstance(share, list) else [share]
     results = []
     for s in shares:
         visible = present
@@ -159,10 +160,11 @@ def run(model, lists, rows, indices, kind, longest, device, gate=None, share=1.0
                 visible = keep(documents[-1][0], gate, present, s)
         visible = visible.view(len(indices), -1)
         queries, logits = model.logits(last, lists.positions, prefix, documents, visible)
-        results.append(model.masses(logits, signals, visible, rows.shape[1]))
+        results.append(torch.stack([model.masses(logits, kind, visible, rows.shape[1]) for kind in signals]))
     with torch.no_grad():
-        mean = (queries.float() * signals[:, None, :, None]).sum((0, 2)) / signals.sum()
-    return results if isinstance(share, list) else results[0], mean
+        weight = signals.float().sum(0)
+        mean = (queries.float() * weight[:, None, :, None]).sum((0, 2)) / weight.sum()
+    return results, mean
 
 
 def loss_of(mass, labels, teacher, weight, forgiving):
@@ -183,8 +185,8 @@ def loss_of(mass, labels, teacher, weight, forgiving):
 
 
 @torch.no_grad()
-def validate(model, lists, kind, limit, device, gate, shares, batch=4):
-    """Per validation set: masses for each share beside what retrieval and grades say."""
+def validate(model, lists, limit, device, gate, shares, batch=4):
+    """Per validation set: the lists, and for each share and kind their masses."""
     model.eval()
     results = {}
     for name in lists.names:
@@ -192,7 +194,7 @@ def validate(model, lists, kind, limit, device, gate, shares, batch=4):
             continue
         indices = lists.of(name)[:limit] if limit else lists.of(name)
         a = lists.arrays
-        masses = [[] for _ in shares]
+        masses = {(share, kind): [] for share in shares for kind in KINDS}
         order = sorted(indices, key=lambda i: (a["rows"][i] >= 0).sum())
         start = 0
         while start < len(order):
@@ -201,32 +203,35 @@ def validate(model, lists, kind, limit, device, gate, shares, batch=4):
             while end < len(order) and end - start < batch and (a["rows"][order[end]] >= 0).sum() == count:
                 end += 1
             part = np.array(order[start:end])
-            got, _ = run(model, lists, a["rows"][part][:, :count], part, kind, 160, device, gate, list(shares))
-            for s, mass in enumerate(got):
-                masses[s].extend(mass.float().cpu().numpy())
+            got, _ = run(model, lists, a["rows"][part][:, :count], part, 160, device, gate, shares)
+            for share, found in zip(shares, got):
+                for kind, mass in zip(KINDS, found.float().cpu().numpy()):
+                    masses[share, kind].extend(mass)
             start = end
         results[name] = (np.array(order), masses)
     model.train()
     return results
 
 
-def summary(lists, results, shares):
-    """nDCG@10 of retrieval, BlockRank and fusion, per set and share."""
+def summary(lists, results):
+    """nDCG@10 of retrieval, BlockRank and fusion, per set, kind of signals and share of kept tokens."""
     table = {}
     a = lists.arrays
     for name, (indices, masses) in results.items():
         retrieval = [metrics.ndcg(np.arange((a["rows"][i] >= 0).sum()), a["grades"][i], a["ideal"][i]) for i in indices]
-        row = {"lists": len(indices), "hybrid": float(np.mean(retrieval))}
-        for share, found in zip(shares, masses):
-            suffix = "" if share == 1 else f"@{share}"
+        row = {"lists": len(indices), "hybrid": round(float(np.mean(retrieval)), 4)}
+        both = {s: [(x + y) / 2 for x, y in zip(masses[s, KINDS[0]], masses[s, KINDS[1]])] for s, _ in masses}
+        for (share, kind), found in [*masses.items(), *(((s, "both"), v) for s, v in both.items())]:
             def mean(score):
-                return float(np.mean([
+                return round(float(np.mean([
                     metrics.ndcg(metrics.order(score(a["scores"][i][:len(m)], m)), a["grades"][i], a["ideal"][i])
-                    for i, m in zip(indices, found)]))
-            row["alone" + suffix] = mean(lambda retrieval, mass: mass)
-            for form, weight in (("mass", 0.3), ("mass", 1), ("log", 0.5), ("log", 1), ("log", 2), ("zlog", 0.2), ("zlog", 0.5)):
-                row[f"{form} {weight}{suffix}"] = mean(
+                    for i, m in zip(indices, found)])), 4)
+            values = {"alone": mean(lambda retrieval, mass: mass)}
+            for form, weight in (("mass", 0.3), ("mass", 1), ("log", 0.5), ("log", 1), ("log", 2), ("zlog", 0.2),
+                                 ("zlog", 0.5)):
+                values[f"{form} {weight}"] = mean(
                     lambda retrieval, mass: metrics.fused(retrieval, mass, weight, form))
+            row[f"{kind}@{share}"] = values
         table[name] = row
     return table
 
@@ -266,7 +271,6 @@ def main():
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--layer", type=int, default=18)
-    parser.add_argument("--signals", choices=["query", "answer"], default="answer")
     parser.add_argument("--lists", type=int, default=8)
     parser.add_argument("--accumulate", type=int, default=2)
     parser.add_argument("--documents", type=int, default=30)
@@ -321,7 +325,7 @@ def main():
             labels = torch.from_numpy(np.stack([s[1] for s in sampled])).to(device)
             longest = int(rng.choice([160, 112, 64], p=[0.6, 0.25, 0.15]))
             share = float(rng.choice([0.1, 0.2, 0.35])) if step > 50 and rng.random() < options.keep else 1.0
-            mass, mean = run(model, lists, rows, indices, options.signals, longest, device, gate, share)
+            (masses,), mean = run(model, lists, rows, indices, longest, device, gate, [share])
             gate = mean if step == 0 else 0.98 * gate + 0.02 * mean
             teacher = None
             if options.teacher:
@@ -329,8 +333,9 @@ def main():
                 vectors = lists.document_vectors[torch.from_numpy(rows.ravel()).to(device)].view(*rows.shape, -1)
                 teacher = torch.einsum("lx,ldx->ld", queries, vectors)
             _, weight, forgiving = SOURCES[name]
-            loss, contrast, distill = loss_of(mass, labels, teacher, weight, forgiving)
-            (loss / options.accumulate).backward()
+            parts = [loss_of(mass, labels, teacher, weight, forgiving) for mass in masses]
+            (sum(p[0] for p in parts) / (len(parts) * options.accumulate)).backward()
+            contrast, distill = parts[0][1], parts[0][2]
             sums.append((name, contrast, distill, share))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -353,11 +358,10 @@ def main():
                 save(options.out, model, optimizer, {"step": step, "spent": spent, "gate": gate.cpu(), "log": log})
             if spent - validated > options.validate:
                 validated = spent
-                table = summary(lists, validate(model, lists, options.signals, options.part, device, gate, kept_shares),
-                                kept_shares)
+                table = summary(lists, validate(model, lists, options.part, device, gate, kept_shares))
                 log["validation"].append({"step": step, **table})
-                print(json.dumps({"step": step, **{n: {k: round(v, 4) for k, v in r.items()} for n, r in table.items()}}),
-                      flush=True)
+                for name, row in table.items():
+                    print(step, name, row["hybrid"], {k: row[k + "@1.0"] for k in KINDS}, flush=True)
             running = time.time()
     try:
         from safetensors.torch import save_file
@@ -365,17 +369,22 @@ def main():
     except ImportError:
         torch.save(model.adapter(), options.out / "adapter_model.pt")
     np.save(options.out / "gate.npy", gate.cpu().numpy())
-    results = validate(model, lists, options.signals, options.full, device, gate, kept_shares)
-    table = summary(lists, results, kept_shares)
+    results = validate(model, lists, options.full, device, gate, kept_shares)
+    table = summary(lists, results)
     log["validation"].append({"step": step, **table})
     log["seconds"] = time.time() - began
     (options.out / "training-log.json").write_text(json.dumps(log))
-    np.savez_compressed(options.out / "validation.npz", **{
-        f"{name}|{share}|{part}": value
-        for name, (indices, masses) in results.items() for s, share in enumerate(kept_shares)
-        for part, value in (("lists", indices), ("masses", np.array([np.pad(m, (0, 500 - len(m))) for m in masses[s]])))})
+    arrays = {}
+    for name, (indices, masses) in results.items():
+        arrays[f"{name}|lists"] = indices
+        for (share, kind), found in masses.items():
+            arrays[f"{name}|{kind}|{share}"] = np.array([np.pad(m, (0, 200 - len(m))) for m in found])
+    np.savez_compressed(options.out / "validation.npz", **arrays)
     for name, row in table.items():
-        print(name, json.dumps({k: round(v, 4) for k, v in row.items()}))
+        print(name, row["lists"], "hybrid", row["hybrid"])
+        for key, values in row.items():
+            if isinstance(values, dict):
+                print("   ", key, values)
 
 
 if __name__ == "__main__":
