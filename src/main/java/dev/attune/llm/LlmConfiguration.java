@@ -1,6 +1,8 @@
 package dev.attune.llm;
 
 import dev.attune.llm.generation.BatchTextGenerator;
+import dev.attune.llm.scheduling.Scheduler;
+import io.micrometer.core.instrument.MeterRegistry;
 import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
 import org.springframework.context.ApplicationListener;
@@ -12,8 +14,13 @@ import org.springframework.context.annotation.Configuration;
 class LlmConfiguration {
 
   @Bean
-  BackgroundModels models(LlmProperties properties) {
-    return new BackgroundModels(properties);
+  Scheduler llmScheduler(LlmProperties properties, MeterRegistry metrics) {
+    return new Scheduler(properties.queue(), metrics);
+  }
+
+  @Bean
+  BackgroundModels models(LlmProperties properties, Scheduler scheduler) {
+    return new BackgroundModels(properties, scheduler);
   }
 
   /** Not before: the start of the service is short of processors already. */

@@ -1,6 +1,7 @@
 package dev.attune.search;
 
 import dev.attune.background.ForegroundTraffic;
+import dev.attune.llm.Admission;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
@@ -40,6 +41,7 @@ class SearchPipeline implements Searcher {
 
   private final DocumentIndex index;
   private final Ranker ranker;
+  private final Admission admission;
   private final RankFusion fusion;
   private final Personalizer personalizer;
   private final SearchLog searchLog;
@@ -51,6 +53,7 @@ class SearchPipeline implements Searcher {
   SearchPipeline(
       DocumentIndex index,
       Ranker ranker,
+      Admission admission,
       RankFusion fusion,
       Personalizer personalizer,
       SearchLog searchLog,
@@ -60,6 +63,7 @@ class SearchPipeline implements Searcher {
       SearchProperties properties) {
     this.index = index;
     this.ranker = ranker;
+    this.admission = admission;
     this.fusion = fusion;
     this.personalizer = personalizer;
     this.searchLog = searchLog;
@@ -200,11 +204,24 @@ class SearchPipeline implements Searcher {
       // Without a budget of its own the request leaves the choice to the ranker.
       RankRequest work = new RankRequest(request.query(), texts, memory, request.budget() == null ? null : left);
       Ranker.Ranking ranking =
-          parts.await(Degradation.RANKING, parts.start(() -> ranker.rank(work)), left, unread, degradation);
+          parts.await(Degradation.RANKING, parts.start(() -> rank(work, left)), left, unread, degradation);
       if (ranking.degraded() != null) {
         degradation.add(Degradation.RANKING);
       }
       return ranking;
+    }
+
+    private Ranker.Ranking rank(RankRequest work, Duration left) {
+      try {
+        return admission.admit(caller(), left, () -> ranker.rank(work));
+      } catch (Admission.BusyException | Admission.DeadlineExceededException e) {
+        return new Ranker.Ranking(unread(work.candidates().size()), null, 0, 0, 0, "busy");
+      }
+    }
+
+    private String caller() {
+      String known = request.userId() == null ? request.sessionId() : request.userId();
+      return known == null ? "" : known;
     }
 
     private RankFusion.Fused fuse(List<Candidate> candidates, Ranker.Ranking ranking, Overlap overlap) {

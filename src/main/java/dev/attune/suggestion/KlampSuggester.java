@@ -1,8 +1,10 @@
 package dev.attune.suggestion;
 
 import dev.attune.background.ForegroundTraffic;
+import dev.attune.llm.Admission;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.QueryGenerator.Prepared;
@@ -45,6 +47,7 @@ class KlampSuggester implements Suggester {
 
   private final ContextReader reader;
   private final Models models;
+  private final Admission admission;
   private final QueryGenerator generator;
   private final PromptPrefixes prefixes;
   private final Lexicon lexicon;
@@ -58,6 +61,7 @@ class KlampSuggester implements Suggester {
   KlampSuggester(
       ContextReader reader,
       Models models,
+      Admission admission,
       QueryGenerator generator,
       PromptPrefixes prefixes,
       Lexicon lexicon,
@@ -69,6 +73,7 @@ class KlampSuggester implements Suggester {
       SuggestionProperties properties) {
     this.reader = reader;
     this.models = models;
+    this.admission = admission;
     this.generator = generator;
     this.prefixes = prefixes;
     this.lexicon = lexicon;
@@ -133,11 +138,19 @@ class KlampSuggester implements Suggester {
       phase("contextMs", start);
       long generating = System.nanoTime();
       if (!context.focuses().isEmpty()) {
-        Optional<LanguageModel> model = models.current();
+        Optional<LanguageModel> model = models.current(ModelRole.SUGGESTION);
         if (model.isEmpty()) {
           degraded.add("model");
         } else {
-          generate(model.get(), context, version);
+          String caller = request.userId() == null ? request.sessionId() : request.userId();
+          Duration left = remaining().minus(RESERVE);
+          admission.<@Nullable Void, RuntimeException>admit(
+              caller == null ? "" : caller,
+              left.isPositive() ? left : Duration.ZERO,
+              () -> {
+                generate(model.get(), context, version);
+                return null;
+              });
         }
       }
       phase("generateMs", generating);
@@ -190,6 +203,8 @@ class KlampSuggester implements Suggester {
         if (!accepted.isEmpty() || !spare.isEmpty()) {
           useSpare();
         }
+      } catch (Admission.DeadlineExceededException e) {
+        degraded.add("budget");
       } catch (RuntimeException e) {
         if (Thread.currentThread().isInterrupted()) {
           throw e;

@@ -2,6 +2,7 @@ package dev.attune.suggestion;
 
 import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.suggestion.QueryGenerator.Prepared;
 import dev.attune.suggestion.QueryGenerator.Topic;
@@ -58,7 +59,7 @@ class ModelWarmup {
       while (models.status().state() == Models.State.LOADING) {
         Thread.sleep(POLL);
       }
-      LanguageModel model = models.current().orElse(null);
+      LanguageModel model = models.current(ModelRole.SUGGESTION).orElse(null);
       if (model != null) {
         traffic.awaitQuiet(QUIET);
         warm(model);
