@@ -29,7 +29,7 @@ final class VectorBackfill implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(VectorBackfill.class);
 
   /** Documents between two commits: a few seconds of work. */
-  private static final int ROUND = 512;
+  private static final int ROUND = 128;
 
   /** Documents per call of the embedder: some 200 ms of one core, after which it looks whether somebody waits. */
   private static final int CALL = 8;
