@@ -146,6 +146,9 @@ class EvaluateCommand implements Runnable {
           description = "Length of the lists, 1 to 500 (default: ${DEFAULT-VALUE}).") int candidates,
       @Option(names = "--first-stage", defaultValue = "hybrid",
           description = "Whose candidates: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).") String firstStage,
+      @Option(names = "--all-documents", description = "Write the documents that are in no list too.")
+          boolean allDocuments,
+      @Option(names = "--masses", description = "Write BlockRank's mass of each candidate too; slow.") boolean masses,
       @Option(names = "--data", defaultValue = "../shared/data",
           description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
     PrintWriter out = spec.commandLine().getOut();
@@ -156,7 +159,9 @@ class EvaluateCommand implements Runnable {
     PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models, ModelRole.RANKING));
     try (EvaluationIndex index =
         EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, mode != Mode.LEXICAL, out)) {
-      int lists = new ListExport(dataset, index.documents(), mode, candidates, prompt).write(part, file);
+      ListExport export =
+          new ListExport(dataset, index.documents(), mode, candidates, prompt, masses ? ranker() : null);
+      int lists = export.write(part, allDocuments, file);
       out.printf("%s: %,d lists of the %s part in %s%n", name, lists, split, file);
       out.flush();
     }

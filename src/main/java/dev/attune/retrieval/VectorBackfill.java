@@ -1,11 +1,17 @@
 package dev.attune.retrieval;
 
+import dev.attune.background.BackgroundThread;
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.retrieval.DocumentIndex.EmbeddingProgress;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.lucene.index.Term;
 import org.apache.lucene.search.ScoreDoc;
@@ -25,22 +31,36 @@ final class VectorBackfill implements AutoCloseable {
   /** Documents between two commits: a few seconds of work. */
   private static final int ROUND = 512;
 
-  /** Documents per call of the embedder: short, so that queries get their turn in between. */
-  private static final int CALL = 16;
+  /** Documents per call of the embedder: some 200 ms of one core, after which it looks whether somebody waits. */
+  private static final int CALL = 8;
+
+  private static final Duration QUIET = Duration.ofMillis(200);
+
+  /** A service that is never quiet gets a call in so often. */
+  private static final Duration PATIENCE = Duration.ofSeconds(2);
 
   private final IndexStore store;
   private final Embedder embedder;
+  private final ForegroundTraffic traffic;
   private final AtomicBoolean wanted = new AtomicBoolean();
   private final Thread thread;
+  private final ExecutorService computing =
+      Executors.newSingleThreadExecutor(work -> BackgroundThread.of("vector-computing", work));
+  private boolean called;
+
+  /** Guarded by {@code wanted}. */
+  private boolean waiting;
+
   private volatile boolean running;
   private volatile boolean closed;
   private volatile double rate;
   private volatile @Nullable String error;
 
-  VectorBackfill(IndexStore store, Embedder embedder) {
+  VectorBackfill(IndexStore store, Embedder embedder, ForegroundTraffic traffic) {
     this.store = store;
     this.embedder = embedder;
-    this.thread = Thread.ofPlatform().name("vector-backfill").daemon().priority(Thread.MIN_PRIORITY).unstarted(this::loop);
+    this.traffic = traffic;
+    this.thread = Thread.ofPlatform().name("vector-backfill").daemon().unstarted(this::loop);
   }
 
   void start() {
@@ -66,24 +86,45 @@ final class VectorBackfill implements AutoCloseable {
   }
 
   private void loop() {
-    while (!closed) {
-      if (wanted.getAndSet(false)) {
-        run();
-      } else {
-        synchronized (wanted) {
-          while (!wanted.get() && !closed) {
-            try {
+    try {
+      awaitTurn();
+      while (!closed) {
+        if (wanted.getAndSet(false)) {
+          run();
+        } else {
+          synchronized (wanted) {
+            while (!wanted.get() && !closed) {
               wanted.wait();
-            } catch (InterruptedException e) {
-              return;
             }
           }
         }
       }
+    } catch (InterruptedException e) {
+      log.debug("Computing vectors stops");
     }
   }
 
-  private void run() {
+  /** Waits while others need the machine; only here an interrupt does no harm to the files of the index. */
+  private void awaitTurn() throws InterruptedException {
+    synchronized (wanted) {
+      if (closed) {
+        throw new InterruptedException();
+      }
+      waiting = true;
+    }
+    try {
+      traffic.awaitQuiet(QUIET, PATIENCE);
+    } finally {
+      synchronized (wanted) {
+        waiting = false;
+      }
+    }
+    if (closed && Thread.interrupted()) {
+      throw new InterruptedException();
+    }
+  }
+
+  private void run() throws InterruptedException {
     long start = System.nanoTime();
     long done = 0;
     error = null;
@@ -93,8 +134,9 @@ final class VectorBackfill implements AutoCloseable {
       while (!round.isEmpty() && !closed) {
         List<float[]> vectors = new ArrayList<>();
         for (int from = 0; from < round.size() && !closed; from += CALL) {
+          awaitTurn();
           List<Work> call = round.subList(from, Math.min(from + CALL, round.size()));
-          vectors.addAll(embedder.embed(call.stream().map(w -> IndexFields.embedded(w.document())).toList()));
+          vectors.addAll(embed(call.stream().map(w -> IndexFields.embedded(w.document())).toList()));
           rate = (done + vectors.size()) * 1e9 / (System.nanoTime() - start);
         }
         write(round.subList(0, vectors.size()), vectors);
@@ -111,6 +153,19 @@ final class VectorBackfill implements AutoCloseable {
       }
     } finally {
       running = false;
+    }
+  }
+
+  private List<float[]> embed(List<String> texts) throws InterruptedException {
+    if (!called) {
+      // The first call starts threads that all others share, queries as well.
+      called = true;
+      return embedder.embed(texts);
+    }
+    try {
+      return computing.submit(() -> embedder.embed(texts)).get();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e.getCause().getMessage(), e.getCause());
     }
   }
 
@@ -152,10 +207,16 @@ final class VectorBackfill implements AutoCloseable {
   /** Stops after the call of the embedder that is running. */
   @Override
   public void close() throws IOException {
-    closed = true;
+    synchronized (wanted) {
+      closed = true;
+      if (waiting) {
+        thread.interrupt();
+      }
+    }
     wake();
     try {
       thread.join();
+      computing.shutdown();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
