@@ -25,12 +25,13 @@ import org.springframework.boot.context.properties.source.MapConfigurationProper
 @Timeout(120)
 class BackgroundModelsTest {
 
+  private static final String CACHE = "~/.cache/attune/models";
   private static final Adapters NO_ADAPTERS = new Adapters("none", "none");
 
   @TempDir private Path directory;
 
   private static LlmProperties properties(String model) {
-    return new LlmProperties(model, LlmProperties.Backend.AUTO, 1, "full+bf16", NO_ADAPTERS);
+    return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, 1, "full+bf16", NO_ADAPTERS);
   }
 
   /** The status after loading. */
@@ -149,7 +150,7 @@ class BackgroundModelsTest {
   @Test
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
-        new LlmProperties(write(file -> {}).toString(), LlmProperties.Backend.CUDA, 1, "full+f32", NO_ADAPTERS);
+        new LlmProperties(write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, 1, "full+f32", NO_ADAPTERS);
     try (Loading models = new Loading(new BackgroundModels(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
     }
@@ -163,7 +164,7 @@ class BackgroundModelsTest {
     String module = "base_model.model.model.layers.1.mlp.down_proj.lora_";
     Files.write(good.resolve("adapter_model.safetensors"), new SafetensorsBytes()
         .random(module + "A.weight", new Random(1), 1, 2, 24).random(module + "B.weight", new Random(2), 1, 40, 2).bytes());
-    LlmProperties settings = new LlmProperties(model.toString(), LlmProperties.Backend.AUTO, 1, "full+bf16",
+    LlmProperties settings = new LlmProperties(model.toString(), CACHE, null, LlmProperties.Backend.AUTO, 1, "full+bf16",
         new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(new BackgroundModels(settings))) {
       Status status = loading.settled();
@@ -187,7 +188,7 @@ class BackgroundModelsTest {
 
   @Test
   void misspeltPolicyStopsTheStart() {
-    LlmProperties wrong = new LlmProperties("x", LlmProperties.Backend.AUTO, 1, "full+int3", NO_ADAPTERS);
+    LlmProperties wrong = new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, 1, "full+int3", NO_ADAPTERS);
     assertThatThrownBy(() -> new BackgroundModels(wrong)).hasMessageContaining("int3");
   }
 
@@ -196,7 +197,7 @@ class BackgroundModelsTest {
     LlmProperties defaults =
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
-        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", LlmProperties.Backend.AUTO, 0, "full+bf16",
+        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO, 0, "full+bf16",
         new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
