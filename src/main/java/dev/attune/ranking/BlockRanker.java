@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelRole;
@@ -79,7 +80,9 @@ final class BlockRanker implements Ranker {
         .start(
             () -> {
               try {
-                started.complete(new RankingModel(model, properties));
+                RankingModel ready = new RankingModel(model, properties);
+                store.use(ready.space(), model.backend());
+                started.complete(ready);
               } catch (RuntimeException e) {
                 log.error("In-context ranking cannot be used: {}", e.getMessage());
                 started.completeExceptionally(e);

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.hub.LocalHub;
+import dev.attune.llm.scheduling.Scheduler;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -27,7 +29,7 @@ class ModelsCommandTest {
   private record Run(int status, String out, String err) {}
 
   private LlmProperties settings(String model, @Nullable String hub) {
-    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, 1, "full+f32",
+    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, 1, "full+f32", 8,
         new Adapters("none", "none"));
   }
 
@@ -137,7 +139,7 @@ class ModelsCommandTest {
   }
 
   private static Models.Status loaded(LlmProperties settings) {
-    BackgroundModels models = new BackgroundModels(settings).start();
+    BackgroundModels models = new BackgroundModels(settings, new Scheduler(8, new SimpleMeterRegistry())).start();
     while (models.status().state() == Models.State.LOADING) {
       Thread.onSpinWait();
     }
