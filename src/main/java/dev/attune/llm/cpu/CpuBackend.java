@@ -4,6 +4,7 @@ import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.gguf.GgufFile;
+import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -17,6 +18,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,10 +33,14 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
    */
   private static final int BATCH_TOKENS = 1024;
 
+  /** Segments of fewer tokens are not quantised. */
+  private static final int SHORT = 16;
+
   /** Work done since the start. */
   static final class Counters {
     final LongAdder projection = new LongAdder();
     final LongAdder attention = new LongAdder();
+    final LongAdder cacheBytes = new LongAdder();
     final LongAdder tokens = new LongAdder();
   }
 
@@ -93,7 +99,8 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   @Override
   public List<PassResult> run(List<Pass> passes) {
     passes.forEach(this::check);
-    Future<List<PassResult>> result = coordinator.submit(() -> runAll(passes));
+    List<Pass> needed = passes.stream().map(CpuBackend::withoutUnusedTokens).toList();
+    Future<List<PassResult>> result = coordinator.submit(() -> runAll(needed));
     try {
       return result.get();
     } catch (InterruptedException e) {
@@ -107,6 +114,16 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
         case null, default -> throw new IllegalStateException(e);
       }
     }
+  }
+
+  /** Tokens after the last probed row change nothing that the pass returns, unless it keeps them. */
+  private static Pass withoutUnusedTokens(Pass pass) {
+    if (pass.probe() == null || pass.keepKv()) {
+      return pass;
+    }
+    int needed = Arrays.stream(pass.probe().rows()).max().orElseThrow() + 1;
+    return new Pass(Arrays.copyOf(pass.tokens(), needed), pass.firstPosition(), pass.context(), pass.layers(), false,
+        Logits.NONE, pass.probe());
   }
 
   private List<PassResult> runAll(List<Pass> passes) {
@@ -151,14 +168,20 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   private CpuKvSegment allocate(Pass pass) {
     int keyLayers = Math.min(pass.layers() + 1, config.layers());
-    CpuKvSegment.Shape shape = new CpuKvSegment.Shape(policy.codec(), config.kvHeads(), config.headSize(),
-        pass.tokens().length, keyLayers, pass.layers(), pass.firstPosition());
-    ContentHash hash = new ContentHash(pass.layers()).add(policy.codec().ordinal()).add(pass.firstPosition());
+    KvCodec codec = codecFor(pass.tokens().length);
+    KvLayout layout = new KvLayout(codec, config.kvHeads(), config.headSize(), pass.tokens().length, keyLayers,
+        pass.layers(), pass.firstPosition(), pass.tokens().length);
+    ContentHash hash = new ContentHash(pass.layers()).add(codec.ordinal()).add(pass.firstPosition());
     for (int token : pass.tokens()) {
       hash.add(token);
     }
     inContentOrder(pass.context()).forEach(segment -> hash.add(segment.contentId()));
-    return CpuKvSegment.allocate(shape, hash.value());
+    return CpuKvSegment.allocate(layout, hash.value());
+  }
+
+  /** Scales of int8 pay from a few tokens on; what decoding adds token by token is bf16 until it is put together. */
+  private KvCodec codecFor(int tokens) {
+    return policy.codec() == KvCodec.INT8 && tokens < SHORT ? KvCodec.BF16 : policy.codec();
   }
 
   static List<CpuKvSegment> inContentOrder(List<KvSegment> context) {
@@ -170,12 +193,16 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
+    return retain(segments, (layer, kvHead, available) -> IntStream.range(0, available).toArray());
+  }
+
+  @Override
+  public KvSegment retain(List<KvSegment> segments, Retained retained) {
     if (segments.isEmpty()) {
       throw new IllegalArgumentException("Nothing to put together");
     }
-    ContentHash hash = new ContentHash(segments.size());
-    segments.forEach(segment -> hash.add(segment.contentId()));
-    return CpuKvSegment.concat(segments.stream().map(this::own).toList(), hash.value());
+    int tokens = segments.stream().mapToInt(KvSegment::tokens).sum();
+    return new SlotGather(segments.stream().map(this::own).toList(), codecFor(tokens)).gather(retained);
   }
 
   @Override
@@ -190,7 +217,8 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public Work work() {
-    return new Work(counters.projection.sum(), counters.attention.sum(), counters.tokens.sum());
+    return new Work(counters.projection.sum(), counters.attention.sum(), counters.cacheBytes.sum(),
+        counters.tokens.sum());
   }
 
   /** Stops the threads; running passes are cancelled. */
@@ -201,8 +229,8 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   }
 
   private CpuKvSegment own(KvSegment segment) {
-    if (!(segment instanceof CpuKvSegment own) || own.shape.kvHeads() != config.kvHeads()
-        || own.shape.headSize() != config.headSize() || own.shape.layers() > config.layers()) {
+    if (!(segment instanceof CpuKvSegment own) || own.layout.kvHeads() != config.kvHeads()
+        || own.layout.headSize() != config.headSize() || own.layers() > config.layers()) {
       throw new IllegalArgumentException("Segment was not made by a backend of this model: " + segment);
     }
     return own;

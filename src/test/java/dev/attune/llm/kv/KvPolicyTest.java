@@ -24,12 +24,12 @@ class KvPolicyTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"", "full+", "razor+bf16", "full+int8", "full bf16"})
+  @ValueSource(strings = {"", "full+", "razor+bf16", "full+int4", "full bf16"})
   void namesWhatIsNotKnown(String text) {
     assertThatThrownBy(() -> KvPolicy.parse(text))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("'" + text + "'")
         .hasMessageContaining("[full]")
-        .hasMessageContaining("[f32, bf16]");
+        .hasMessageContaining("[f32, bf16, int8]");
   }
 }
