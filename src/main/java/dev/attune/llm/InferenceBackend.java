@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -46,6 +47,27 @@ public interface InferenceBackend {
    */
   default KvSegment retain(List<KvSegment> segments, Retained retained) {
     throw new UnsupportedOperationException("Backend " + name() + " keeps all slots of a segment");
+  }
+
+  /**
+   * The segment in another codec; itself when it is in that one already.
+   *
+   * @throws UnsupportedOperationException when the backend has one codec only
+   */
+  default KvSegment recode(KvSegment segment, KvCodec codec) {
+    throw new UnsupportedOperationException("Backend " + name() + " does not change the codec of segments");
+  }
+
+  /**
+   * A segment of consecutive tokens of another, at their positions.
+   *
+   * @param from first token
+   * @param to token after the last
+   * @throws IllegalArgumentException when the range is empty or out of range, or the segment is reduced
+   * @throws UnsupportedOperationException when the backend cannot divide segments
+   */
+  default KvSegment slice(KvSegment segment, int from, int to) {
+    throw new UnsupportedOperationException("Backend " + name() + " does not divide segments");
   }
 
   /**

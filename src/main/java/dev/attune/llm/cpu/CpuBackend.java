@@ -1,5 +1,6 @@
 package dev.attune.llm.cpu;
 
+import dev.attune.llm.AttentionInspector;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
@@ -25,13 +26,15 @@ import org.jspecify.annotations.Nullable;
  * Llama-architecture inference in fp32. Calls are served one after the other, each with all threads: on a CPU two at
  * once would only share the same cores.
  */
-public final class CpuBackend implements InferenceBackend, AutoCloseable {
+public final class CpuBackend implements InferenceBackend, AttentionInspector, AutoCloseable {
 
   /**
    * Tokens of passes that run through the layers together. More would not speed up matrix products and would push
    * activations out of the caches.
    */
   private static final int BATCH_TOKENS = 1024;
+
+  private static final Retained ALL = (layer, kvHead, available) -> IntStream.range(0, available).toArray();
 
   /** Segments of fewer tokens are not quantised. */
   private static final int SHORT = 16;
@@ -100,7 +103,10 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   public List<PassResult> run(List<Pass> passes) {
     passes.forEach(this::check);
     List<Pass> needed = passes.stream().map(CpuBackend::withoutUnusedTokens).toList();
-    Future<List<PassResult>> result = coordinator.submit(() -> runAll(needed));
+    return await(coordinator.submit(() -> runAll(needed)));
+  }
+
+  private static <T> T await(Future<T> result) {
     try {
       return result.get();
     } catch (InterruptedException e) {
@@ -193,7 +199,7 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
-    return retain(segments, (layer, kvHead, available) -> IntStream.range(0, available).toArray());
+    return retain(segments, ALL);
   }
 
   @Override
@@ -201,8 +207,34 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
     if (segments.isEmpty()) {
       throw new IllegalArgumentException("Nothing to put together");
     }
-    int tokens = segments.stream().mapToInt(KvSegment::tokens).sum();
-    return new SlotGather(segments.stream().map(this::own).toList(), codecFor(tokens)).gather(retained);
+    List<CpuKvSegment> sources = segments.stream().map(this::own).toList();
+    KvCodec codec = sources.size() == 1
+        ? sources.getFirst().layout.codec()
+        : codecFor(sources.stream().mapToInt(KvSegment::tokens).sum());
+    return new SlotGather(sources, codec).gather(retained);
+  }
+
+  @Override
+  public KvSegment recode(KvSegment segment, KvCodec codec) {
+    CpuKvSegment own = own(segment);
+    return own.layout.codec() == codec ? own : new SlotGather(List.of(own), codec).gather(ALL);
+  }
+
+  @Override
+  public KvSegment slice(KvSegment segment, int from, int to) {
+    return SlotGather.slice(own(segment), from, to);
+  }
+
+  @Override
+  public void inspect(int[] tokens, int[] rows, Visitor visitor) {
+    Pass pass = new Pass(tokens, 0, List.of(), config.layers(), false, Logits.NONE, null);
+    check(pass);
+    require(Arrays.stream(rows).allMatch(row -> row >= 0 && row < tokens.length), "Rows are not all below %d",
+        tokens.length);
+    List<@Nullable CpuKvSegment> kept = new ArrayList<>();
+    kept.add(null);
+    await(coordinator.submit(() -> new ForwardPass(weights, rope, pool, workspace, counters, List.of(pass), kept)
+        .inspect(rows, visitor)));
   }
 
   @Override

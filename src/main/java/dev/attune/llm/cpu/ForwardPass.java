@@ -1,5 +1,6 @@
 package dev.attune.llm.cpu;
 
+import dev.attune.llm.AttentionInspector;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
@@ -11,6 +12,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CancellationException;
+import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -60,6 +62,7 @@ final class ForwardPass {
   private final CpuBackend.Counters counters;
   private final List<Sequence> sequences = new ArrayList<>();
   private final List<AttentionTask> attentionTasks = new ArrayList<>();
+  private IntConsumer inspection = layer -> {};
   private final int rows;
   private final int layers;
   /** Query heads per KV head. */
@@ -112,6 +115,7 @@ final class ForwardPass {
       normalize(l.attentionNorm());
       multiply(rows, w.normed, w.hiddenStride, w.qkv, w.qkvStride, false, l.query(), l.key(), l.value());
       rotateAndKeep(layer);
+      inspection.accept(layer);
       attend(layer);
       multiply(rows, w.mixed, w.attentionStride, w.residual, w.hiddenStride, true, l.attentionOutput());
       normalize(l.feedForwardNorm());
@@ -128,6 +132,13 @@ final class ForwardPass {
       results.add(new PassResult(s.kept, logits(s), attention.isEmpty() ? new float[0] : attention.get(i)));
     }
     return results;
+  }
+
+  /** Runs the only sequence and shows the attention of some of its rows. */
+  List<PassResult> inspect(int[] inspected, AttentionInspector.Visitor visitor) {
+    AttentionRows attentionRows = new AttentionRows(config, inspected, visitor);
+    inspection = layer -> attentionRows.show(layer, w);
+    return run();
   }
 
   private void embed() {

@@ -4,6 +4,7 @@ import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.kv.KvCodec;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Makes one segment of chosen slots of several. Slots with a bias come first. Numbers that stay in their codec stay as
@@ -14,6 +15,7 @@ final class SlotGather {
   private final List<CpuKvSegment> sources;
   private final KvCodec codec;
   private final CpuKvSegment first;
+  private final int firstPosition;
   private final int tokens;
   private final int headSize;
 
@@ -39,7 +41,27 @@ final class SlotGather {
       }
       sum += source.tokens();
     }
+    firstPosition = first.firstPosition();
     tokens = sum;
+  }
+
+  private SlotGather(CpuKvSegment source, int from, int to) {
+    sources = List.of(source);
+    codec = source.layout.codec();
+    first = source;
+    headSize = source.layout.headSize();
+    firstPosition = source.firstPosition() + from;
+    tokens = to - from;
+  }
+
+  /** Consecutive tokens of a segment that has a slot for each. */
+  static CpuKvSegment slice(CpuKvSegment source, int from, int to) {
+    if (source.reduced() || from < 0 || from >= to || to > source.tokens()) {
+      throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
+          .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
+    }
+    int[] range = IntStream.range(from, to).toArray();
+    return new SlotGather(source, from, to).gather((layer, kvHead, available) -> range);
   }
 
   /** What becomes of one head. */
@@ -85,7 +107,7 @@ final class SlotGather {
         && Arrays.stream(biased).flatMapToInt(Arrays::stream).allMatch(n -> n == 0);
     int common = uniform && slots.length > 0 ? slots[0][0] : uniform ? tokens : KvLayout.RAGGED;
     KvLayout layout = new KvLayout(codec, first.layout.kvHeads(), headSize, tokens, first.layers(),
-        first.valueLayers(), first.firstPosition(), common);
+        first.valueLayers(), firstPosition, common);
     return uniform
         ? CpuKvSegment.allocate(layout, contentId)
         : CpuKvSegment.allocate(layout, contentId, slots, biased);

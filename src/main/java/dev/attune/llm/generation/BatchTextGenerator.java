@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TextGenerator;
+import dev.attune.llm.kv.KvCache;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -24,16 +25,17 @@ public final class BatchTextGenerator implements TextGenerator {
     InferenceBackend backend = model.backend();
     int layers = model.config().layers();
     int cached = prefix.stream().mapToInt(KvSegment::tokens).sum();
-    int first = prefix.stream().mapToInt(segment -> segment.firstPosition() + segment.tokens()).max().orElse(0);
+    KvCache cache = KvCache.of(model, prefix);
+    int first = cache.nextPosition();
     int room = model.config().context() - first - tokens.length;
 
     PassResult prompt =
         backend.run(List.of(new Pass(tokens, first, prefix, layers, true, Logits.LAST, null))).getFirst();
-    List<KvSegment> shared = new ArrayList<>(prefix);
-    shared.add(Objects.requireNonNull(prompt.kv()));
+    cache.append(Objects.requireNonNull(prompt.kv()));
+    cache.endPrompt();
 
     List<Continuation> all = IntStream.range(0, options.samples())
-        .mapToObj(i -> new Continuation(model.tokenizer(), options, i))
+        .mapToObj(i -> new Continuation(model.tokenizer(), options, i, cache.fork()))
         .toList();
     for (Continuation continuation : all) {
       continuation.extend(new NextTokens(prompt.logits()[0]));
@@ -42,20 +44,18 @@ public final class BatchTextGenerator implements TextGenerator {
     while (!(open = open(all, room)).isEmpty() && withinBudget(options, start)) {
       List<Pass> passes = new ArrayList<>();
       for (Continuation continuation : open) {
-        List<KvSegment> context = new ArrayList<>(shared);
-        context.addAll(continuation.kept());
+        List<KvSegment> context = continuation.cache().segments();
         int position = first + tokens.length + continuation.length() - 1;
         passes.add(
             new Pass(new int[] {continuation.lastToken()}, position, context, layers, true, Logits.LAST, null));
       }
       List<PassResult> results = backend.run(passes);
       for (int i = 0; i < results.size(); i++) {
-        open.get(i).keep(Objects.requireNonNull(results.get(i).kv()), backend);
+        open.get(i).cache().append(Objects.requireNonNull(results.get(i).kv()));
         open.get(i).extend(new NextTokens(results.get(i).logits()[0]));
       }
     }
-    long bytes = shared.stream().mapToLong(KvSegment::bytes).sum()
-        + all.stream().flatMap(continuation -> continuation.kept().stream()).mapToLong(KvSegment::bytes).sum();
+    long bytes = KvCache.bytes(all.stream().map(Continuation::cache).toList());
     return new Generation(
         all.stream().map(Continuation::completion).toList(), cached + tokens.length, cached, bytes);
   }
