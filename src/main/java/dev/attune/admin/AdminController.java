@@ -4,6 +4,7 @@ import dev.attune.entity.KnowledgeBase;
 import dev.attune.entity.KnowledgeBaseStats;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.IngestionStatistics;
 import dev.attune.searchlog.LogQuality;
@@ -73,7 +74,8 @@ class AdminController {
    * @param state {@code loading}, {@code ready}, {@code missing} or {@code broken}
    * @param message what is wrong and what to do
    * @param shape null while it is not loaded
-   * @param fingerprint of weights and numerics
+   * @param fingerprint of weights and numerics of the model that ranks
+   * @param adapters of the roles, once the model is ready
    */
   record ModelView(
       String state,
@@ -82,12 +84,13 @@ class AdminController {
       @Nullable String backend,
       @Nullable String message,
       @Nullable ModelConfig shape,
-      @Nullable String fingerprint) {}
+      @Nullable String fingerprint,
+      List<Models.Adapter> adapters) {}
 
   @GetMapping("/models")
   List<ModelView> models() {
     Models.Status status = models.status();
-    LanguageModel loaded = models.current().orElse(null);
+    LanguageModel loaded = models.current(ModelRole.RANKING).orElse(null);
     return List.of(
         new ModelView(
             status.state().name().toLowerCase(Locale.ROOT),
@@ -96,7 +99,8 @@ class AdminController {
             status.backend(),
             status.message(),
             loaded == null ? null : loaded.config(),
-            loaded == null ? null : loaded.fingerprint()));
+            loaded == null ? null : loaded.fingerprint(),
+            status.adapters()));
   }
 
   @GetMapping("/kb")

@@ -42,7 +42,7 @@ class CalibrateCommand implements Callable<Integer> {
       Thread.sleep(50);
     }
     LanguageModel model =
-        models.current().orElseThrow(() -> new IllegalStateException(String.valueOf(models.status().message())));
+        models.current(ModelRole.SUGGESTION).orElseThrow(() -> new IllegalStateException(String.valueOf(models.status().message())));
     HeadScores scores = HeadCalibration.measure(model, length, "attune calibrate --length " + length);
     Path file = out == null ? Path.of("src/main/resources" + HeadScores.resource(model.config().name())) : out;
     Files.writeString(file, JsonMapper.shared().writeValueAsString(scores).replace("],[", "],\n[") + "\n");

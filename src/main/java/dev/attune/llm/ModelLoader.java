@@ -1,9 +1,9 @@
 package dev.attune.llm;
 
 import dev.attune.llm.cpu.CpuBackend;
-import dev.attune.llm.gguf.GgufException;
 import dev.attune.llm.gguf.GgufFile;
 import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.tokenizer.ByteLevelTokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -19,10 +19,28 @@ import java.util.stream.Stream;
 final class ModelLoader {
 
   private static final String ARCHITECTURE = "llama";
+  /** Digits of the hash that go into fingerprints. */
+  private static final int HASH_DIGITS = 32;
 
-  /** A model whose parts are released together. */
-  record Loaded(ModelConfig config, ByteLevelTokenizer tokenizer, CpuBackend backend, String fingerprint)
+  /**
+   * A model whose parts are released together.
+   *
+   * @param sha256 of the file, in hex
+   * @param numerics what else decides about the numbers
+   */
+  record Loaded(ModelConfig config, ByteLevelTokenizer tokenizer, CpuBackend backend, String sha256, String numerics)
       implements LanguageModel, AutoCloseable {
+
+    @Override
+    public String fingerprint() {
+      return sha256.substring(0, HASH_DIGITS) + "-" + numerics;
+    }
+
+    /** The model with an adapter over the same weights; lives as long as this one. */
+    LanguageModel with(LoraAdapter adapter) {
+      return new Adapted(config, tokenizer, backend.with(adapter),
+          sha256.substring(0, HASH_DIGITS) + "+" + adapter.fingerprint() + "-" + numerics);
+    }
 
     @Override
     public void close() {
@@ -31,6 +49,9 @@ final class ModelLoader {
     }
   }
 
+  private record Adapted(ModelConfig config, Tokenizer tokenizer, InferenceBackend backend, String fingerprint)
+      implements LanguageModel {}
+
   private ModelLoader() {}
 
   /**
@@ -38,7 +59,7 @@ final class ModelLoader {
    *
    * @param place GGUF file, or directory that holds exactly one
    * @throws NoSuchFileException when there is none
-   * @throws GgufException when the file cannot be used; the message says why
+   * @throws ModelFileException when the file cannot be used; the message says why
    */
   static Loaded load(Path place, KvPolicy policy, int threads) throws IOException {
     try (GgufFile file = GgufFile.open(locate(place))) {
@@ -47,7 +68,7 @@ final class ModelLoader {
       CpuBackend backend = CpuBackend.load(file, config, policy, threads);
       try {
         ByteLevelTokenizer tokenizer = ByteLevelTokenizer.of(file);
-        return new Loaded(config, tokenizer, backend, fingerprint(file) + "-cpu-f32-" + policy);
+        return new Loaded(config, tokenizer, backend, sha256(file), "cpu-f32-" + policy);
       } catch (RuntimeException e) {
         backend.close();
         throw e;
@@ -65,7 +86,7 @@ final class ModelLoader {
     try (Stream<Path> files = Files.list(place)) {
       List<Path> models = files.filter(file -> file.toString().endsWith(".gguf")).sorted().toList();
       if (models.size() > 1) {
-        throw new GgufException("%s holds %d GGUF files; name one of them".formatted(place, models.size()));
+        throw new ModelFileException("%s holds %d GGUF files; name one of them".formatted(place, models.size()));
       }
       if (models.isEmpty()) {
         throw new NoSuchFileException(place + "/*.gguf");
@@ -123,7 +144,7 @@ final class ModelLoader {
     return value;
   }
 
-  private static String fingerprint(GgufFile file) {
+  private static String sha256(GgufFile file) {
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
       long size = file.bytes().byteSize();
@@ -131,7 +152,7 @@ final class ModelLoader {
       for (long at = 0; at < size; at += piece) {
         digest.update(file.bytes().asSlice(at, Math.min(piece, size - at)).asByteBuffer());
       }
-      return HexFormat.of().formatHex(digest.digest(), 0, 16);
+      return HexFormat.of().formatHex(digest.digest());
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("Every Java platform has SHA-256", e);
     }

@@ -2,6 +2,7 @@ package dev.attune.ranking;
 
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -61,7 +62,7 @@ final class BlockRanker implements Ranker {
    * so that a request whose time runs out does not end the preparation.
    */
   Optional<CompletableFuture<RankingModel>> model() {
-    return models.current().map(this::prepare);
+    return models.current(ModelRole.RANKING).map(this::prepare);
   }
 
   private synchronized CompletableFuture<RankingModel> prepare(LanguageModel model) {

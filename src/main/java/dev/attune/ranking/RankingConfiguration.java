@@ -48,4 +48,9 @@ class RankingConfiguration {
   RankFusion rankFusion(RankingProperties properties) {
     return new RankFusion(properties.blockrankWeight(), properties.affinityWeight());
   }
+
+  @Bean
+  PromptTokens.Factory promptTokens(RankingProperties properties) {
+    return new PromptTokens.Factory(properties);
+  }
 }

@@ -2,6 +2,7 @@ package dev.attune.ranking;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.annotation.JsonProperty;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
@@ -70,7 +71,7 @@ class RerankController {
     if (topN != null && topN < 1) {
       throw Problems.badField("top_n", "must be 1 or more");
     }
-    if (models.current().isEmpty()) {
+    if (models.current(ModelRole.RANKING).isEmpty()) {
       throw noModel();
     }
     Ranking ranking = rankInTurn(new RankRequest(query, candidates, List.of(), UNLIMITED));

@@ -2,6 +2,7 @@ package dev.attune.suggestion;
 
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.QueryGenerator.Prepared;
@@ -118,7 +119,7 @@ class KlampSuggester implements Suggester {
       phase("contextMs", start);
       long generating = System.nanoTime();
       if (!context.focuses().isEmpty()) {
-        Optional<LanguageModel> model = models.current();
+        Optional<LanguageModel> model = models.current(ModelRole.SUGGESTION);
         if (model.isEmpty()) {
           degraded.add("model");
         } else {

@@ -1,6 +1,7 @@
 package dev.attune.ranking;
 
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TestModel;
 import dev.attune.ranking.Ranker.RankCandidate;
@@ -54,13 +55,13 @@ final class RankingFixture {
   static Models models(LanguageModel model) {
     return new Models() {
       @Override
-      public Optional<LanguageModel> current() {
+      public Optional<LanguageModel> current(ModelRole role) {
         return Optional.of(model);
       }
 
       @Override
       public Status status() {
-        return new Status(State.READY, "test", model.config().name(), model.backend().name(), null);
+        return new Status(State.READY, "test", model.config().name(), model.backend().name(), null, List.of());
       }
     };
   }

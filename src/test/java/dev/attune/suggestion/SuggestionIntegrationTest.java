@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.AttuneIntegrationTest;
 import dev.attune.knowledge.Mode;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TestModel;
 import dev.attune.llm.TextGenerator;
@@ -158,13 +159,13 @@ class SuggestionIntegrationTest {
   void withoutAModelTheBackOffAnswersInTheSameShape() {
     Models none = new Models() {
       @Override
-      public Optional<dev.attune.llm.LanguageModel> current() {
+      public Optional<dev.attune.llm.LanguageModel> current(ModelRole role) {
         return Optional.empty();
       }
 
       @Override
       public Status status() {
-        return new Status(State.MISSING, "nowhere", null, null, "missing");
+        return new Status(State.MISSING, "nowhere", null, null, "missing", List.of());
       }
     };
     Suggestions answer = suggester(none, textGenerator).suggest(request(USER, "starlore", null));
@@ -286,10 +287,10 @@ class SuggestionIntegrationTest {
     org.junit.jupiter.api.Assumptions.assumeTrue(
         TestModel.FILE.toFile().exists(), "No model at " + TestModel.FILE + "; fetch it with python3 models/fetch.py");
     long end = System.nanoTime() + Duration.ofMinutes(3).toNanos();
-    while (models.current().isEmpty() && System.nanoTime() < end) {
+    while (models.current(ModelRole.SUGGESTION).isEmpty() && System.nanoTime() < end) {
       LockSupport.parkNanos(10_000_000);
     }
-    assertThat(models.current()).as(models.status().toString()).isPresent();
+    assertThat(models.current(ModelRole.SUGGESTION)).as(models.status().toString()).isPresent();
   }
 
   private static @Nullable JsonNode about(JsonNode answer, String entityId) {

@@ -7,6 +7,7 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.gguf.GgufFile;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -14,6 +15,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -48,6 +50,7 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
   }
 
   private final LlamaWeights weights;
+  private final LowRank lowRank;
   private final ModelConfig config;
   private final KvPolicy policy;
   private final WorkerPool pool;
@@ -59,6 +62,7 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
 
   private CpuBackend(LlamaWeights weights, KvPolicy policy, WorkerPool pool) {
     this.weights = weights;
+    this.lowRank = new LowRank(null, pool, counters);
     this.config = weights.config();
     this.policy = policy;
     this.pool = pool;
@@ -68,11 +72,28 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
         Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("attune-llm-0").factory());
   }
 
+  private CpuBackend(CpuBackend base, CpuAdapter adapter) {
+    this.weights = base.weights;
+    this.lowRank = new LowRank(adapter, base.pool, counters);
+    this.config = base.config;
+    this.policy = base.policy;
+    this.pool = base.pool;
+    this.rope = base.rope;
+    this.workspace = base.workspace;
+    this.coordinator = base.coordinator;
+  }
+
+  /** Shares the queue too; closing either closes both. */
+  @Override
+  public CpuBackend with(LoraAdapter change) {
+    return new CpuBackend(this, inTurn(() -> new CpuAdapter(change, Arena.ofAuto(), pool)));
+  }
+
   /**
    * Dequantises and packs the weights of a file, which may be closed afterwards.
    *
    * @param threads that compute, at least one
-   * @throws dev.attune.llm.gguf.GgufException when a tensor is missing or has another shape than {@code config} says
+   * @throws dev.attune.llm.ModelFileException when a tensor is missing or has another shape than {@code config} says
    */
   public static CpuBackend load(GgufFile file, ModelConfig config, KvPolicy policy, int threads) {
     WorkerPool pool = new WorkerPool(threads);
@@ -94,19 +115,21 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
     return policy.toString();
   }
 
-  /** Bytes of weights held. */
+  /** Bytes of weights held, those of the adapter included. */
   public long weightBytes() {
-    return weights.bytes();
+    return weights.bytes() + lowRank.bytes();
   }
 
   @Override
   public List<PassResult> run(List<Pass> passes) {
     passes.forEach(this::check);
     List<Pass> needed = passes.stream().map(CpuBackend::withoutUnusedTokens).toList();
-    return await(coordinator.submit(() -> runAll(needed)));
+    return inTurn(() -> runAll(needed));
   }
 
-  private static <T> T await(Future<T> result) {
+  /** Runs something on the coordinator: only there may the pool be used. */
+  private <T> T inTurn(Callable<T> work) {
+    Future<T> result = coordinator.submit(work);
     try {
       return result.get();
     } catch (InterruptedException e) {
@@ -166,7 +189,7 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
     List<Pass> passes = batch.stream().map(all::get).toList();
     List<@Nullable CpuKvSegment> kept = new ArrayList<>();
     passes.forEach(pass -> kept.add(pass.keepKv() ? allocate(pass) : null));
-    List<PassResult> done = new ForwardPass(weights, rope, pool, workspace, counters, passes, kept).run();
+    List<PassResult> done = new ForwardPass(weights, lowRank, rope, pool, workspace, counters, passes, kept).run();
     for (int i = 0; i < batch.size(); i++) {
       results[batch.get(i)] = done.get(i);
     }
@@ -233,8 +256,8 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
         tokens.length);
     List<@Nullable CpuKvSegment> kept = new ArrayList<>();
     kept.add(null);
-    await(coordinator.submit(() -> new ForwardPass(weights, rope, pool, workspace, counters, List.of(pass), kept)
-        .inspect(rows, visitor)));
+    inTurn(() -> new ForwardPass(weights, lowRank, rope, pool, workspace, counters, List.of(pass), kept)
+        .inspect(rows, visitor));
   }
 
   @Override

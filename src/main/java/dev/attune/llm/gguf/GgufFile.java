@@ -1,5 +1,6 @@
 package dev.attune.llm.gguf;
 
+import dev.attune.llm.ModelFileException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -25,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  * general.alignment} (default 32); tensor data, offsets relative to here. A string is a u64 length and UTF-8 bytes.
  *
  * <p>Every length, count and offset is checked against the file's size before it is used, so a damaged file costs a
- * {@link GgufException}, never memory or a crash.
+ * {@link ModelFileException}, never memory or a crash.
  */
 public final class GgufFile implements AutoCloseable {
 
@@ -55,7 +56,7 @@ public final class GgufFile implements AutoCloseable {
   /**
    * Maps and parses a file.
    *
-   * @throws GgufException when it is not a complete GGUF file of tensors that can be read
+   * @throws ModelFileException when it is not a complete GGUF file of tensors that can be read
    * @throws IOException when it cannot be opened
    */
   @SuppressWarnings("MustBeClosedChecker") // the file owns the arena
@@ -141,8 +142,8 @@ public final class GgufFile implements AutoCloseable {
   }
 
   /** An error that names the file. */
-  public GgufException error(String what) {
-    return new GgufException(path.getFileName() + ": " + what);
+  public ModelFileException error(String what) {
+    return new ModelFileException(path.getFileName() + ": " + what);
   }
 
   private <T> T value(String key, Class<T> type) {

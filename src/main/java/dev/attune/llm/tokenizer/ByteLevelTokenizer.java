@@ -39,7 +39,7 @@ public final class ByteLevelTokenizer implements Tokenizer, AutoCloseable {
   /**
    * Builds the tokenizer of a model file.
    *
-   * @throws dev.attune.llm.gguf.GgufException when the file's tokenizer is of another kind or incomplete
+   * @throws dev.attune.llm.ModelFileException when the file's tokenizer is of another kind or incomplete
    */
   public static ByteLevelTokenizer of(GgufFile file) {
     String model = file.text("tokenizer.ggml.model");
