@@ -4,6 +4,7 @@ import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.lora.LoraFiles;
+import dev.attune.llm.scheduling.Scheduler;
 import java.io.IOException;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
@@ -25,7 +26,26 @@ final class BackgroundModels implements Models, DisposableBean {
 
   private static final Logger log = LoggerFactory.getLogger(BackgroundModels.class);
 
+  /** A model whose backend is shared by all requests. */
+  private record Shared(LanguageModel model, InferenceBackend backend) implements LanguageModel {
+    @Override
+    public ModelConfig config() {
+      return model.config();
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+      return model.tokenizer();
+    }
+
+    @Override
+    public String fingerprint() {
+      return model.fingerprint();
+    }
+  }
+
   private final LlmProperties properties;
+  private final Scheduler scheduler;
   private final KvPolicy policy;
   private final Thread loader;
   private volatile Status status;
@@ -33,8 +53,9 @@ final class BackgroundModels implements Models, DisposableBean {
   private volatile Map<ModelRole, LanguageModel> models = Map.of();
   private volatile boolean closed;
 
-  BackgroundModels(LlmProperties properties) {
+  BackgroundModels(LlmProperties properties, Scheduler scheduler) {
     this.properties = properties;
+    this.scheduler = scheduler;
     // A misspelt policy is an error of configuration: it must stop the start, not leave the service without a model.
     this.policy = KvPolicy.parse(properties.kvPolicy());
     this.status = new Status(State.LOADING, properties.model(), null, null,
@@ -143,6 +164,7 @@ final class BackgroundModels implements Models, DisposableBean {
       return;
     }
     base = loaded;
+    adapted.replaceAll((_, model) -> new Shared(model, scheduler.schedule(model.backend())));
     models = Map.copyOf(adapted);
     status =
         new Status(State.READY, properties.model(), loaded.config().name(), loaded.backend().name(), null, adapters);

@@ -109,6 +109,18 @@ public interface InferenceBackend {
    */
   InferenceBackend with(LoraAdapter adapter);
 
+  /**
+   * Runs tokens as one causal sequence from position 0 through all layers and shows the attention of some of them: for
+   * calibration and analysis, not for speed.
+   *
+   * @param rows indices of the tokens whose attention is wanted
+   * @throws IllegalArgumentException when a token, a row or the length is out of range
+   * @throws UnsupportedOperationException when the backend cannot show it
+   */
+  default void inspect(int[] tokens, int[] rows, AttentionVisitor visitor) {
+    throw new UnsupportedOperationException("Backend " + name() + " does not show attention");
+  }
+
   /** Work done since the start, without that of backends made by {@link #with}; for reports. */
   Work work();
 

@@ -16,6 +16,7 @@ import org.springframework.validation.annotation.Validated;
  * @param backend what computes: {@code auto} takes the best that is there
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}
+ * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */
 @Validated
@@ -25,6 +26,7 @@ record LlmProperties(
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue("full+bf16") @NotBlank String kvPolicy,
+    @DefaultValue("64") @Min(1) int queue,
     @DefaultValue @Valid @NotNull Adapters adapters) {
 
   /** What computes. */

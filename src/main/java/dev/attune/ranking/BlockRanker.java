@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelRole;
@@ -79,7 +80,9 @@ final class BlockRanker implements Ranker {
         .start(
             () -> {
               try {
-                started.complete(new RankingModel(model, properties));
+                RankingModel ready = new RankingModel(model, properties);
+                store.use(ready.space(), model.backend());
+                started.complete(ready);
               } catch (RuntimeException e) {
                 log.error("In-context ranking cannot be used: {}", e.getMessage());
                 started.completeExceptionally(e);
@@ -181,7 +184,7 @@ final class BlockRanker implements Ranker {
         KvSegment stored = storable(i) ? store.find(key(i)) : null;
         if (stored == null) {
           cold.add(i);
-        } else if (affordable(0, stored.tokens()) && fits(stored)) {
+        } else if (affordable(0, stored.meanSlots()) && fits(stored)) {
           take(i, stored);
           warm++;
         } else {
@@ -296,7 +299,7 @@ final class BlockRanker implements Ranker {
 
     private void take(int candidate, KvSegment segment) {
       read[candidate] = segment;
-      contextTokens += segment.tokens();
+      contextTokens += segment.meanSlots();
       contextBytes += segment.bytes();
     }
 

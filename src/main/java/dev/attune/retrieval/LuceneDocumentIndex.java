@@ -1,5 +1,6 @@
 package dev.attune.retrieval;
 
+import dev.attune.background.ForegroundTraffic;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
@@ -32,25 +33,40 @@ public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
   private final @Nullable VectorBackfill backfill;
 
   private LuceneDocumentIndex(
-      IndexStore store, Embedder embedder, EmbedMode mode, Consumer<DocumentsChanged> listener) {
+      IndexStore store,
+      Embedder embedder,
+      EmbedMode mode,
+      ForegroundTraffic traffic,
+      Consumer<DocumentsChanged> listener) {
     this.store = store;
     this.embedder = embedder;
     this.mode = mode;
     this.listener = listener;
     this.search = new CandidateSearch(store, mode == EmbedMode.NONE ? null : embedder);
-    this.backfill = mode == EmbedMode.NONE ? null : new VectorBackfill(store, embedder);
+    this.backfill = mode == EmbedMode.NONE ? null : new VectorBackfill(store, embedder, traffic);
+  }
+
+  /** The same where nobody else needs the machine. */
+  public static LuceneDocumentIndex open(
+      Path directory, Embedder embedder, EmbedMode mode, Consumer<DocumentsChanged> listener) {
+    return open(directory, embedder, mode, new ForegroundTraffic(), listener);
   }
 
   /**
    * Opens the index in a directory, or makes an empty one, and goes on computing missing vectors.
    *
+   * @param traffic what the computing of vectors steps aside for
    * @param listener called after every commit, in the order of the commits
    * @throws IllegalStateException when the directory is in use or cannot be read; the message says what to do
    */
   public static LuceneDocumentIndex open(
-      Path directory, Embedder embedder, EmbedMode mode, Consumer<DocumentsChanged> listener) {
+      Path directory,
+      Embedder embedder,
+      EmbedMode mode,
+      ForegroundTraffic traffic,
+      Consumer<DocumentsChanged> listener) {
     LuceneDocumentIndex index =
-        new LuceneDocumentIndex(IndexStore.open(directory), embedder, mode, listener);
+        new LuceneDocumentIndex(IndexStore.open(directory), embedder, mode, traffic, listener);
     if (index.backfill != null) {
       index.backfill.start();
     }

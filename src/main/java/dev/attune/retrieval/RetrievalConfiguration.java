@@ -1,5 +1,6 @@
 package dev.attune.retrieval;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.datadir.DataDirectory;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.context.annotation.Bean;
@@ -22,8 +23,9 @@ class RetrievalConfiguration {
       DataDirectory dataDirectory,
       Embedder embedder,
       RetrievalProperties properties,
+      ForegroundTraffic traffic,
       ApplicationEventPublisher events) {
     return LuceneDocumentIndex.open(
-        dataDirectory.room("index"), embedder, properties.embed(), events::publishEvent);
+        dataDirectory.room("index"), embedder, properties.embed(), traffic, events::publishEvent);
   }
 }

@@ -2,8 +2,10 @@ package dev.attune.suggestion;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.AttuneIntegrationTest;
 import dev.attune.knowledge.Mode;
+import dev.attune.llm.Admission;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TestModel;
@@ -49,6 +51,7 @@ class SuggestionIntegrationTest {
   @Autowired JsonMapper json;
   @Autowired DocumentIndex index;
   @Autowired SearchLog searchLog;
+  @Autowired Admission admission;
   @Autowired Models models;
   @Autowired ContextReader reader;
   @Autowired TextGenerator textGenerator;
@@ -184,7 +187,7 @@ class SuggestionIntegrationTest {
   @Test
   void aGeneratorThatFailsIsReplacedByTheBackOff() {
     awaitModel();
-    TextGenerator broken = (model, prefix, tokens, options) -> {
+    TextGenerator broken = (model, prefix, prompts, each) -> {
       throw new IllegalStateException("broken on purpose");
     };
     Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", null));
@@ -275,8 +278,8 @@ class SuggestionIntegrationTest {
   private Suggester suggester(Models models, TextGenerator generator) {
     PromptPrefixes own = new PromptPrefixes(properties);
     return new KlampSuggester(
-        reader, models, new QueryGenerator(generator, own, properties), own, lexicon, filter, backOff, searchLog,
-        metrics, properties);
+        reader, models, admission, new QueryGenerator(generator, own, properties), own, lexicon, filter, backOff,
+        searchLog, metrics, new ForegroundTraffic(), properties);
   }
 
   private static SuggestionRequest request(String userId, String query, @Nullable Duration budget) {

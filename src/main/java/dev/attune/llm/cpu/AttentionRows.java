@@ -1,6 +1,6 @@
 package dev.attune.llm.cpu;
 
-import dev.attune.llm.AttentionInspector;
+import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.ModelConfig;
 import java.util.Arrays;
 
@@ -9,14 +9,14 @@ final class AttentionRows {
 
   private final ModelConfig config;
   private final int[] rows;
-  private final AttentionInspector.Visitor visitor;
+  private final AttentionVisitor visitor;
   private final float[] queries;
   private final float[] keys;
   private final float[] logits;
   /** {@code [PANEL][tokens]}. */
   private float[][] probabilities = {};
 
-  AttentionRows(ModelConfig config, int[] rows, AttentionInspector.Visitor visitor) {
+  AttentionRows(ModelConfig config, int[] rows, AttentionVisitor visitor) {
     this.config = config;
     this.rows = Arrays.stream(rows).sorted().toArray();
     this.visitor = visitor;

@@ -1,10 +1,10 @@
 package dev.attune.llm.cpu;
 
-import dev.attune.llm.AttentionInspector;
+import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.gguf.GgufFile;
+import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * Llama-architecture inference in fp32. Calls are served one after the other, each with all threads: on a CPU two at
  * once would only share the same cores.
  */
-public final class CpuBackend implements InferenceBackend, AttentionInspector, AutoCloseable {
+public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   /**
    * Tokens of passes that run through the layers together. More would not speed up matrix products and would push
@@ -66,7 +66,7 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
     this.config = weights.config();
     this.policy = policy;
     this.pool = pool;
-    this.rope = new Rope(config, weights.ropeDivisors());
+    this.rope = new Rope(config);
     this.workspace = new Workspace(config, pool.threads());
     this.coordinator =
         Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("attune-llm-0").factory());
@@ -90,15 +90,15 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
   }
 
   /**
-   * Dequantises and packs the weights of a file, which may be closed afterwards.
+   * Dequantises and packs the weights of a checkpoint, which may be closed afterwards.
    *
    * @param threads that compute, at least one
-   * @throws dev.attune.llm.ModelFileException when a tensor is missing or has another shape than {@code config} says
+   * @throws dev.attune.llm.ModelFileException when a tensor is missing or has another shape than its configuration says
    */
-  public static CpuBackend load(GgufFile file, ModelConfig config, KvPolicy policy, int threads) {
+  public static CpuBackend load(Checkpoint file, KvPolicy policy, int threads) {
     WorkerPool pool = new WorkerPool(threads);
     try {
-      return new CpuBackend(new WeightLoader(file, config, Arena.ofAuto(), pool).load(), policy, pool);
+      return new CpuBackend(new WeightLoader(file, Arena.ofAuto(), pool).load(), policy, pool);
     } catch (RuntimeException e) {
       pool.close();
       throw e;
@@ -249,7 +249,7 @@ public final class CpuBackend implements InferenceBackend, AttentionInspector, A
   }
 
   @Override
-  public void inspect(int[] tokens, int[] rows, Visitor visitor) {
+  public void inspect(int[] tokens, int[] rows, AttentionVisitor visitor) {
     Pass pass = new Pass(tokens, 0, List.of(), config.layers(), false, Logits.NONE, null);
     check(pass);
     require(Arrays.stream(rows).allMatch(row -> row >= 0 && row < tokens.length), "Rows are not all below %d",

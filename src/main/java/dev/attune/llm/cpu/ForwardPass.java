@@ -1,6 +1,6 @@
 package dev.attune.llm.cpu;
 
-import dev.attune.llm.AttentionInspector;
+import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
@@ -58,7 +58,7 @@ final class ForwardPass {
   private final LlamaWeights weights;
   private final ModelConfig config;
   private final LowRank lowRank;
-  private final Rope rope;
+  private final HeadInputs inputs;
   private final WorkerPool pool;
   private final Workspace w;
   private final CpuBackend.Counters counters;
@@ -76,7 +76,7 @@ final class ForwardPass {
     this.weights = weights;
     this.lowRank = lowRank;
     this.config = weights.config();
-    this.rope = rope;
+    this.inputs = new HeadInputs(config, rope);
     this.pool = pool;
     this.w = workspace;
     this.counters = counters;
@@ -143,7 +143,7 @@ final class ForwardPass {
   }
 
   /** Runs the only sequence and shows the attention of some of its rows. */
-  List<PassResult> inspect(int[] inspected, AttentionInspector.Visitor visitor) {
+  List<PassResult> inspect(int[] inspected, AttentionVisitor visitor) {
     AttentionRows attentionRows = new AttentionRows(config, inspected, visitor);
     inspection = layer -> attentionRows.show(layer, w);
     return run();
@@ -244,13 +244,15 @@ final class ForwardPass {
   }
 
   private void rotateAndKeep(int layer) {
+    LlamaWeights.Layer l = weights.layers().get(layer);
     for (Sequence s : sequences) {
       int chunk = Math.max(SERIAL_ROWS, s.tokens / (4 * pool.threads()));
       pool.forEach((s.tokens + chunk - 1) / chunk, (task, worker) -> {
         for (int i = task * chunk; i < Math.min(s.tokens, (task + 1) * chunk); i++) {
           int at = (s.first + i) * w.qkvStride;
-          rope.rotate(w.qkv, at, config.heads(), s.pass.firstPosition() + i);
-          rope.rotate(w.qkv, at + w.queryStride, config.kvHeads(), s.pass.firstPosition() + i);
+          inputs.queries(l, w.qkv, at, s.pass.firstPosition() + i);
+          inputs.keys(l, w.qkv, at + w.queryStride, s.pass.firstPosition() + i);
+          inputs.values(l, w.qkv, at + w.queryStride + w.keyStride);
         }
       });
     }
@@ -347,15 +349,17 @@ final class ForwardPass {
     List<float[]> masses = new ArrayList<>();
     for (Sequence s : sequences) {
       if (s.kept != null) {
-        keepNextKeys(s, layer, l.key(), change);
+        keepNextKeys(s, layer, l, change);
       }
-      masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l.query(), change));
+      masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l, change));
     }
     keep(layer, false);
     return masses;
   }
 
-  private void keepNextKeys(Sequence s, int layer, PackedMatrix key, CpuAdapter.@Nullable Group change) {
+  private void keepNextKeys(
+      Sequence s, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
+    PackedMatrix key = l.key();
     int blocks = (s.tokens + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     counters.projection.add(2L * s.tokens * key.outputs * key.inputs);
     pool.forEach(blocks * key.panels(), (task, worker) -> {
@@ -370,25 +374,25 @@ final class ForwardPass {
       lowRank.add(change, 1, s.tokens, w.qkv, s.first * w.qkvStride + w.queryStride, w.qkvStride);
     }
     for (int i = 0; i < s.tokens; i++) {
-      rope.rotate(w.qkv, (s.first + i) * w.qkvStride + w.queryStride, config.kvHeads(), s.pass.firstPosition() + i);
+      inputs.keys(l, w.qkv, (s.first + i) * w.qkvStride + w.queryStride, s.pass.firstPosition() + i);
     }
   }
 
   private float[] probe(
-      Sequence s, Probe probe, int layer, PackedMatrix query, CpuAdapter.@Nullable Group change) {
+      Sequence s, Probe probe, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
     int[] probed = probe.rows();
     float[] in = new float[probed.length * w.hiddenStride];
     float[] queries = new float[probed.length * w.queryStride];
     for (int i = 0; i < probed.length; i++) {
       System.arraycopy(w.normed, (s.first + probed[i]) * w.hiddenStride, in, i * w.hiddenStride, config.hidden());
     }
-    multiply(probed.length, in, w.hiddenStride, queries, w.queryStride, false, query);
+    multiply(probed.length, in, w.hiddenStride, queries, w.queryStride, false, l.query());
     if (change != null) {
       lowRank.reduce(change, probed.length, in, 0, w.hiddenStride);
       lowRank.add(change, 0, probed.length, queries, 0, w.queryStride);
     }
     for (int i = 0; i < probed.length; i++) {
-      rope.rotate(queries, i * w.queryStride, config.heads(), s.pass.firstPosition() + probed[i]);
+      inputs.queries(l, queries, i * w.queryStride, s.pass.firstPosition() + probed[i]);
     }
     List<CpuKvSegment> scored =
         Arrays.stream(probe.scored()).mapToObj(i -> (CpuKvSegment) s.pass.context().get(i)).toList();

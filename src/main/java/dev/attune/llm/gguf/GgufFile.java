@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -86,6 +87,11 @@ public final class GgufFile implements AutoCloseable {
     return value(key, String.class);
   }
 
+  /** A truth value. */
+  public boolean flag(String key) {
+    return value(key, Boolean.class);
+  }
+
   /** An integer value within the range of int. */
   public int integer(String key) {
     long value = value(key, Long.class);
@@ -116,6 +122,16 @@ public final class GgufFile implements AutoCloseable {
   /** An array of integers. */
   public List<Long> integers(String key) {
     return list(key, Long.class);
+  }
+
+  /** All tensors, in the order of the file. */
+  public Collection<GgufTensor> tensors() {
+    return Collections.unmodifiableCollection(tensors.values());
+  }
+
+  /** An array of floating-point numbers. */
+  public List<Double> numbers(String key) {
+    return list(key, Double.class);
   }
 
   /** Whether there is a tensor of this name. */

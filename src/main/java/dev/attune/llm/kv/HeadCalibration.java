@@ -1,6 +1,5 @@
 package dev.attune.llm.kv;
 
-import dev.attune.llm.AttentionInspector;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
 import java.util.Arrays;
@@ -26,13 +25,11 @@ public final class HeadCalibration {
    *
    * @param length random tokens in one repeat; {@value #REPEATS} repeats must fit into the model's context
    * @param command to note in the result
-   * @throws IllegalArgumentException when the text does not fit or the backend cannot show attention
+   * @throws IllegalArgumentException when the text does not fit
+   * @throws UnsupportedOperationException when the backend cannot show attention
    */
   public static HeadScores measure(LanguageModel model, int length, String command) {
     ModelConfig config = model.config();
-    if (!(model.backend() instanceof AttentionInspector inspector)) {
-      throw new IllegalArgumentException("Backend " + model.backend().name() + " cannot show attention");
-    }
     if (length < 8 || length > config.context() / REPEATS) {
       throw new IllegalArgumentException("Between 8 and %d tokens can be repeated %d times in a context of %d, not %d"
           .formatted(config.context() / REPEATS, REPEATS, config.context(), length));
@@ -46,7 +43,7 @@ public final class HeadCalibration {
         .sorted().distinct().toArray();
     double[][] echo = new double[config.layers()][config.heads()];
     double[][] induction = new double[config.layers()][config.heads()];
-    inspector.inspect(tokens, rows, (layer, head, row, p) -> {
+    model.backend().inspect(tokens, rows, (layer, head, row, p) -> {
       for (int earlier = row - length; earlier >= 0; earlier -= length) {
         echo[layer][head] += p[earlier];
         induction[layer][head] += p[earlier + 1];

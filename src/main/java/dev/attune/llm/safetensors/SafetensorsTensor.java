@@ -1,5 +1,6 @@
 package dev.attune.llm.safetensors;
 
+import dev.attune.llm.checkpoint.WeightTensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -13,12 +14,18 @@ import java.util.Arrays;
  * @param data exactly the bytes of the tensor
  */
 public record SafetensorsTensor(
-    String name, SafetensorsType type, long[] shape, int rows, int columns, MemorySegment data) {
+    String name, SafetensorsType type, long[] shape, int rows, int columns, MemorySegment data)
+    implements WeightTensor {
 
   static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
-  /** Writes one row as {@link #columns} floats. */
+  @Override
+  public String typeName() {
+    return type.name();
+  }
+
+  @Override
   public void row(int row, float[] target, int targetOffset) {
     type.read(data, (long) row * columns * type.bytes, target, targetOffset, columns);
   }

@@ -15,7 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ids are compared with another implementation in GoldenLogitsTest; here is what must hold for any text. */
-class ByteLevelTokenizerTest {
+class ModelTokenizerTest {
 
   /** Text of a user cannot open or close a turn, whatever is in it. */
   @ParameterizedTest

@@ -1,4 +1,4 @@
-package dev.attune.ranking;
+package dev.attune.background;
 
 import static org.assertj.core.api.Assertions.assertThat;
 

@@ -16,9 +16,9 @@ import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
-class ResidentDocumentKvTest {
+class TieredDocumentKvTest {
 
-  private final ResidentDocumentKv store = new ResidentDocumentKv(100);
+  private final TieredDocumentKv store = new TieredDocumentKv(100, null);
 
   @Test
   void findsWhatWasStored() {
@@ -26,7 +26,7 @@ class ResidentDocumentKvTest {
     assertThat(store.find(key("a", "1"))).isNotNull();
     assertThat(store.find(key("a", "2"))).as("other content").isNull();
     assertThat(store.find(new Key("other model", "a", "1"))).isNull();
-    assertThat(store.usage()).isEqualTo(new DocumentKvStore.Usage(1, 10, 100, 0));
+    assertThat(store.usage()).isEqualTo(usage(1, 10, 100, 0));
   }
 
   @Test
@@ -38,7 +38,7 @@ class ResidentDocumentKvTest {
     assertThat(store.find(key("a", "1"))).isNotNull();
     assertThat(store.find(key("b", "1"))).isNull();
     assertThat(store.find(key("c", "1"))).isNotNull();
-    assertThat(store.usage()).isEqualTo(new DocumentKvStore.Usage(2, 80, 100, 1));
+    assertThat(store.usage()).isEqualTo(usage(2, 80, 100, 1));
   }
 
   @Test
@@ -68,7 +68,7 @@ class ResidentDocumentKvTest {
     assertThat(store.find(key("a", "1"))).isNull();
     assertThat(store.holds("a")).isFalse();
     store.retain("b", null);
-    assertThat(store.usage()).isEqualTo(new DocumentKvStore.Usage(0, 0, 100, 0));
+    assertThat(store.usage()).isEqualTo(usage(0, 0, 100, 0));
   }
 
   @Test
@@ -126,6 +126,10 @@ class ResidentDocumentKvTest {
     Claim claim = store.claim(key(id, hash));
     assertThat(claim.mine()).isTrue();
     claim.complete(new Segment(bytes));
+  }
+
+  private static DocumentKvStore.Usage usage(int documents, long bytes, long limit, long evicted) {
+    return new DocumentKvStore.Usage(documents, bytes, limit, evicted, DocumentKvStore.Stored.NONE);
   }
 
   private static Key key(String id, String hash) {
