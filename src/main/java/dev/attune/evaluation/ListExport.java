@@ -21,7 +21,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.zip.CRC32;
 import java.util.zip.GZIPOutputStream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.json.JsonMapper;
@@ -35,29 +34,6 @@ import tools.jackson.databind.node.ObjectNode;
  * that retrieval did not find have rank 0 and are in lists for training only.
  */
 final class ListExport {
-
-  /** Parts of a collection, by a hash of the query id: 80 % train, 10 % validation, 10 % that is never written. */
-  enum Split {
-    TRAIN,
-    VALIDATION,
-    /** All queries: for a collection that no part of training sees. */
-    WHOLE;
-
-    boolean holds(String queryId) {
-      int tenth = tenth(queryId);
-      return switch (this) {
-        case TRAIN -> tenth < 8;
-        case VALIDATION -> tenth == 8;
-        case WHOLE -> true;
-      };
-    }
-
-    private static int tenth(String queryId) {
-      CRC32 checksum = new CRC32();
-      checksum.update(queryId.getBytes(StandardCharsets.UTF_8));
-      return (int) (checksum.getValue() % 10);
-    }
-  }
 
   private static final JsonMapper MAPPER = JsonMapper.builder().build();
 
