@@ -3,12 +3,12 @@ package dev.attune.llm.cpu;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.PassValidation;
 import dev.attune.llm.gguf.GgufFile;
 import dev.attune.llm.kv.KvPolicy;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
@@ -92,7 +92,10 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public List<PassResult> run(List<Pass> passes) {
-    passes.forEach(this::check);
+    for (Pass pass : passes) {
+      pass.context().forEach(this::own);
+      PassValidation.check(pass, config);
+    }
     Future<List<PassResult>> result = coordinator.submit(() -> runAll(passes));
     try {
       return result.get();
@@ -206,47 +209,5 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
       throw new IllegalArgumentException("Segment was not made by a backend of this model: " + segment);
     }
     return own;
-  }
-
-  private void check(Pass pass) {
-    int n = pass.tokens().length;
-    require(n > 0, "A pass needs at least one token");
-    for (int i = 0; i < n; i++) {
-      int token = pass.tokens()[i];
-      require(token >= 0 && token < config.vocabulary(), "Token %d at index %d is not below the vocabulary of %d",
-          token, i, config.vocabulary());
-    }
-    require(pass.firstPosition() >= 0 && pass.firstPosition() <= config.context() - n,
-        "Positions %d to %d are not within the model's context of %d", pass.firstPosition(),
-        (long) pass.firstPosition() + n - 1, config.context());
-    require(pass.layers() >= 0 && pass.layers() <= config.layers(), "Cannot run %d layers of %d", pass.layers(),
-        config.layers());
-    require(pass.logits() == Logits.NONE || pass.layers() == config.layers(), "Logits need all %d layers, not %d",
-        config.layers(), pass.layers());
-    for (KvSegment segment : pass.context()) {
-      require(own(segment).valueLayers() >= pass.layers(),
-          "A context segment has values of %d layers, the pass runs %d", segment.valueLayers(), pass.layers());
-    }
-    if (pass.probe() != null) {
-      check(pass, pass.probe());
-    }
-  }
-
-  private void check(Pass pass, Probe probe) {
-    require(pass.layers() < config.layers(), "There is no layer %d to probe", pass.layers());
-    require(probe.rows().length > 0 && probe.scored().length > 0, "A probe needs rows and scored segments");
-    require(Arrays.stream(probe.rows()).allMatch(row -> row >= 0 && row < pass.tokens().length),
-        "Probe rows %s are not all below %d", Arrays.toString(probe.rows()), pass.tokens().length);
-    for (int i : probe.scored()) {
-      require(i >= 0 && i < pass.context().size(), "Scored segment %d is not one of %d", i, pass.context().size());
-      require(pass.context().get(i).layers() > pass.layers(),
-          "Scored segment %d has keys of %d layers, not of layer %d", i, pass.context().get(i).layers(), pass.layers());
-    }
-  }
-
-  private static void require(boolean condition, String message, Object... arguments) {
-    if (!condition) {
-      throw new IllegalArgumentException(message.formatted(arguments));
-    }
   }
 }
