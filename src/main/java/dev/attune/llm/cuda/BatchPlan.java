@@ -131,7 +131,7 @@ final class BatchPlan {
     device.free(table);
     device.free(partialOut);
     device.free(partialSums);
-    device.driver.memFreeHost(host.address());
+    device.freePinned(host);
   }
 
   /**
@@ -202,6 +202,10 @@ final class BatchPlan {
       host.set(JAVA_INT, at + 16, item.partial);
     }
     put(counts - start, itemCount, mergeCount, 0, 0);
+    reservePartials(attention);
+  }
+
+  private void reservePartials(Kernels.Attention attention) {
     long needed = (long) partials * config.kvHeads() * attention.tileRows();
     if (needed * config.headSize() * 4 > partialBytes) {
       device.free(partialOut);
@@ -249,6 +253,32 @@ final class BatchPlan {
         all.add(new Item(sequence, tile, i * part, Math.min((i + 1) * part, keys), parts > 1 ? partials++ : -1));
       }
     }
+  }
+
+  /**
+   * Lays out decoding that stays on the device: one token at {@code position}, whose segment has room for those that
+   * follow; the kernel that chooses a token advances token, position and sequence.
+   */
+  void layGrowing(CudaKvSegment own, int token, int position) {
+    rows = 1;
+    spanCount = 1;
+    partials = 0;
+    mergeCount = 1;
+    int capacity = own.tokens();
+    host.set(JAVA_INT, tokens - start, token);
+    host.set(JAVA_INT, positions - start, position);
+    place(places, 0, own, position);
+    put(sequences - start, 0, 1, position, 0);
+    span(spans, 0, own.address, capacity, capacity, 0);
+    for (int from = 0; from < capacity; from += Kernels.KEY_TILE) {
+      long at = items - start + (long) partials * ITEM_BYTES;
+      put(at, 0, 0, from, Math.min(capacity, from + Kernels.KEY_TILE));
+      host.set(JAVA_INT, at + 16, partials++);
+    }
+    itemCount = partials;
+    put(merges - start, 0, 0, 0, partials);
+    put(counts - start, itemCount, mergeCount, 0, 0);
+    reservePartials(kernels.decodeAttention);
   }
 
   /** Sets the segments that a probe scores, in the order in which they are summed. */

@@ -112,8 +112,9 @@ final class CublasLt implements AutoCloseable {
       // Column-major: the transposed product of transposed matrices.
       long xLayout = layout(inputs, rows);
       long outLayout = layout(outputs, rows);
+      MemorySegment beta = add ? one : zero;
       try {
-        check((int) matmul.invokeExact(handle, description, one, weights, weightLayout, x, xLayout, add ? one : zero, out,
+        check((int) matmul.invokeExact(handle, description, one, weights, weightLayout, x, xLayout, beta, out,
                 outLayout, out, outLayout, algorithm, workspace, WORKSPACE, device.stream),
             "Product of [%d, %d] with [%d, %d]".formatted(rows, inputs, outputs, inputs));
         check((int) layoutDestroy.invokeExact(xLayout), "Releasing a layout");

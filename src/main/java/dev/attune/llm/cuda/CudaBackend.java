@@ -61,8 +61,8 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
     });
-    ExecutorService owner =
-        Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("attune-llm-cuda").factory());
+    ExecutorService owner = Executors.newSingleThreadExecutor(
+        Thread.ofPlatform().daemon().name("attune-llm-cuda").stackSize(Nvrtc.STACK_BYTES).factory());
     try {
       return await(owner, () -> {
         CudaDevice device = new CudaDevice(new CudaDriver(), 0);

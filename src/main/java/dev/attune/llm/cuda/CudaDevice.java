@@ -150,6 +150,12 @@ final class CudaDevice implements AutoCloseable {
     return memory;
   }
 
+  void freePinned(MemorySegment memory) {
+    if (pinned.remove(memory.address())) {
+      check(driver.memFreeHost(memory.address()), "Freeing pinned memory");
+    }
+  }
+
   void upload(long to, MemorySegment from) {
     check(driver.copyToDevice(to, from, from.byteSize(), stream), "Copying %d bytes to the device"
         .formatted(from.byteSize()));

@@ -121,7 +121,7 @@ final class Kernels {
         ? new Attention(attention.kernel("attention_64", shared), merge, 160, 160, 2)
         : new Attention(attention.kernel("attention_128", shared), merge, 192, 384, 1);
     decodeAttention = new Attention(
-        attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, d == 64 ? 7 : 3);
+        attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, 2);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");

@@ -15,8 +15,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 
-/** Compiles kernel sources to machine code. Needs no GPU. */
+/** Compiles kernel sources to machine code, on a thread with a stack of {@link #STACK_BYTES}. Needs no GPU. */
 final class Nvrtc {
+
+  /** As much as a process's first thread has, which compilers are made for; Java threads have an eighth of it. */
+  static final long STACK_BYTES = 8 << 20;
 
   final String place;
   private final MethodHandle create;

@@ -116,6 +116,29 @@ final class SkinnyEngine {
     return logits;
   }
 
+  /**
+   * A step of greedy decoding as a graph: the token with the largest logit becomes the next one without leaving the
+   * device.
+   *
+   * @param batch laid out growing and uploaded
+   * @param history {@code [capacity]} ints: the token chosen at each position
+   */
+  CudaGraph greedyStep(BatchPlan batch, long history, int capacity) {
+    if (logitCapacity < 1) {
+      logits = device.allocate(4L * weights.paddedVocabulary(), "logits");
+      logitCapacity = 1;
+    }
+    Runnable step = () -> {
+      layers(batch, 1, config.layers(), false);
+      products.logits(x, 0, 1, logits);
+      kernels.argmaxAdvance.launchEarly(1, 1, 1024, logits, config.vocabulary(), batch.tokens, batch.positions,
+          batch.places, batch.sequences, history, capacity);
+    };
+    step.run();
+    device.synchronize("Decoding a token");
+    return device.capture(step);
+  }
+
   private Kernels.Attention tiles(boolean wide) {
     return wide ? kernels.wideAttention : kernels.decodeAttention;
   }
