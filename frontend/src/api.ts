@@ -359,6 +359,10 @@ export interface Overview {
   model: ModelState;
   modelName: string | null;
   modelMessage: string | null;
+  /** Stored for ranking, in memory or on disk. */
+  readDocuments: number;
+  readMemoryBytes: number;
+  readDiskBytes: number;
   heapBytes: number;
   databaseBytes: number;
   jobs: Job[];

@@ -66,6 +66,9 @@ export function Overview() {
         >
           {o.modelName}
         </Figure>
+        <Figure label="Read for ranking" value={number(o.readDocuments)}>
+          {bytes(o.readDiskBytes)} on disk, {bytes(o.readMemoryBytes)} in memory
+        </Figure>
         <Figure label="Database" value={bytes(o.databaseBytes)} />
         <Figure label="Memory" value={bytes(o.heapBytes)}>
           Java heap in use

@@ -73,7 +73,12 @@ final class CommandLineTools {
         new SpringApplicationBuilder(AttuneApplication.class)
             .web(WebApplicationType.NONE)
             .bannerMode(Banner.Mode.OFF)
-            .properties("attune.demo.enabled=false", "logging.level.root=WARN")
+            // What a tool reads would only push out what the service has read.
+            .properties(
+                "attune.demo.enabled=false",
+                "attune.ranking.warm=none",
+                "attune.ranking.store-size=0",
+                "logging.level.root=WARN")
             .run(properties())) {
       CommandLine tool = new CommandLine(context.getBean(type));
       if (arguments.contains("--help") || arguments.contains("-h")) {

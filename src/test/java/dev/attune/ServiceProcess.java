@@ -38,7 +38,10 @@ public final class ServiceProcess implements AutoCloseable {
     this.reader = Thread.ofVirtual().start(this::read);
   }
 
-  /** Starts the service on a free port with quiet defaults; {@code arguments} come last and win. */
+  /**
+   * Starts the service on a free port with quiet defaults; {@code arguments} come last and win, those with {@code -X}
+   * are for the virtual machine.
+   */
   public static ServiceProcess start(Path dataDir, String... arguments) throws IOException {
     List<String> command = new ArrayList<>(List.of(
         Path.of(System.getProperty("java.home"), "bin/java").toString(),
@@ -54,7 +57,9 @@ public final class ServiceProcess implements AutoCloseable {
         "-Dattune.llm.model=" + dataDir.resolveSibling("no-model.gguf"),
         "-cp", System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
         AttuneApplication.class.getName()));
-    command.addAll(List.of(arguments));
+    for (String argument : arguments) {
+      command.add(argument.startsWith("-X") ? command.indexOf("-cp") : command.size(), argument);
+    }
     return new ServiceProcess(dataDir, new ProcessBuilder(command).redirectErrorStream(true).start());
   }
 

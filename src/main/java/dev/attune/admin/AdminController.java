@@ -4,6 +4,7 @@ import dev.attune.entity.KnowledgeBase;
 import dev.attune.entity.KnowledgeBaseStats;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.IngestionStatistics;
 import dev.attune.searchlog.LogQuality;
@@ -12,12 +13,16 @@ import jakarta.validation.constraints.Min;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import org.springframework.http.HttpStatus;
 import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestMapping;
 import org.springframework.web.bind.annotation.RequestParam;
+import org.springframework.web.bind.annotation.ResponseStatus;
 import org.springframework.web.bind.annotation.RestController;
 
-/** Read-only views of the whole service. */
+/** Views of the whole service, and the jobs that can be started. */
 @RestController
 @RequestMapping("/api/v1/admin")
 class AdminController {
@@ -27,6 +32,7 @@ class AdminController {
 
   private final OverviewReader overview;
   private final JobOverview jobs;
+  private final StartedJobs started;
   private final AuditTrail audit;
   private final Models models;
   private final KnowledgeBase knowledge;
@@ -36,6 +42,7 @@ class AdminController {
   AdminController(
       OverviewReader overview,
       JobOverview jobs,
+      StartedJobs started,
       AuditTrail audit,
       Models models,
       KnowledgeBase knowledge,
@@ -43,6 +50,7 @@ class AdminController {
       LogQuality quality) {
     this.overview = overview;
     this.jobs = jobs;
+    this.started = started;
     this.audit = audit;
     this.models = models;
     this.knowledge = knowledge;
@@ -60,6 +68,14 @@ class AdminController {
     return jobs.jobs();
   }
 
+  /** Starts {@code rebuild}, {@code reindex} or {@code warm}; {@code GET /jobs} says how far it is. */
+  @PostMapping("/jobs/{job}")
+  @ResponseStatus(HttpStatus.ACCEPTED)
+  List<JobOverview.Job> start(@PathVariable String job) {
+    started.start(job);
+    return jobs.jobs();
+  }
+
   @GetMapping("/audit")
   PagedList<AuditTrail.Entry> audit(
       @RequestParam(defaultValue = "0") @Min(0) @Max(1_000_000) int page,
@@ -73,7 +89,8 @@ class AdminController {
    * @param state {@code loading}, {@code ready}, {@code missing} or {@code broken}
    * @param message what is wrong and what to do
    * @param shape null while it is not loaded
-   * @param fingerprint of weights and numerics
+   * @param fingerprint of weights and numerics of the model that ranks
+   * @param adapters of the roles, once the model is ready
    */
   record ModelView(
       String state,
@@ -82,12 +99,13 @@ class AdminController {
       @Nullable String backend,
       @Nullable String message,
       @Nullable ModelConfig shape,
-      @Nullable String fingerprint) {}
+      @Nullable String fingerprint,
+      List<Models.Adapter> adapters) {}
 
   @GetMapping("/models")
   List<ModelView> models() {
     Models.Status status = models.status();
-    LanguageModel loaded = models.current().orElse(null);
+    LanguageModel loaded = models.current(ModelRole.RANKING).orElse(null);
     return List.of(
         new ModelView(
             status.state().name().toLowerCase(Locale.ROOT),
@@ -96,7 +114,8 @@ class AdminController {
             status.backend(),
             status.message(),
             loaded == null ? null : loaded.config(),
-            loaded == null ? null : loaded.fingerprint()));
+            loaded == null ? null : loaded.fingerprint(),
+            status.adapters()));
   }
 
   @GetMapping("/kb")

@@ -3,6 +3,7 @@ package dev.attune.admin;
 import dev.attune.entity.KnowledgeBase;
 import dev.attune.knowledge.StoreStatistics;
 import dev.attune.llm.Models;
+import dev.attune.ranking.DocumentWarming;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.searchlog.LogQuality;
 import java.lang.management.ManagementFactory;
@@ -22,6 +23,7 @@ class OverviewReader {
   private final StoreStatistics stores;
   private final LogQuality quality;
   private final Models models;
+  private final DocumentWarming warming;
   private final JobOverview jobs;
   private final JdbcClient jdbc;
 
@@ -31,6 +33,7 @@ class OverviewReader {
       StoreStatistics stores,
       LogQuality quality,
       Models models,
+      DocumentWarming warming,
       JobOverview jobs,
       JdbcClient jdbc) {
     this.stores = stores;
@@ -38,6 +41,7 @@ class OverviewReader {
     this.documents = documents;
     this.knowledge = knowledge;
     this.models = models;
+    this.warming = warming;
     this.jobs = jobs;
     this.jdbc = jdbc;
   }
@@ -52,6 +56,9 @@ class OverviewReader {
    * @param events in the search log
    * @param storedEntities over all knowledge stores, one per user and entity
    * @param model state of the model, with what to do in {@code modelMessage} when it is not ready
+   * @param readDocuments documents whose keys and values are stored for ranking, in memory or on disk
+   * @param readMemoryBytes of those in memory, outside of the heap
+   * @param readDiskBytes of those on disk
    * @param heapBytes used by the Java heap
    * @param databaseBytes of the database files
    */
@@ -68,6 +75,9 @@ class OverviewReader {
       String model,
       @Nullable String modelName,
       @Nullable String modelMessage,
+      long readDocuments,
+      long readMemoryBytes,
+      long readDiskBytes,
       long heapBytes,
       long databaseBytes,
       List<JobOverview.Job> jobs) {}
@@ -76,6 +86,7 @@ class OverviewReader {
     Models.Status model = models.status();
     LogQuality.Totals log = quality.totals();
     DocumentIndex.EmbeddingProgress embedding = documents.embeddingProgress();
+    DocumentWarming.Progress read = warming.progress();
     return new Overview(
         OverviewReader.class.getPackage().getImplementationVersion(),
         Instant.ofEpochMilli(ManagementFactory.getRuntimeMXBean().getStartTime()),
@@ -89,6 +100,9 @@ class OverviewReader {
         model.state().name().toLowerCase(Locale.ROOT),
         model.name(),
         model.message(),
+        read.residentDocuments() + read.storedDocuments(),
+        read.residentBytes(),
+        read.storedBytes(),
         ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed(),
         jdbc.sql("select pg_database_size(current_database())").query(Long.class).single(),
         jobs.jobs());

@@ -17,6 +17,7 @@ final class CommonWords {
   private static final String RESOURCE = "/kb/common-words.tsv.gz";
 
   private final Map<String, Double> rarities = new HashMap<>();
+  private final long fingerprint;
 
   /** Reads the bundled list, which {@code tools/build_kb.py} makes. */
   CommonWords() {
@@ -36,6 +37,12 @@ final class CommonWords {
     }
     double scale = Math.log1p(most);
     counts.forEach((word, count) -> rarities.put(word, 1 - Math.log1p(count) / scale));
+    fingerprint = counts.hashCode() * 31L + counts.size();
+  }
+
+  /** Changes with the list. */
+  long fingerprint() {
+    return fingerprint;
   }
 
   /** Rarity in [0,1]: 0 for "the", 1 for a word that is never used in lower case. Numbers are half ordinary. */

@@ -3,16 +3,17 @@ package dev.attune.entity;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.retrieval.DocumentsChanged;
+import jakarta.annotation.PreDestroy;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.context.event.EventListener;
-import org.springframework.core.annotation.Order;
 import org.springframework.stereotype.Component;
 
 /** Lets the entities of documents follow the document index. */
@@ -24,6 +25,8 @@ class DocumentEntityListener {
 
   private final StoredKnowledgeBase knowledge;
   private final ObjectProvider<DocumentIndex> index;
+  private volatile boolean stopping;
+  private @Nullable Thread worker;
 
   DocumentEntityListener(StoredKnowledgeBase knowledge, ObjectProvider<DocumentIndex> index) {
     this.knowledge = knowledge;
@@ -37,14 +40,36 @@ class DocumentEntityListener {
 
   /** Catches up after an end between the index's commit and ours, or when the index was replaced. */
   @EventListener(ApplicationReadyEvent.class)
-  @Order(0)
-  void catchUp() {
+  void begin() {
+    worker = Thread.ofPlatform().name("document-entities").daemon().start(this::catchUp);
+  }
+
+  @PreDestroy
+  void stop() throws InterruptedException {
+    stopping = true;
+    if (worker != null) {
+      worker.join();
+    }
+  }
+
+  private void catchUp() {
+    try {
+      readMissing();
+    } catch (RuntimeException e) {
+      log.error("Entities of documents could not be brought up to date; the next start tries again", e);
+    }
+  }
+
+  private void readMissing() {
     index.ifAvailable(documents -> {
       Set<String> known = knowledge.knownDocuments();
       Set<String> gone = new HashSet<>(known);
       List<Document> missing = new ArrayList<>();
       int[] read = {0};
       documents.forEach(document -> {
+        if (stopping) {
+          return;
+        }
         gone.remove(document.id());
         if (!known.contains(document.id())) {
           missing.add(document);
@@ -55,6 +80,9 @@ class DocumentEntityListener {
           missing.clear();
         }
       });
+      if (stopping) {
+        return;
+      }
       read[0] += missing.size();
       knowledge.replaceDocuments(missing, gone);
       if (read[0] > 0 || !gone.isEmpty()) {

@@ -9,7 +9,9 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.UUID;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -113,6 +115,17 @@ class EntityStore {
               row.getDouble(6), neighbours.getOrDefault(id, List.of())),
           row.getString(2), null));
     });
+  }
+
+  /** The revision of the knowledge base; held until the end of the transaction, so that writers take turns. */
+  UUID lockRevision() {
+    return Objects.requireNonNull(jdbc.queryForObject("select id from knowledge_revision for update", UUID.class));
+  }
+
+  /** Marks a change and returns the new revision. */
+  UUID newRevision() {
+    return Objects.requireNonNull(
+        jdbc.queryForObject("update knowledge_revision set id = gen_random_uuid() returning id", UUID.class));
   }
 
   Map<String, Optional<String>> overrides() {

@@ -6,8 +6,21 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 
-/** All entities, durable in the database and held in memory for look-up. Thread-safe. */
+/**
+ * All entities, durable in the database and held in memory for look-up. Thread-safe. They are brought into memory in the
+ * background when the service starts; until then look-ups find nothing, and changes wait.
+ */
 public interface KnowledgeBase {
+
+  /** Whether everything is in memory. */
+  boolean loaded();
+
+  /**
+   * Waits until everything is in memory, for work whose outcome is kept.
+   *
+   * @throws java.util.concurrent.CancellationException when interrupted
+   */
+  void awaitLoaded();
 
   Optional<Entity> find(String id);
 

@@ -52,6 +52,18 @@ final class KnowledgeSegment {
     this.candidates = candidates;
   }
 
+  Columns columns() {
+    return columns;
+  }
+
+  int[] candidateOffsets() {
+    return candidateOffsets;
+  }
+
+  int[] candidates() {
+    return candidates;
+  }
+
   int size() {
     return columns.idOf.length;
   }

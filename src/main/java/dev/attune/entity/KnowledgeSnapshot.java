@@ -56,6 +56,10 @@ final class KnowledgeSnapshot {
     this.builder = builder;
   }
 
+  static KnowledgeSnapshot of(List<Part> parts, Map<String, Optional<String>> overrides, SegmentBuilder builder) {
+    return new KnowledgeSnapshot(parts, overrides, builder);
+  }
+
   static KnowledgeSnapshot empty(SegmentBuilder builder) {
     return new KnowledgeSnapshot(List.of(), Map.of(), builder);
   }

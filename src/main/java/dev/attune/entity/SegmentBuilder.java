@@ -33,6 +33,11 @@ final class SegmentBuilder {
     this.words = words;
   }
 
+  /** Changes with the word list, on which the names depend. */
+  long fingerprint() {
+    return words.fingerprint();
+  }
+
   /** Builds a segment; of rows with the same id the last counts. */
   KnowledgeSegment build(Collection<KnowledgeRow> input) {
     Map<String, KnowledgeRow> byId = new HashMap<>();

@@ -1,7 +1,10 @@
 package dev.attune.entity;
 
+import dev.attune.datadir.DataDirectory;
 import dev.attune.retrieval.Document;
 import jakarta.annotation.PostConstruct;
+import jakarta.annotation.PreDestroy;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -12,6 +15,9 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.UnaryOperator;
@@ -19,9 +25,11 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.springframework.dao.DataAccessException;
 import org.springframework.stereotype.Component;
 import org.springframework.transaction.PlatformTransactionManager;
 import org.springframework.transaction.TransactionDefinition;
+import org.springframework.transaction.TransactionException;
 import org.springframework.transaction.support.TransactionTemplate;
 
 /**
@@ -33,6 +41,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
 
   private static final Logger log = LoggerFactory.getLogger(StoredKnowledgeBase.class);
   private static final int IMPORT_BATCH = 10_000;
+  private static final Duration RETRY = Duration.ofSeconds(5);
 
   private final EntityStore entities;
   private final DocumentEntityStore documents;
@@ -40,12 +49,20 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
   private final DocumentRows documentRows;
   private final EntityProperties properties;
   private final TransactionTemplate transaction;
+  private final SegmentBuilder builder;
+  private final KnowledgeImage image;
+  private final ImageWriter imageWriter;
   private final ReentrantLock writing = new ReentrantLock();
   private final AtomicLong versions = new AtomicLong();
-  private volatile KnowledgeSnapshot snapshot;
+  private final CountDownLatch first = new CountDownLatch(1);
+  private volatile State state;
+  private @Nullable Thread loader;
+
+  /** The snapshot of a revision of the database; the empty one before the first load has none. */
+  private record State(@Nullable UUID revision, KnowledgeSnapshot snapshot) {}
 
   StoredKnowledgeBase(EntityStore entities, DocumentEntityStore documents, EntityProperties properties,
-      CommonWords words, PlatformTransactionManager transactions) {
+      CommonWords words, PlatformTransactionManager transactions, DataDirectory directory) {
     this.entities = entities;
     this.documents = documents;
     this.fields = new DocumentFieldReader(properties, words);
@@ -54,45 +71,122 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
     this.transaction = new TransactionTemplate(transactions);
     // What readers see after the call must be committed, whatever the caller does later.
     this.transaction.setPropagationBehavior(TransactionDefinition.PROPAGATION_REQUIRES_NEW);
-    this.snapshot = KnowledgeSnapshot.empty(new SegmentBuilder(words));
+    this.builder = new SegmentBuilder(words);
+    this.image = new KnowledgeImage(directory.room("knowledge"), builder);
+    this.imageWriter = new ImageWriter(image);
+    this.state = new State(null, KnowledgeSnapshot.empty(builder));
   }
 
+  /** Loads on a thread of its own: the service answers meanwhile. */
   @PostConstruct
+  void start() {
+    loader = Thread.ofPlatform().name("knowledge-base").daemon().start(this::loadUntilDone);
+  }
+
+  private void loadUntilDone() {
+    while (!loaded()) {
+      try {
+        load();
+      } catch (DataAccessException | TransactionException e) {
+        log.error("The knowledge base could not be loaded; trying again in {} s", RETRY.toSeconds(), e);
+        try {
+          Thread.sleep(RETRY);
+        } catch (InterruptedException stopped) {
+          return;
+        }
+      }
+    }
+  }
+
+  /** Brings everything into memory: from the image if it is current, else from the database. */
   void load() {
     long started = System.nanoTime();
-    write(current -> {
-      List<KnowledgeRow> rows = new ArrayList<>();
-      entities.forEach(rows::add);
-      KnowledgeSnapshot curated = current.with(rows, List.of());
-      return curated.with(documentRows.all(curated), List.of()).withOverrides(entities.overrides());
-    });
-    log.info("Knowledge base: {} entities loaded in {} ms", size(), (System.nanoTime() - started) / 1_000_000);
+    writing.lock();
+    try {
+      transaction.executeWithoutResult(status -> {
+        UUID revision = entities.lockRevision();
+        Optional<KnowledgeSnapshot> kept = image.read(revision);
+        State loaded = new State(revision, kept.orElseGet(this::readAll));
+        state = loaded;
+        if (kept.isEmpty()) {
+          imageWriter.changed(revision, loaded.snapshot);
+        }
+        log.info("Knowledge base: {} entities loaded from {} in {} ms", loaded.snapshot.size(),
+            kept.isPresent() ? "their image" : "the database", (System.nanoTime() - started) / 1_000_000);
+      });
+      versions.incrementAndGet();
+      first.countDown();
+    } finally {
+      writing.unlock();
+    }
+  }
+
+  @PreDestroy
+  void stop() throws InterruptedException {
+    if (loader != null) {
+      loader.interrupt();
+      loader.join();
+    }
+    imageWriter.close();
+  }
+
+  private KnowledgeSnapshot readAll() {
+    List<KnowledgeRow> rows = new ArrayList<>();
+    entities.forEach(rows::add);
+    KnowledgeSnapshot curated = KnowledgeSnapshot.empty(builder).with(rows, List.of());
+    return curated.with(documentRows.all(curated), List.of()).withOverrides(entities.overrides());
   }
 
   /** Changes the database in a transaction of its own, then lets readers see the outcome. */
   private void write(UnaryOperator<KnowledgeSnapshot> change) {
+    awaitLoaded();
     writing.lock();
     try {
-      KnowledgeSnapshot changed = transaction.execute(status -> change.apply(snapshot));
-      snapshot = Objects.requireNonNull(changed);
+      State changed = Objects.requireNonNull(transaction.execute(status -> {
+        State before = state;
+        // Another service may have written to the same database.
+        KnowledgeSnapshot base = entities.lockRevision().equals(before.revision) ? before.snapshot : readAll();
+        KnowledgeSnapshot after = change.apply(base);
+        return after == before.snapshot ? before : new State(entities.newRevision(), after);
+      }));
+      if (changed == state) {
+        return;
+      }
+      state = changed;
       versions.incrementAndGet();
+      imageWriter.changed(Objects.requireNonNull(changed.revision), changed.snapshot);
     } finally {
       writing.unlock();
     }
   }
 
   KnowledgeSnapshot snapshot() {
-    return snapshot;
+    return state.snapshot;
+  }
+
+  @Override
+  public boolean loaded() {
+    return first.getCount() == 0;
+  }
+
+  @Override
+  public void awaitLoaded() {
+    try {
+      first.await();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new CancellationException("Interrupted while the knowledge base was loading");
+    }
   }
 
   @Override
   public Optional<Entity> find(String id) {
-    return Optional.ofNullable(snapshot.find(id));
+    return Optional.ofNullable(snapshot().find(id));
   }
 
   @Override
   public Map<String, Entity> findAll(Collection<String> ids) {
-    KnowledgeSnapshot current = snapshot;
+    KnowledgeSnapshot current = snapshot();
     Map<String, Entity> found = new LinkedHashMap<>();
     for (String id : ids) {
       Entity entity = current.find(id);
@@ -105,17 +199,17 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
 
   @Override
   public String canonicalId(String id) {
-    return snapshot.canonical(id);
+    return snapshot().canonical(id);
   }
 
   @Override
   public List<Entity.Neighbour> neighbours(String id) {
-    return snapshot.neighbours(id, properties.maxNeighbours());
+    return snapshot().neighbours(id, properties.maxNeighbours());
   }
 
   @Override
   public Collection<String> statedNeighbours(String id) {
-    KnowledgeSnapshot current = snapshot;
+    KnowledgeSnapshot current = snapshot();
     return current.statedNeighbours(current.canonical(id));
   }
 
@@ -126,7 +220,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
 
   @Override
   public int degree(String id) {
-    return snapshot.degree(id);
+    return snapshot().degree(id);
   }
 
   @Override
@@ -135,7 +229,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
     if (type == null) {
       return List.of();
     }
-    KnowledgeSnapshot current = snapshot;
+    KnowledgeSnapshot current = snapshot();
     KnowledgeSnapshot.Found main = current.locate(DocumentFieldReader.mainId(type, documentId));
     if (main == null) {
       return List.of();
@@ -153,17 +247,17 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
 
   @Override
   public List<Entity> complete(String prefix, int limit) {
-    return snapshot.complete(prefix, limit);
+    return snapshot().complete(prefix, limit);
   }
 
   @Override
   public int size() {
-    return snapshot.size();
+    return snapshot().size();
   }
 
   @Override
   public KnowledgeBaseStats stats() {
-    return snapshot.stats();
+    return snapshot().stats();
   }
 
   @Override
@@ -220,7 +314,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
       List<DocumentEntity> added = rows.values().stream().flatMap(List::stream).toList();
       documents.insert(added);
       added.forEach(row -> touched.add(row.entityId()));
-      return documentRows.apply(current, touched, added);
+      return touched.isEmpty() ? current : documentRows.apply(current, touched, added);
     });
   }
 
@@ -235,7 +329,7 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
     if (key.isEmpty()) {
       throw new IllegalArgumentException("alias must have a letter or a digit");
     }
-    if (entityId != null && snapshot.locate(entityId) == null) {
+    if (entityId != null && snapshot().locate(entityId) == null) {
       throw new IllegalArgumentException("there is no entity with the id " + entityId);
     }
     write(current -> {
@@ -256,6 +350,6 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
 
   @Override
   public Map<String, Optional<String>> all() {
-    return snapshot.overrides();
+    return snapshot().overrides();
   }
 }

@@ -10,7 +10,7 @@ final class StringTable {
   private final byte[] bytes;
   private final int[] offsets;
 
-  private StringTable(byte[] bytes, int[] offsets) {
+  StringTable(byte[] bytes, int[] offsets) {
     this.bytes = bytes;
     this.offsets = offsets;
   }
@@ -29,6 +29,14 @@ final class StringTable {
       offsets[i + 1] = end;
     }
     return new StringTable(Arrays.copyOf(bytes, end), offsets);
+  }
+
+  byte[] bytes() {
+    return bytes;
+  }
+
+  int[] offsets() {
+    return offsets;
   }
 
   int size() {

@@ -7,7 +7,7 @@
  * {@code DocumentEntityStore}); in memory a {@code KnowledgeSnapshot} of {@code KnowledgeSegment}s that readers see as
  * one state.
  */
-@ApplicationModule(displayName = "Entities", allowedDependencies = {"retrieval", "web"})
+@ApplicationModule(displayName = "Entities", allowedDependencies = {"datadir", "retrieval", "web"})
 @NullMarked
 package dev.attune.entity;
 

@@ -5,6 +5,7 @@ import dev.attune.demo.MovieCorpus;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TextGenerator;
 import dev.attune.ranking.Ranker;
@@ -82,7 +83,7 @@ class BenchCommand {
           description = "Layers of the one prompt: attune.ranking.layer. Default: ${DEFAULT-VALUE}.") int layers,
       @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
       throws Exception {
-    LanguageModel model = LoadedModel.await(models);
+    LanguageModel model = LoadedModel.await(models, ModelRole.RANKING);
     List<Document> films = films(lengths.stream().mapToInt(Integer::intValue).max().orElse(1));
     print("| documents | prompt tokens | one prompt ms | cold ms | warm ms | cold / warm | one prompt / cold |");
     print("| --- | --- | --- | --- | --- | --- | --- |");
@@ -124,7 +125,7 @@ class BenchCommand {
           int tokens,
       @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
       throws Exception {
-    LanguageModel model = LoadedModel.await(models);
+    LanguageModel model = LoadedModel.await(models, ModelRole.RANKING);
     String text = films(50).stream().map(Document::text).collect(Collectors.joining(" "));
     int[] stream = model.tokenizer().encode(text);
     print("| documents a call | ms a document | tokens/s | ratio to one a call |");
@@ -152,7 +153,7 @@ class BenchCommand {
           int newTokens,
       @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
       throws Exception {
-    LanguageModel model = LoadedModel.await(models);
+    LanguageModel model = LoadedModel.await(models, ModelRole.SUGGESTION);
     String text = films(50).stream().map(Document::text).collect(Collectors.joining(" "));
     int[] prompt = Arrays.copyOf(model.tokenizer().encode(text), promptTokens);
     print("| parallel | ms | new tokens/s | ratio to one |");

@@ -51,9 +51,22 @@ final class DatasetReader {
       case "cranfield", "npl" -> beir(name, "queries.jsonl", "qrels/test.tsv", queries);
       case "scifact" -> beir(name, "train-queries.jsonl", "qrels/train-evidence.tsv", queries);
       case "movies" -> movies(queries);
-      default -> throw new IllegalArgumentException(
-          "There is no dataset '" + name + "'; there are " + String.join(", ", NAMES));
+      default -> {
+        if (!Files.isDirectory(data.resolve(name))) {
+          throw new IllegalArgumentException(
+              "There is no dataset '" + name + "'; there are " + String.join(", ", NAMES)
+                  + " and the directories of " + data.toAbsolutePath().normalize());
+        }
+        yield beir(name, "queries.jsonl", judgments(name), queries);
+      }
     };
+  }
+
+  /** BEIR names files of judgments by their part; the train part is for training, where there is one. */
+  private String judgments(String name) {
+    return Stream.of("qrels/train.tsv", "qrels/train.tsv.gz").anyMatch(f -> Files.exists(data.resolve(name).resolve(f)))
+        ? "qrels/train.tsv"
+        : "qrels/test.tsv";
   }
 
   private Dataset beir(String name, String queryFile, String judgmentFile, int limit) {

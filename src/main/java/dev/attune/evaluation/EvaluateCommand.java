@@ -1,7 +1,9 @@
 package dev.attune.evaluation;
 
 import dev.attune.datadir.DataDirectory;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
+import dev.attune.ranking.PromptTokens;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker;
 import dev.attune.retrieval.DocumentIndex.Mode;
@@ -33,6 +35,7 @@ class EvaluateCommand implements Runnable {
   private final ObjectProvider<RankFusion> fusion;
   private final ObjectProvider<Models> models;
   private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
+  private final ObjectProvider<PromptTokens.Factory> prompts;
 
   @Spec private CommandSpec spec;
 
@@ -42,18 +45,20 @@ class EvaluateCommand implements Runnable {
       ObjectProvider<Ranker> ranker,
       ObjectProvider<RankFusion> fusion,
       ObjectProvider<Models> models,
-      ObjectProvider<SuggestionEvaluationRunner> suggestions) {
+      ObjectProvider<SuggestionEvaluationRunner> suggestions,
+      ObjectProvider<PromptTokens.Factory> prompts) {
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
     this.ranker = ranker;
     this.fusion = fusion;
     this.models = models;
     this.suggestions = suggestions;
+    this.prompts = prompts;
   }
 
   @Override
   public void run() {
-    throw new CommandLine.ParameterException(spec.commandLine(), "Say what to evaluate: ranking or suggestions");
+    throw new CommandLine.ParameterException(spec.commandLine(), "Say what to evaluate: ranking or suggestions; or export");
   }
 
   @Command(
@@ -118,9 +123,58 @@ class EvaluateCommand implements Runnable {
   int suggestions(
       @Option(names = "--last", defaultValue = "8",
           description = "Queries asked for per user (default: ${DEFAULT-VALUE}).") int last) {
-    LoadedModel.await(models);
+    LoadedModel.await(models, ModelRole.SUGGESTION);
     suggestions.getObject().run(last, spec.commandLine().getOut());
     return 0;
+  }
+
+  @Command(
+      name = "export",
+      description =
+          "Writes lists of candidates with grades and the token ids of every block as JSON lines, for training. The "
+              + "test part of a collection is never written.",
+      mixinStandardHelpOptions = true)
+  int export(
+      @Option(names = "--dataset", required = true,
+          description = "A collection, or a directory in BEIR's layout under --data.") String name,
+      @Option(names = "--split", required = true,
+          description = "train, validation, or whole for a collection that no part of training sees.") String split,
+      @Option(names = "--out", required = true, description = "File to write, gzip.") Path file,
+      @Option(names = "--queries", defaultValue = "0",
+          description = "Queries to take before they are split, 0 for all (the sample is fixed).") int queries,
+      @Option(names = "--candidates", defaultValue = "100",
+          description = "Length of the lists, 1 to 500 (default: ${DEFAULT-VALUE}).") int candidates,
+      @Option(names = "--first-stage", defaultValue = "hybrid",
+          description = "Whose candidates: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).") String firstStage,
+      @Option(names = "--all-documents", description = "Write the documents that are in no list too.")
+          boolean allDocuments,
+      @Option(names = "--masses", description = "Write BlockRank's mass of each candidate too; slow.") boolean masses,
+      @Option(names = "--data", defaultValue = "../shared/data",
+          description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
+    PrintWriter out = spec.commandLine().getOut();
+    check(List.of(), candidates);
+    Mode mode = RankingSystem.mode(firstStage);
+    ListExport.Split part = split(split);
+    Dataset dataset = read(new DatasetReader(data), name, queries);
+    PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models, ModelRole.RANKING));
+    try (EvaluationIndex index =
+        EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, mode != Mode.LEXICAL, out)) {
+      ListExport export =
+          new ListExport(dataset, index.documents(), mode, candidates, prompt, masses ? ranker() : null);
+      int lists = export.write(part, allDocuments, file);
+      out.printf("%s: %,d lists of the %s part in %s%n", name, lists, split, file);
+      out.flush();
+    }
+    return 0;
+  }
+
+  private ListExport.Split split(String name) {
+    try {
+      return ListExport.Split.valueOf(name.toUpperCase(Locale.ROOT));
+    } catch (IllegalArgumentException e) {
+      throw new CommandLine.ParameterException(
+          spec.commandLine(), "--split must be train, validation or whole, not '" + name + "'", e);
+    }
   }
 
   private Dataset read(DatasetReader reader, String name, int queries) {
@@ -159,7 +213,7 @@ class EvaluateCommand implements Runnable {
   }
 
   private Ranker ranker() {
-    LoadedModel.await(models);
+    LoadedModel.await(models, ModelRole.RANKING);
     return ranker.getObject();
   }
 }

@@ -1,6 +1,7 @@
 package dev.attune.evaluation;
 
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import org.springframework.beans.factory.ObjectProvider;
 
@@ -14,7 +15,7 @@ final class LoadedModel {
    *
    * @throws IllegalStateException when there is none; the message says what to do
    */
-  static LanguageModel await(ObjectProvider<Models> provider) {
+  static LanguageModel await(ObjectProvider<Models> provider, ModelRole role) {
     Models models = provider.getIfAvailable();
     if (models == null) {
       throw new IllegalStateException("This build has no language model");
@@ -28,7 +29,7 @@ final class LoadedModel {
       }
     }
     return models
-        .current()
+        .current(role)
         .orElseThrow(() -> new IllegalStateException("There is no language model: " + models.status().message()));
   }
 }

@@ -44,6 +44,7 @@ class Learning {
   @EventListener
   @Transactional
   public void learn(ActivityRecorded activity) {
+    knowledge.awaitLoaded();
     List<Evidence> read = new ArrayList<>();
     activity.queries().forEach(query -> read.addAll(reader.read(query)));
     activity.events().forEach(event -> read.addAll(reader.read(event)));
@@ -55,12 +56,18 @@ class Learning {
     if (users.isEmpty()) {
       return;
     }
-    policies.lock(users);
+    lock(users);
     Set<String> diminished = withdrawn.isEmpty() ? new HashSet<>() : evidence.withdraw(
         withdrawn.stream().map(item -> String.valueOf(item.userId())).toList(),
         withdrawn.stream().map(item -> item.kind().name().toLowerCase(Locale.ROOT)).toList(),
         withdrawn.stream().map(ActivityRecorded.Withdrawal::id).toList());
     add(read, users, diminished);
+  }
+
+  /** Lets one change a user's store at a time, and none before all entities are known. */
+  private void lock(Collection<String> users) {
+    knowledge.awaitLoaded();
+    policies.lock(users);
   }
 
   /** Adds what is allowed of the evidence, keeps the caps, and computes the entities. */
@@ -93,7 +100,7 @@ class Learning {
   /** Computes a user's store from the log alone. It ends the same as learning step by step. */
   @Transactional
   public void rebuild(String userId) {
-    policies.lock(List.of(userId));
+    lock(List.of(userId));
     rebuildLocked(userId);
   }
 
@@ -106,7 +113,7 @@ class Learning {
 
   @Transactional
   public void forget(String userId, Collection<String> entityIds) {
-    policies.lock(List.of(userId));
+    lock(List.of(userId));
     for (String entityId : entityIds) {
       policies.forget(userId, entityId, clock.instant());
       evidence.delete(userId, entityId);
@@ -118,7 +125,7 @@ class Learning {
   /** Lets an entity be learned again, from now on; returns whether it was forgotten. */
   @Transactional
   public boolean allow(String userId, Collection<String> entityIds) {
-    policies.lock(List.of(userId));
+    lock(List.of(userId));
     boolean allowed = false;
     for (String entityId : entityIds) {
       allowed |= policies.allow(userId, entityId, clock.instant());
@@ -130,7 +137,7 @@ class Learning {
   /** Applies new settings, to what was learned before as well. */
   @Transactional
   public void change(String userId, UserSettings settings) {
-    policies.lock(List.of(userId));
+    lock(List.of(userId));
     UserSettings before = policies.policies(List.of(userId)).get(userId).settings();
     policies.save(userId, settings);
     if (before.learning() && !settings.learning()) {
@@ -162,7 +169,7 @@ class Learning {
   /** Drops what is older than the user's retention. */
   @Transactional
   public void expire(String userId) {
-    policies.lock(List.of(userId));
+    lock(List.of(userId));
     expire(userId, policies.policies(List.of(userId)).get(userId).settings());
     policies.touch(List.of(userId));
   }
@@ -173,7 +180,7 @@ class Learning {
 
   @Transactional
   public void recompute(List<String> userIds) {
-    policies.lock(userIds);
+    lock(userIds);
     evidence.recompute(userIds);
     policies.touch(userIds);
   }

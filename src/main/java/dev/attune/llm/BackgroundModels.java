@@ -1,11 +1,20 @@
 package dev.attune.llm;
 
-import dev.attune.llm.gguf.GgufException;
+import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.lora.LoraAdapter;
+import dev.attune.llm.lora.LoraFiles;
+import dev.attune.llm.scheduling.Scheduler;
 import java.io.IOException;
+import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -17,18 +26,40 @@ final class BackgroundModels implements Models, DisposableBean {
 
   private static final Logger log = LoggerFactory.getLogger(BackgroundModels.class);
 
+  /** A model whose backend is shared by all requests. */
+  private record Shared(LanguageModel model, InferenceBackend backend) implements LanguageModel {
+    @Override
+    public ModelConfig config() {
+      return model.config();
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+      return model.tokenizer();
+    }
+
+    @Override
+    public String fingerprint() {
+      return model.fingerprint();
+    }
+  }
+
   private final LlmProperties properties;
+  private final Scheduler scheduler;
   private final KvPolicy policy;
   private final Thread loader;
   private volatile Status status;
-  private volatile ModelLoader.@Nullable Loaded model;
+  private ModelLoader.@Nullable Loaded base;
+  private volatile Map<ModelRole, LanguageModel> models = Map.of();
   private volatile boolean closed;
 
-  BackgroundModels(LlmProperties properties) {
+  BackgroundModels(LlmProperties properties, Scheduler scheduler) {
     this.properties = properties;
+    this.scheduler = scheduler;
     // A misspelt policy is an error of configuration: it must stop the start, not leave the service without a model.
     this.policy = KvPolicy.parse(properties.kvPolicy());
-    this.status = new Status(State.LOADING, properties.model(), null, null, "The model is being loaded; ask again soon");
+    this.status = new Status(State.LOADING, properties.model(), null, null,
+        "The model is being loaded; ask again soon", List.of());
     this.loader = Thread.ofPlatform().daemon().name("attune-llm-loader").unstarted(this::load);
   }
 
@@ -39,8 +70,8 @@ final class BackgroundModels implements Models, DisposableBean {
   }
 
   @Override
-  public Optional<LanguageModel> current() {
-    return Optional.ofNullable(model);
+  public Optional<LanguageModel> current(ModelRole role) {
+    return Optional.ofNullable(models.get(role));
   }
 
   @Override
@@ -55,16 +86,15 @@ final class BackgroundModels implements Models, DisposableBean {
     }
     long start = System.nanoTime();
     try {
-      Path place = Path.of(source.startsWith("~/") ? System.getProperty("user.home") + source.substring(1) : source);
-      ModelLoader.Loaded loaded = ModelLoader.load(place, policy, properties.threadsOrCores());
-      publish(loaded);
+      ModelLoader.Loaded loaded = ModelLoader.load(path(source), policy, properties.threadsOrCores());
+      adapt(loaded);
       log.info("Loaded {} ({} layers, {} MB of weights, {} threads, KV {}) in {} ms", loaded.config().name(),
           loaded.config().layers(), loaded.backend().weightBytes() >> 20, properties.threadsOrCores(), policy,
           Duration.ofNanos(System.nanoTime() - start).toMillis());
     } catch (NoSuchFileException e) {
       fail(State.MISSING, "There is no model at %s. Fetch the default model with `python3 models/fetch.py`, or set "
           .formatted(e.getFile()) + "attune.llm.model to a GGUF file; then restart. Until then results are not re-ranked");
-    } catch (GgufException e) {
+    } catch (ModelFileException e) {
       fail(State.BROKEN, "The model cannot be used: " + e.getMessage()
           + ". Delete the file and fetch it again, or set attune.llm.model to another; then restart");
     } catch (IOException | RuntimeException | OutOfMemoryError | LinkageError e) {
@@ -73,25 +103,84 @@ final class BackgroundModels implements Models, DisposableBean {
     }
   }
 
-  private synchronized void publish(ModelLoader.Loaded loaded) {
+  private void adapt(ModelLoader.Loaded loaded) {
+    Map<ModelRole, LanguageModel> adapted = new EnumMap<>(ModelRole.class);
+    List<Adapter> adapters = new ArrayList<>();
+    try {
+      for (ModelRole role : ModelRole.values()) {
+        adapters.add(adapt(role, loaded, adapted));
+      }
+    } catch (RuntimeException | Error e) {
+      loaded.close();
+      throw e;
+    }
+    publish(loaded, adapted, List.copyOf(adapters));
+  }
+
+  /** An adapter that cannot be used costs its role the adapter, not the model. */
+  private Adapter adapt(ModelRole role, ModelLoader.Loaded loaded, Map<ModelRole, LanguageModel> adapted) {
+    String source = properties.adapters().of(role);
+    adapted.put(role, loaded);
+    try {
+      Optional<LoraFiles> files = filesOf(role, source);
+      if (files.isEmpty()) {
+        return new Adapter(role, source, false, source.equals(Adapters.NONE) ? "Switched off" : "None is bundled");
+      }
+      LoraAdapter adapter = files.get().adapter(loaded.config(), loaded.sha256());
+      adapted.put(role, loaded.with(adapter));
+      log.info("Adapter {} ({}) is used for {}", adapter.name(), adapter.fingerprint(), role);
+      return new Adapter(role, source, true, null);
+    } catch (NoSuchFileException e) {
+      return refuse(role, source, "There is no adapter at " + e.getFile());
+    } catch (ModelFileException e) {
+      return refuse(role, source, String.valueOf(e.getMessage()));
+    } catch (IOException | InvalidPathException e) {
+      return refuse(role, source, e.toString());
+    }
+  }
+
+  private static Optional<LoraFiles> filesOf(ModelRole role, String source) throws IOException {
+    return switch (source) {
+      case Adapters.NONE -> Optional.empty();
+      case Adapters.BUNDLED -> LoraFiles.classPath(
+          BackgroundModels.class.getClassLoader(), "models/" + role.name().toLowerCase(Locale.ROOT));
+      default -> Optional.of(LoraFiles.directory(path(source)));
+    };
+  }
+
+  private static Adapter refuse(ModelRole role, String source, String message) {
+    log.warn("The adapter for {} is not used: {}", role, message);
+    return new Adapter(role, source, false, message);
+  }
+
+  private static Path path(String source) {
+    return Path.of(source.startsWith("~/") ? System.getProperty("user.home") + source.substring(1) : source);
+  }
+
+  private synchronized void publish(
+      ModelLoader.Loaded loaded, Map<ModelRole, LanguageModel> adapted, List<Adapter> adapters) {
     if (closed) {
       loaded.close();
       return;
     }
-    model = loaded;
-    status = new Status(State.READY, properties.model(), loaded.config().name(), loaded.backend().name(), null);
+    base = loaded;
+    adapted.replaceAll((_, model) -> new Shared(model, scheduler.schedule(model.backend())));
+    models = Map.copyOf(adapted);
+    status =
+        new Status(State.READY, properties.model(), loaded.config().name(), loaded.backend().name(), null, adapters);
   }
 
   private void fail(State state, String message) {
     log.warn(message);
-    status = new Status(state, properties.model(), null, null, message);
+    status = new Status(state, properties.model(), null, null, message, List.of());
   }
 
   @Override
   public synchronized void destroy() {
     closed = true;
-    ModelLoader.Loaded loaded = model;
-    model = null;
+    ModelLoader.Loaded loaded = base;
+    base = null;
+    models = Map.of();
     if (loaded != null) {
       loaded.close();
     }

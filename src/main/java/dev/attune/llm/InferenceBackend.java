@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -51,7 +52,15 @@ public interface InferenceBackend {
    */
   KvSegment restore(MemorySegment image);
 
-  /** Work done since the start; for reports. */
+  /**
+   * The same model with a low-rank adapter. Base weights and threads are shared, segments are not exchangeable in
+   * meaning: keep those of one adapter apart from others by {@link LanguageModel#fingerprint}.
+   *
+   * @param adapter read for the shape of this model
+   */
+  InferenceBackend with(LoraAdapter adapter);
+
+  /** Work done since the start, without that of backends made by {@link #with}; for reports. */
   Work work();
 
   /**

@@ -1,7 +1,11 @@
 package dev.attune.llm;
 
 import dev.attune.llm.generation.BatchTextGenerator;
+import dev.attune.llm.scheduling.Scheduler;
+import io.micrometer.core.instrument.MeterRegistry;
+import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
+import org.springframework.context.ApplicationListener;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 
@@ -10,8 +14,19 @@ import org.springframework.context.annotation.Configuration;
 class LlmConfiguration {
 
   @Bean
-  BackgroundModels models(LlmProperties properties) {
-    return new BackgroundModels(properties).start();
+  Scheduler llmScheduler(LlmProperties properties, MeterRegistry metrics) {
+    return new Scheduler(properties.queue(), metrics);
+  }
+
+  @Bean
+  BackgroundModels models(LlmProperties properties, Scheduler scheduler) {
+    return new BackgroundModels(properties, scheduler);
+  }
+
+  /** Not before: the start of the service is short of processors already. */
+  @Bean
+  ApplicationListener<ApplicationReadyEvent> loadModel(BackgroundModels models) {
+    return ready -> models.start();
   }
 
   @Bean

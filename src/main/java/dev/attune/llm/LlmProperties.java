@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import jakarta.validation.Valid;
 import jakarta.validation.constraints.Min;
 import jakarta.validation.constraints.NotBlank;
 import jakarta.validation.constraints.NotNull;
@@ -15,6 +16,8 @@ import org.springframework.validation.annotation.Validated;
  * @param backend what computes: {@code auto} takes the best that is there
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}
+ * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
+ * @param adapters low-rank adapters of the roles
  */
 @Validated
 @ConfigurationProperties("attune.llm")
@@ -22,13 +25,33 @@ record LlmProperties(
     @DefaultValue("~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf") @NotBlank String model,
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") @Min(0) int threads,
-    @DefaultValue("full+bf16") @NotBlank String kvPolicy) {
+    @DefaultValue("full+bf16") @NotBlank String kvPolicy,
+    @DefaultValue("64") @Min(1) int queue,
+    @DefaultValue @Valid @NotNull Adapters adapters) {
 
   /** What computes. */
   enum Backend {
     AUTO,
     CPU,
     CUDA
+  }
+
+  /**
+   * Where the adapters are: path of a directory in PEFT's layout, {@code bundled} for the one that comes with this
+   * program, {@code none} for the base weights as they are.
+   */
+  record Adapters(
+      @DefaultValue(BUNDLED) @NotBlank String ranking, @DefaultValue(BUNDLED) @NotBlank String suggestion) {
+
+    static final String BUNDLED = "bundled";
+    static final String NONE = "none";
+
+    String of(ModelRole role) {
+      return switch (role) {
+        case RANKING -> ranking;
+        case SUGGESTION -> suggestion;
+      };
+    }
   }
 
   int threadsOrCores() {

@@ -12,6 +12,7 @@ package dev.attune.llm;
  * @param vocabulary number of token ids
  * @param context longest sequence in tokens that positions were trained for
  * @param ropeTheta base of the rotary frequencies
+ * @param ropeScaling how they are stretched
  * @param normEpsilon of RMSNorm
  */
 public record ModelConfig(
@@ -26,4 +27,5 @@ public record ModelConfig(
     int vocabulary,
     int context,
     double ropeTheta,
+    RopeScaling ropeScaling,
     double normEpsilon) {}

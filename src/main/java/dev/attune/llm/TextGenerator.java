@@ -1,19 +1,50 @@
 package dev.attune.llm;
 
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Generates text after a prompt; samples share the prompt's KV and are decoded as one batch. Thread-safe. */
+/**
+ * Generates text after prompts. Everything of one call is decoded as one batch over what the prompts share; what a prompt
+ * gives does not depend on the others. Thread-safe.
+ */
 public interface TextGenerator {
 
   /**
-   * Generates {@code options.samples()} continuations.
+   * Generates continuations of several prompts with a common beginning.
    *
-   * @param prefix segments to start from (for example a user's prompt prefix), may be empty
-   * @param tokens the rest of the prompt, at least one token; starts at the position after {@code prefix}
+   * @param prefix segments that all prompts start from (for example a user's prompt prefix), may be empty
+   * @param each called on this thread with the outcome of a prompt as soon as its last continuation has ended, at the
+   *     latest when the call ends; after an answer of false nothing more is generated and handed over
    */
-  Generation generate(LanguageModel model, List<KvSegment> prefix, int[] tokens, Options options);
+  void generate(LanguageModel model, List<KvSegment> prefix, List<Prompt> prompts, Listener each);
+
+  /** The same for one prompt. */
+  default Generation generate(LanguageModel model, List<KvSegment> prefix, int[] tokens, Options options) {
+    List<Generation> outcome = new ArrayList<>();
+    generate(model, prefix, List.of(new Prompt(tokens, options)), (prompt, generation) -> outcome.add(generation));
+    return outcome.getFirst();
+  }
+
+  /**
+   * The rest of a prompt and how to go on from it.
+   *
+   * @param tokens at least one; the first is at the position after the prefix
+   */
+  record Prompt(int[] tokens, Options options) {}
+
+  /** Takes what was generated for a prompt. */
+  @FunctionalInterface
+  interface Listener {
+    /**
+     * A prompt is done.
+     *
+     * @param prompt index of the prompt
+     * @return whether to go on with the others
+     */
+    boolean finished(int prompt, Generation generation);
+  }
 
   /**
    * How to decode.
@@ -27,7 +58,7 @@ public interface TextGenerator {
    * @param seed same seed, same text
    * @param stop texts that end a continuation; not part of the result
    * @param grammar allowed next characters, or null for any text
-   * @param budget time after which unfinished continuations are cut, or null
+   * @param budget time after the call after which unfinished continuations are cut, or null
    */
   record Options(
       int samples,
@@ -73,7 +104,7 @@ public interface TextGenerator {
    *
    * @param promptTokens tokens of prefix and prompt
    * @param cachedTokens tokens of the prefix
-   * @param cacheBytes bytes of KV held at the end
+   * @param cacheBytes bytes of KV held for this prompt at the end, the prefix included
    */
   record Generation(List<Completion> completions, int promptTokens, int cachedTokens, long cacheBytes) {}
 

@@ -1,7 +1,9 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -61,7 +63,7 @@ final class BlockRanker implements Ranker {
    * so that a request whose time runs out does not end the preparation.
    */
   Optional<CompletableFuture<RankingModel>> model() {
-    return models.current().map(this::prepare);
+    return models.current(ModelRole.RANKING).map(this::prepare);
   }
 
   private synchronized CompletableFuture<RankingModel> prepare(LanguageModel model) {
@@ -78,7 +80,9 @@ final class BlockRanker implements Ranker {
         .start(
             () -> {
               try {
-                started.complete(new RankingModel(model, properties));
+                RankingModel ready = new RankingModel(model, properties);
+                store.use(ready.space(), model.backend());
+                started.complete(ready);
               } catch (RuntimeException e) {
                 log.error("In-context ranking cannot be used: {}", e.getMessage());
                 started.completeExceptionally(e);

@@ -1,5 +1,6 @@
 package dev.attune.ranking;
 
+import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import java.time.Duration;
 import java.util.concurrent.TimeoutException;
@@ -8,13 +9,20 @@ import org.jspecify.annotations.Nullable;
 /**
  * Keeps the keys and values of documents that were read, so that a document is read once. One entry per document and
  * space: a document whose content changed replaces its old entry. Thread-safe.
- *
- * <p>{@link #claim} may look further than memory (a slower tier), {@link #find} never does.
  */
 interface DocumentKvStore {
 
-  /** The entry if it is in memory. */
+  /**
+   * Names the space that is in use from now on, and who can read its entries. Entries of other spaces are of no use any
+   * more and make room first.
+   */
+  void use(String space, InferenceBackend backend);
+
+  /** The entry if it is stored. One on disk is checked at its first use and takes as long as the disk does. */
   @Nullable KvSegment find(Key key);
+
+  /** Whether there is an entry, without touching it. */
+  boolean contains(Key key);
 
   /** Takes on the reading of a document, unless it is stored or somebody else is reading it at this moment. */
   Claim claim(Key key);
@@ -25,7 +33,35 @@ interface DocumentKvStore {
   /** Whether something is stored for the document, whatever its content. */
   boolean holds(String documentId);
 
+  /** Whether another entry of the usual size fits without dropping one that can be used. */
+  boolean hasRoom();
+
+  /** Begins to look for entries of documents that went away while nobody told the store. */
+  Sweep sweep();
+
   Usage usage();
+
+  /** A look through the documents that there are. */
+  interface Sweep {
+
+    /** There is nothing to look for. */
+    Sweep NOTHING =
+        new Sweep() {
+          @Override
+          public void keep(String documentId, String contentHash) {}
+
+          @Override
+          public int finish() {
+            return 0;
+          }
+        };
+
+    /** There is a document with this content. */
+    void keep(String documentId, String contentHash);
+
+    /** Drops what was stored before the sweep and was not kept; returns how many entries. */
+    int finish();
+  }
 
   /**
    * Names an entry.
@@ -58,10 +94,26 @@ interface DocumentKvStore {
   /**
    * How full the store is.
    *
-   * @param documents entries in memory
+   * @param documents entries in memory, which are those not on disk
    * @param bytes of these entries
-   * @param limit bytes that may be used
-   * @param evicted entries dropped to make room, since the start
+   * @param limit bytes of memory that may be used
+   * @param evicted entries dropped from memory to make room, since the start
+   * @param stored on disk
    */
-  record Usage(int documents, long bytes, long limit, long evicted) {}
+  record Usage(int documents, long bytes, long limit, long evicted, Stored stored) {}
+
+  /**
+   * How full the disk tier is.
+   *
+   * @param documents entries on disk
+   * @param bytes of the files
+   * @param limit most bytes of the files
+   * @param evicted entries given up to make room, since the start
+   * @param damaged entries that were found damaged and dropped, since the start
+   */
+  record Stored(int documents, long bytes, long limit, long evicted, long damaged) {
+
+    /** Without a disk tier. */
+    static final Stored NONE = new Stored(0, 0, 0, 0, 0);
+  }
 }

@@ -1,5 +1,7 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
+import dev.attune.llm.Admission;
 import dev.attune.llm.KvSegment;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
@@ -22,15 +24,15 @@ import org.springframework.context.SmartLifecycle;
 import org.springframework.context.event.EventListener;
 
 /**
- * One background thread that reads documents one by one while no request runs, until all are read or the memory for
- * them is full; what is in use is never dropped for it.
+ * One background thread that reads documents one by one while no request runs, until all are read or the store is full;
+ * what is in use is never dropped for it. What is on disk counts as read, so after a restart it goes on where it was. At
+ * the start it also drops entries of documents that are no longer in the index.
  */
 final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
 
   private static final Logger log = LoggerFactory.getLogger(DocumentWarmer.class);
 
-  /** More would not fit into memory anyway. */
-  private static final int MOST_POPULAR = 5_000;
+  private static final int MOST_POPULAR = 20_000;
 
   private static final Duration MODEL_POLL = Duration.ofSeconds(1);
   private static final Duration QUIET = Duration.ofMillis(250);
@@ -39,6 +41,7 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
   private static final Duration SETTLE = Duration.ofSeconds(3);
 
   private final BlockRanker ranker;
+  private final Admission admission;
   private final DocumentIndex index;
   private final DocumentKvStore store;
   private final ForegroundTraffic traffic;
@@ -58,12 +61,14 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
 
   DocumentWarmer(
       BlockRanker ranker,
+      Admission admission,
       DocumentIndex index,
       DocumentKvStore store,
       ForegroundTraffic traffic,
       DocumentDemand demand,
       RankingProperties properties) {
     this.ranker = ranker;
+    this.admission = admission;
     this.index = index;
     this.store = store;
     this.traffic = traffic;
@@ -142,12 +147,16 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
           usage.bytes(),
           usage.limit(),
           usage.evicted(),
+          usage.stored().documents(),
+          usage.stored().bytes(),
+          usage.stored().limit(),
           ranker.tokensPerSecond());
     }
   }
 
   private void loop() {
     try {
+      dropForgotten();
       while (true) {
         awaitRequest();
         RankingModel model = awaitModel();
@@ -171,6 +180,21 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
         // The ranker has said why.
         state = State.OFF;
       }
+    }
+  }
+
+  /** A deletion may have been the last thing that happened before the process was killed. */
+  private void dropForgotten() {
+    DocumentKvStore.Sweep sweep = store.sweep();
+    index.forEach(
+        document -> {
+          if (store.holds(document.id())) {
+            sweep.keep(document.id(), BlockPrompt.contentHash(document.title(), document.text()));
+          }
+        });
+    int dropped = sweep.finish();
+    if (dropped > 0) {
+      log.info("Dropped {} stored documents that are not in the index", dropped);
     }
   }
 
@@ -232,7 +256,7 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
       }
       Optional<Document> document = index.find(id);
       if (document.isPresent() && !read(model, document.get())) {
-        log.info("Memory for documents is full after {} documents", store.usage().documents());
+        log.info("The store of documents is full");
         return;
       }
       synchronized (lock) {
@@ -245,12 +269,10 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
   private boolean read(RankingModel model, Document document) {
     String hash = BlockPrompt.contentHash(document.title(), document.text());
     DocumentKvStore.Key key = new DocumentKvStore.Key(model.space(), document.id(), hash);
-    if (store.find(key) != null) {
+    if (store.contains(key)) {
       return true;
     }
-    DocumentKvStore.Usage usage = store.usage();
-    long each = usage.documents() == 0 ? 0 : usage.bytes() / usage.documents();
-    if (usage.bytes() + 2 * each > usage.limit()) {
+    if (!store.hasRoom()) {
       return false;
     }
     DocumentKvStore.Claim claim = store.claim(key);
@@ -261,7 +283,9 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
     try {
       int[] tokens = model.prompt().document(document.title(), document.text());
       long start = System.nanoTime();
-      KvSegment segment = model.readDocuments(model.instruction(""), List.of(tokens)).getFirst();
+      KvSegment segment =
+          admission.<KvSegment, RuntimeException>inBackground(
+              () -> model.readDocuments(model.instruction(""), List.of(tokens)).getFirst());
       model.cost().read(tokens.length, System.nanoTime() - start);
       claim.complete(segment);
       complete = true;

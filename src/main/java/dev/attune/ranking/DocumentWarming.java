@@ -17,19 +17,22 @@ public interface DocumentWarming {
     /** No model yet. */
     WAITING_FOR_MODEL,
     RUNNING,
-    /** Every document of the run is in memory, or memory is full. */
+    /** Every document of the run is stored, or the store is full. */
     DONE
   }
 
   /**
-   * The present run, and what is in memory.
+   * The present run, and what is stored.
    *
-   * @param planned documents that the run wants in memory
-   * @param done of these, how many were read or found in memory
-   * @param residentDocuments documents in memory
+   * @param planned documents that the run wants stored
+   * @param done of these, how many were read or found in memory or on disk
+   * @param residentDocuments documents in memory, which are those not on disk
    * @param residentBytes bytes of their keys and values
    * @param residentLimit most bytes that may be used
-   * @param evicted documents dropped to make room, since the start
+   * @param evicted documents dropped from memory to make room, since the start
+   * @param storedDocuments documents on disk
+   * @param storedBytes bytes of the files
+   * @param storedLimit most bytes of the files, 0 when nothing is kept on disk
    * @param tokensPerSecond reading speed, null before the model is there
    */
   record Progress(
@@ -40,5 +43,8 @@ public interface DocumentWarming {
       long residentBytes,
       long residentLimit,
       long evicted,
+      int storedDocuments,
+      long storedBytes,
+      long storedLimit,
       @Nullable Double tokensPerSecond) {}
 }

@@ -1,5 +1,8 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
+import dev.attune.datadir.DataDirectory;
+import dev.attune.llm.Admission;
 import dev.attune.llm.Models;
 import dev.attune.retrieval.DocumentIndex;
 import org.springframework.context.annotation.Bean;
@@ -9,13 +12,15 @@ import org.springframework.context.annotation.Configuration;
 class RankingConfiguration {
 
   @Bean
-  DocumentKvStore documentKvStore(RankingProperties properties) {
-    return new ResidentDocumentKv(properties.residentSize().toBytes());
+  TieredDocumentKv documentKvStore(RankingProperties properties, DataDirectory directory) {
+    long limit = properties.storeSize().toBytes();
+    DiskTier disk = limit == 0 ? null : DiskTier.open(directory.room("document-kv"), limit);
+    return new TieredDocumentKv(properties.residentSize().toBytes(), disk);
   }
 
   @Bean
-  ForegroundTraffic foregroundTraffic() {
-    return new ForegroundTraffic();
+  DocumentKvMetrics documentKvMetrics(DocumentKvStore store) {
+    return new DocumentKvMetrics(store);
   }
 
   @Bean
@@ -36,16 +41,22 @@ class RankingConfiguration {
   @Bean
   DocumentWarmer documentWarmer(
       BlockRanker ranker,
+      Admission admission,
       DocumentIndex index,
       DocumentKvStore store,
       ForegroundTraffic traffic,
       DocumentDemand demand,
       RankingProperties properties) {
-    return new DocumentWarmer(ranker, index, store, traffic, demand, properties);
+    return new DocumentWarmer(ranker, admission, index, store, traffic, demand, properties);
   }
 
   @Bean
   RankFusion rankFusion(RankingProperties properties) {
     return new RankFusion(properties.blockrankWeight(), properties.affinityWeight());
+  }
+
+  @Bean
+  PromptTokens.Factory promptTokens(RankingProperties properties) {
+    return new PromptTokens.Factory(properties);
   }
 }

@@ -23,7 +23,10 @@ import org.springframework.validation.annotation.Validated;
  * @param lastPosition RoPE position of the last block, beyond every document
  * @param budget time a request may take for reading and ranking unless it names its own
  * @param batch documents read in one call of the backend
- * @param residentSize bytes of document keys and values kept in memory; the least recently used go first
+ * @param residentSize bytes of document keys and values kept in memory of the service, which are those not on disk; the
+ *     least recently used go first
+ * @param storeSize bytes of document keys and values kept on disk, in the data directory; what was used least goes first,
+ *     0 keeps nothing on disk
  * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read
  * @param warm which documents are read in the background while no request runs
  * @param warmField numeric document field that orders documents nobody has searched for yet, highest first
@@ -43,6 +46,7 @@ record RankingProperties(
     @DefaultValue("300ms") Duration budget,
     @DefaultValue("8") @Min(1) @Max(64) int batch,
     @DefaultValue("1GB") DataSize residentSize,
+    @DefaultValue("2GB") DataSize storeSize,
     @DefaultValue("1GB") DataSize listSize,
     @DefaultValue("popular") Warm warm,
     @DefaultValue("popularity") @NotBlank String warmField,

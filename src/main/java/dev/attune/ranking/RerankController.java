@@ -2,6 +2,8 @@ package dev.attune.ranking;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.annotation.JsonProperty;
+import dev.attune.llm.Admission;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
@@ -9,6 +11,7 @@ import dev.attune.ranking.Ranker.Ranking;
 import dev.attune.web.Problems;
 import io.swagger.v3.oas.annotations.Operation;
 import io.swagger.v3.oas.annotations.tags.Tag;
+import java.security.Principal;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -20,7 +23,6 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
-import org.springframework.http.HttpHeaders;
 import org.springframework.http.HttpStatus;
 import org.springframework.web.ErrorResponseException;
 import org.springframework.web.bind.annotation.PostMapping;
@@ -49,18 +51,20 @@ class RerankController {
 
   private final Ranker ranker;
   private final Models models;
+  private final Admission admission;
 
   /** Keys and values of a list can take a gigabyte: one list at a time. */
   private final Semaphore turn = new Semaphore(1, true);
 
-  RerankController(Ranker ranker, Models models) {
+  RerankController(Ranker ranker, Models models, Admission admission) {
     this.ranker = ranker;
     this.models = models;
+    this.admission = admission;
   }
 
   @Operation(summary = "Rank texts by how well they answer a query")
   @PostMapping("/v1/rerank")
-  RerankAnswer rerank(@RequestBody RerankRequest request) throws InterruptedException {
+  RerankAnswer rerank(@RequestBody RerankRequest request, @Nullable Principal principal) throws InterruptedException {
     String query = request.query();
     if (query == null || query.isBlank()) {
       throw Problems.badField("query", "must be a text");
@@ -70,10 +74,10 @@ class RerankController {
     if (topN != null && topN < 1) {
       throw Problems.badField("top_n", "must be 1 or more");
     }
-    if (models.current().isEmpty()) {
+    if (models.current(ModelRole.RANKING).isEmpty()) {
       throw noModel();
     }
-    Ranking ranking = rankInTurn(new RankRequest(query, candidates, List.of(), UNLIMITED));
+    Ranking ranking = admitted(new RankRequest(query, candidates, List.of(), UNLIMITED), principal);
     String model = ranking.model();
     if (model == null) {
       throw noModel();
@@ -91,12 +95,19 @@ class RerankController {
     return new RerankAnswer(UUID.randomUUID().toString(), model, results, new Usage(ranking.promptTokens()));
   }
 
+  private Ranking admitted(RankRequest request, @Nullable Principal principal) throws InterruptedException {
+    // A list that had its turn is ranked to its end.
+    String caller = principal == null ? "" : principal.getName();
+    try {
+      return admission.<Ranking, InterruptedException>admit(caller, UNLIMITED, () -> rankInTurn(request));
+    } catch (Admission.BusyException e) {
+      throw Problems.tooManyRequests(String.valueOf(e.getMessage()) + '.', e.retryAfter());
+    }
+  }
+
   private Ranking rankInTurn(RankRequest request) throws InterruptedException {
     if (!turn.tryAcquire(PATIENCE.toMillis(), TimeUnit.MILLISECONDS)) {
-      ErrorResponseException busy =
-          Problems.of(HttpStatus.SERVICE_UNAVAILABLE, "Other lists are being ranked; try again later.");
-      busy.getHeaders().set(HttpHeaders.RETRY_AFTER, String.valueOf(PATIENCE.toSeconds()));
-      throw busy;
+      throw Problems.tooManyRequests("Other lists are being ranked; try again later.", PATIENCE);
     }
     try {
       return ranker.rank(request);

@@ -1,5 +1,6 @@
 package dev.attune.retrieval;
 
+import dev.attune.background.ForegroundTraffic;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
@@ -12,6 +13,7 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import java.util.function.LongPredicate;
 import org.apache.lucene.index.LeafReaderContext;
 import org.apache.lucene.index.Term;
 import org.apache.lucene.search.IndexSearcher;
@@ -24,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
 
+  /** Documents between two commits of {@link #reindex}. */
+  private static final int REINDEX_BATCH = 500;
+
   private final IndexStore store;
   private final Embedder embedder;
   private final EmbedMode mode;
@@ -32,25 +37,40 @@ public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
   private final @Nullable VectorBackfill backfill;
 
   private LuceneDocumentIndex(
-      IndexStore store, Embedder embedder, EmbedMode mode, Consumer<DocumentsChanged> listener) {
+      IndexStore store,
+      Embedder embedder,
+      EmbedMode mode,
+      ForegroundTraffic traffic,
+      Consumer<DocumentsChanged> listener) {
     this.store = store;
     this.embedder = embedder;
     this.mode = mode;
     this.listener = listener;
     this.search = new CandidateSearch(store, mode == EmbedMode.NONE ? null : embedder);
-    this.backfill = mode == EmbedMode.NONE ? null : new VectorBackfill(store, embedder);
+    this.backfill = mode == EmbedMode.NONE ? null : new VectorBackfill(store, embedder, traffic);
+  }
+
+  /** The same where nobody else needs the machine. */
+  public static LuceneDocumentIndex open(
+      Path directory, Embedder embedder, EmbedMode mode, Consumer<DocumentsChanged> listener) {
+    return open(directory, embedder, mode, new ForegroundTraffic(), listener);
   }
 
   /**
    * Opens the index in a directory, or makes an empty one, and goes on computing missing vectors.
    *
+   * @param traffic what the computing of vectors steps aside for
    * @param listener called after every commit, in the order of the commits
    * @throws IllegalStateException when the directory is in use or cannot be read; the message says what to do
    */
   public static LuceneDocumentIndex open(
-      Path directory, Embedder embedder, EmbedMode mode, Consumer<DocumentsChanged> listener) {
+      Path directory,
+      Embedder embedder,
+      EmbedMode mode,
+      ForegroundTraffic traffic,
+      Consumer<DocumentsChanged> listener) {
     LuceneDocumentIndex index =
-        new LuceneDocumentIndex(IndexStore.open(directory), embedder, mode, listener);
+        new LuceneDocumentIndex(IndexStore.open(directory), embedder, mode, traffic, listener);
     if (index.backfill != null) {
       index.backfill.start();
     }
@@ -178,6 +198,41 @@ public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
   @Override
   public long size() {
     return store.read(searcher -> (long) searcher.getIndexReader().numDocs());
+  }
+
+  @Override
+  public long reindex(LongPredicate progress) {
+    List<String> ids = new ArrayList<>();
+    forEach(document -> ids.add(document.id()));
+    long[] done = {0};
+    for (int from = 0; from < ids.size(); from += REINDEX_BATCH) {
+      List<String> batch = ids.subList(from, Math.min(ids.size(), from + REINDEX_BATCH));
+      store.inOrder(
+          () -> {
+            List<Document> written = new ArrayList<>();
+            store.write(
+                (writer, before) -> {
+                  for (String id : batch) {
+                    int doc = IndexReads.docId(before, id);
+                    if (doc >= 0) {
+                      byte[] source = IndexReads.source(before, doc);
+                      Document document = DocumentJson.read(source);
+                      writer.updateDocument(
+                          new Term(IndexFields.ID, id),
+                          IndexFields.toLucene(document, source, IndexReads.vector(before, doc)));
+                      written.add(document);
+                    }
+                  }
+                },
+                true);
+            listener.accept(new DocumentsChanged(written, List.of()));
+            done[0] += written.size();
+          });
+      if (!progress.test(done[0])) {
+        break;
+      }
+    }
+    return done[0];
   }
 
   @Override

@@ -1,5 +1,6 @@
 package dev.attune.retrieval;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.datadir.DataDirectory;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.context.annotation.Bean;
@@ -10,11 +11,7 @@ class RetrievalConfiguration {
 
   @Bean
   LazyEmbedder embedder(DataDirectory dataDirectory, RetrievalProperties properties) {
-    int threads =
-        properties.embedThreads() > 0
-            ? properties.embedThreads()
-            : Math.min(4, Runtime.getRuntime().availableProcessors());
-    return new LazyEmbedder(() -> OnnxEmbedder.open(dataDirectory.room("embedding"), threads));
+    return new LazyEmbedder(() -> OnnxEmbedder.open(dataDirectory.room("embedding"), properties.embedThreads()));
   }
 
   @Bean
@@ -22,8 +19,9 @@ class RetrievalConfiguration {
       DataDirectory dataDirectory,
       Embedder embedder,
       RetrievalProperties properties,
+      ForegroundTraffic traffic,
       ApplicationEventPublisher events) {
     return LuceneDocumentIndex.open(
-        dataDirectory.room("index"), embedder, properties.embed(), events::publishEvent);
+        dataDirectory.room("index"), embedder, properties.embed(), traffic, events::publishEvent);
   }
 }

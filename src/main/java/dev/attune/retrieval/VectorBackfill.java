@@ -1,7 +1,10 @@
 package dev.attune.retrieval;
 
+import dev.attune.background.BackgroundThread;
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.retrieval.DocumentIndex.EmbeddingProgress;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -25,11 +28,17 @@ final class VectorBackfill implements AutoCloseable {
   /** Documents between two commits: a few seconds of work. */
   private static final int ROUND = 512;
 
-  /** Documents per call of the embedder: short, so that queries get their turn in between. */
-  private static final int CALL = 16;
+  /** Documents per call of the embedder: some 200 ms of one core, after which it looks whether somebody waits. */
+  private static final int CALL = 8;
+
+  private static final Duration QUIET = Duration.ofMillis(200);
+
+  /** A service that is never quiet gets a call in so often. */
+  private static final Duration PATIENCE = Duration.ofSeconds(2);
 
   private final IndexStore store;
   private final Embedder embedder;
+  private final ForegroundTraffic traffic;
   private final AtomicBoolean wanted = new AtomicBoolean();
   private final Thread thread;
   private volatile boolean running;
@@ -37,10 +46,11 @@ final class VectorBackfill implements AutoCloseable {
   private volatile double rate;
   private volatile @Nullable String error;
 
-  VectorBackfill(IndexStore store, Embedder embedder) {
+  VectorBackfill(IndexStore store, Embedder embedder, ForegroundTraffic traffic) {
     this.store = store;
     this.embedder = embedder;
-    this.thread = Thread.ofPlatform().name("vector-backfill").daemon().priority(Thread.MIN_PRIORITY).unstarted(this::loop);
+    this.traffic = traffic;
+    this.thread = BackgroundThread.of("vector-backfill", this::loop);
   }
 
   void start() {
@@ -66,24 +76,25 @@ final class VectorBackfill implements AutoCloseable {
   }
 
   private void loop() {
-    while (!closed) {
-      if (wanted.getAndSet(false)) {
-        run();
-      } else {
-        synchronized (wanted) {
-          while (!wanted.get() && !closed) {
-            try {
+    try {
+      traffic.awaitQuiet(QUIET, PATIENCE);
+      while (!closed) {
+        if (wanted.getAndSet(false)) {
+          run();
+        } else {
+          synchronized (wanted) {
+            while (!wanted.get() && !closed) {
               wanted.wait();
-            } catch (InterruptedException e) {
-              return;
             }
           }
         }
       }
+    } catch (InterruptedException e) {
+      log.debug("Computing vectors stops");
     }
   }
 
-  private void run() {
+  private void run() throws InterruptedException {
     long start = System.nanoTime();
     long done = 0;
     error = null;
@@ -93,6 +104,7 @@ final class VectorBackfill implements AutoCloseable {
       while (!round.isEmpty() && !closed) {
         List<float[]> vectors = new ArrayList<>();
         for (int from = 0; from < round.size() && !closed; from += CALL) {
+          traffic.awaitQuiet(QUIET, PATIENCE);
           List<Work> call = round.subList(from, Math.min(from + CALL, round.size()));
           vectors.addAll(embedder.embed(call.stream().map(w -> IndexFields.embedded(w.document())).toList()));
           rate = (done + vectors.size()) * 1e9 / (System.nanoTime() - start);

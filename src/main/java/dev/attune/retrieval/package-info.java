@@ -1,7 +1,7 @@
 /**
  * The Lucene index of documents: BM25, vectors, fusion, filters, facets, highlights.
  */
-@ApplicationModule(displayName = "Retrieval", allowedDependencies = {"datadir", "web"})
+@ApplicationModule(displayName = "Retrieval", allowedDependencies = {"background", "datadir", "web"})
 @NullMarked
 package dev.attune.retrieval;
 

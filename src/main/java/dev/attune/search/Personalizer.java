@@ -58,6 +58,11 @@ class Personalizer {
     this.properties = properties;
   }
 
+  /** False while the entities are not in memory yet, shortly after the start. */
+  boolean ready() {
+    return knowledgeBase.loaded();
+  }
+
   /** What the store holds for a query; nobody when the request or the user's settings say so. */
   UserContext read(SearchRequest request, Instant now) {
     String userId = request.userId();

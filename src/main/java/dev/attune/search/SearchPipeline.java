@@ -1,5 +1,7 @@
 package dev.attune.search;
 
+import dev.attune.background.ForegroundTraffic;
+import dev.attune.llm.Admission;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
@@ -19,6 +21,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
+import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -38,29 +41,35 @@ class SearchPipeline implements Searcher {
 
   private final DocumentIndex index;
   private final Ranker ranker;
+  private final Admission admission;
   private final RankFusion fusion;
   private final Personalizer personalizer;
   private final SearchLog searchLog;
   private final OptionalParts parts;
   private final SearchMetrics metrics;
+  private final ForegroundTraffic traffic;
   private final SearchProperties properties;
 
   SearchPipeline(
       DocumentIndex index,
       Ranker ranker,
+      Admission admission,
       RankFusion fusion,
       Personalizer personalizer,
       SearchLog searchLog,
       OptionalParts parts,
       SearchMetrics metrics,
+      ForegroundTraffic traffic,
       SearchProperties properties) {
     this.index = index;
     this.ranker = ranker;
+    this.admission = admission;
     this.fusion = fusion;
     this.personalizer = personalizer;
     this.searchLog = searchLog;
     this.parts = parts;
     this.metrics = metrics;
+    this.traffic = traffic;
     this.properties = properties;
   }
 
@@ -71,9 +80,14 @@ class SearchPipeline implements Searcher {
 
   @Override
   public SearchAnswer search(SearchRequest request, Consumer<SearchAnswer> retrieved) {
-    SearchAnswer answer = new Run(request).answer(retrieved);
-    metrics.answered(request, answer);
-    return answer;
+    traffic.begin();
+    try {
+      SearchAnswer answer = new Run(request).answer(retrieved);
+      metrics.answered(request, answer);
+      return answer;
+    } finally {
+      traffic.end();
+    }
   }
 
   /** One search. */
@@ -91,7 +105,12 @@ class SearchPipeline implements Searcher {
     }
 
     SearchAnswer answer(Consumer<SearchAnswer> retrievedConsumer) {
-      Future<UserContext> reading = parts.start(() -> personalizer.read(request, now));
+      boolean entities = request.userId() == null || personalizer.ready();
+      if (!entities) {
+        degradation.add(Degradation.PERSONALIZATION);
+      }
+      Future<UserContext> reading =
+          parts.start(() -> entities ? personalizer.read(request, now) : UserContext.NOBODY);
       RetrievalResult result = retrieve();
       List<Candidate> candidates = result.candidates();
       long retrieveMs = elapsed();
@@ -185,11 +204,24 @@ class SearchPipeline implements Searcher {
       // Without a budget of its own the request leaves the choice to the ranker.
       RankRequest work = new RankRequest(request.query(), texts, memory, request.budget() == null ? null : left);
       Ranker.Ranking ranking =
-          parts.await(Degradation.RANKING, parts.start(() -> ranker.rank(work)), left, unread, degradation);
+          parts.await(Degradation.RANKING, parts.start(() -> rank(work, left)), left, unread, degradation);
       if (ranking.degraded() != null) {
         degradation.add(Degradation.RANKING);
       }
       return ranking;
+    }
+
+    private Ranker.Ranking rank(RankRequest work, Duration left) {
+      try {
+        return admission.admit(caller(), left, () -> ranker.rank(work));
+      } catch (Admission.BusyException | Admission.DeadlineExceededException e) {
+        return new Ranker.Ranking(unread(work.candidates().size()), null, 0, 0, 0, "busy");
+      }
+    }
+
+    private String caller() {
+      String known = request.userId() == null ? request.sessionId() : request.userId();
+      return known == null ? "" : known;
     }
 
     private RankFusion.Fused fuse(List<Candidate> candidates, Ranker.Ranking ranking, Overlap overlap) {
@@ -280,9 +312,15 @@ class SearchPipeline implements Searcher {
         return;
       }
       List<String> shown = hits.stream().map(SearchAnswer.Hit::id).toList();
+      LoggedQuery query =
+          new LoggedQuery(queryId, userId, request.sessionId(), request.query(), now, shown, false);
+      if (!personalizer.ready()) {
+        // Learning from it has to wait for the entities, the answer has not.
+        parts.start(Executors.callable(() -> searchLog.record(query)));
+        return;
+      }
       try {
-        searchLog.record(
-            new LoggedQuery(queryId, userId, request.sessionId(), request.query(), now, shown, false));
+        searchLog.record(query);
       } catch (RuntimeException e) {
         log.warn("The query could not be logged", e);
         degradation.add(Degradation.LOG);

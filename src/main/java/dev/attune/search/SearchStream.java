@@ -1,5 +1,6 @@
 package dev.attune.search;
 
+import dev.attune.llm.Admission;
 import dev.attune.knowledge.Mode;
 import dev.attune.suggestion.Suggester;
 import dev.attune.suggestion.Suggester.SuggestionRequest;
@@ -50,6 +51,9 @@ class SearchStream {
       sender.send("suggestions", SuggestionAnswer.of(suggester.suggest(suggestions(request))));
     } catch (EventStream.ClientGoneException e) {
       throw e;
+    } catch (Admission.BusyException e) {
+      degraded.add("suggestions");
+      sender.send("suggestions", SuggestionAnswer.NONE);
     } catch (RuntimeException e) {
       log.warn("Suggestions failed, the search goes on without them", e);
       degraded.add("suggestions");

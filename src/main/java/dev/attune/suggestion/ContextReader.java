@@ -60,6 +60,11 @@ class ContextReader {
     this.properties = properties;
   }
 
+  /** False shortly after the start: contexts have no entities then. */
+  boolean entitiesLoaded() {
+    return knowledgeBase.loaded();
+  }
+
   SuggestionContext read(SuggestionRequest request, Instant now) {
     String query = request.query() == null ? "" : request.query().strip();
     Page page = request.page();

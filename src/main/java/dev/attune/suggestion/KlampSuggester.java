@@ -1,11 +1,15 @@
 package dev.attune.suggestion;
 
+import dev.attune.background.ForegroundTraffic;
+import dev.attune.llm.Admission;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.QueryGenerator.Prepared;
 import dev.attune.suggestion.QueryGenerator.Text;
+import dev.attune.suggestion.QueryGenerator.Topic;
 import dev.attune.suggestion.QueryGenerator.Written;
 import dev.attune.suggestion.SuggestionFilter.Rejection;
 import dev.attune.suggestion.SuggestionFilter.Verdict;
@@ -22,14 +26,16 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.stereotype.Component;
 
 /**
- * Suggests entity by entity, the most relevant first: the model writes a few queries about it, the best that passes the
- * filter is final. What is missing then comes from the other samples and last from the back-off.
+ * Suggests about the most relevant entities: the model writes a few queries about each, all at the same time, and the
+ * best about an entity that passes the filter is final. What is missing then comes from the other samples and last from
+ * the back-off.
  */
 @Component
 class KlampSuggester implements Suggester {
@@ -41,6 +47,7 @@ class KlampSuggester implements Suggester {
 
   private final ContextReader reader;
   private final Models models;
+  private final Admission admission;
   private final QueryGenerator generator;
   private final PromptPrefixes prefixes;
   private final Lexicon lexicon;
@@ -48,11 +55,13 @@ class KlampSuggester implements Suggester {
   private final BackOff backOff;
   private final SearchLog searchLog;
   private final SuggestionMetrics metrics;
+  private final ForegroundTraffic traffic;
   private final SuggestionProperties properties;
 
   KlampSuggester(
       ContextReader reader,
       Models models,
+      Admission admission,
       QueryGenerator generator,
       PromptPrefixes prefixes,
       Lexicon lexicon,
@@ -60,9 +69,11 @@ class KlampSuggester implements Suggester {
       BackOff backOff,
       SearchLog searchLog,
       SuggestionMetrics metrics,
+      ForegroundTraffic traffic,
       SuggestionProperties properties) {
     this.reader = reader;
     this.models = models;
+    this.admission = admission;
     this.generator = generator;
     this.prefixes = prefixes;
     this.lexicon = lexicon;
@@ -70,6 +81,7 @@ class KlampSuggester implements Suggester {
     this.backOff = backOff;
     this.searchLog = searchLog;
     this.metrics = metrics;
+    this.traffic = traffic;
     this.properties = properties;
   }
 
@@ -80,9 +92,14 @@ class KlampSuggester implements Suggester {
 
   @Override
   public Suggestions suggest(SuggestionRequest request, Consumer<Suggestion> each) {
-    Suggestions suggestions = new Run(request, each).run();
-    metrics.answered(suggestions);
-    return suggestions;
+    traffic.begin();
+    try {
+      Suggestions suggestions = new Run(request, each).run();
+      metrics.answered(suggestions);
+      return suggestions;
+    } finally {
+      traffic.end();
+    }
   }
 
   /** One request. */
@@ -114,15 +131,26 @@ class KlampSuggester implements Suggester {
         // Personalization is off: nothing of theirs is kept ready.
         prefixes.drop(request.userId());
       }
+      if (!reader.entitiesLoaded()) {
+        degraded.add("personalization");
+      }
       times = times(context);
       phase("contextMs", start);
       long generating = System.nanoTime();
       if (!context.focuses().isEmpty()) {
-        Optional<LanguageModel> model = models.current();
+        Optional<LanguageModel> model = models.current(ModelRole.SUGGESTION);
         if (model.isEmpty()) {
           degraded.add("model");
         } else {
-          generate(model.get(), context, version);
+          String caller = request.userId() == null ? request.sessionId() : request.userId();
+          Duration left = remaining().minus(RESERVE);
+          admission.<@Nullable Void, RuntimeException>admit(
+              caller == null ? "" : caller,
+              left.isPositive() ? left : Duration.ZERO,
+              () -> {
+                generate(model.get(), context, version);
+                return null;
+              });
         }
       }
       phase("generateMs", generating);
@@ -165,18 +193,18 @@ class KlampSuggester implements Suggester {
         prepared = ready;
         promptTokens = ready.read().length();
         cacheBytes = ready.bytes();
-        for (Focus focus : context.focuses()) {
-          about(ready, context, focus, BackOff.typed(focus.label()));
-        }
+        about(ready, context, context.focuses(), focus -> BackOff.typed(focus.label()));
         // Once more in the order in which people add to what they typed.
-        for (Focus focus : context.focuses()) {
-          if (!context.query().isBlank() && !QueryText.mentions(context.query(), focus.label())) {
-            about(ready, context, focus, BackOff.typed(context.query()));
-          }
+        List<Focus> unmentioned =
+            context.focuses().stream().filter(f -> !QueryText.mentions(context.query(), f.label())).toList();
+        if (!context.query().isBlank()) {
+          about(ready, context, unmentioned, focus -> BackOff.typed(context.query()));
         }
         if (!accepted.isEmpty() || !spare.isEmpty()) {
           useSpare();
         }
+      } catch (Admission.DeadlineExceededException e) {
+        degraded.add("budget");
       } catch (RuntimeException e) {
         if (Thread.currentThread().isInterrupted()) {
           throw e;
@@ -186,16 +214,33 @@ class KlampSuggester implements Suggester {
       }
     }
 
-    private void about(Prepared ready, SuggestionContext context, Focus focus, String first) {
-      if (accepted.size() >= request.size()) {
+    /** Has queries about the entities written at the same time, each beginning with the given words. */
+    private void about(
+        Prepared ready, SuggestionContext context, List<Focus> focuses, Function<Focus, String> first) {
+      if (accepted.size() >= request.size() || focuses.isEmpty()) {
         return;
       }
+      List<Topic> topics =
+          focuses.stream().map(f -> new Topic(f, first.apply(f), lexicon.words(context, f))).toList();
       Duration left = remaining().minus(RESERVE);
       if (!left.isPositive()) {
         degraded.add("budget");
         return;
       }
-      Written written = generator.write(ready, focus, first, lexicon.words(context, focus), left);
+      generator.write(
+          ready,
+          topics,
+          left,
+          (topic, written) -> {
+            use(written, topic.focus(), context);
+            return accepted.size() < request.size();
+          });
+      if (accepted.size() < request.size() && !remaining().minus(RESERVE).isPositive()) {
+        degraded.add("budget");
+      }
+    }
+
+    private void use(Written written, Focus focus, SuggestionContext context) {
       promptTokens = Math.max(promptTokens, written.promptTokens());
       cacheBytes = Math.max(cacheBytes, written.cacheBytes());
       boolean done = false;

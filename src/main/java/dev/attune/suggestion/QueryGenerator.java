@@ -12,10 +12,11 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
+import java.util.function.BiPredicate;
 import org.jspecify.annotations.Nullable;
 import org.springframework.stereotype.Component;
 
-/** Lets the model write queries about one entity at a time, over a prefix that is read once. */
+/** Lets the model write queries about several entities at a time, over a prefix that is read once. */
 @Component
 class QueryGenerator {
 
@@ -44,29 +45,54 @@ class QueryGenerator {
   }
 
   /**
-   * Writes queries about an entity.
+   * Writes queries about several entities, all at the same time.
    *
-   * @param start first words of the query, in lower case
-   * @param words that it may use
-   * @return different texts, most probable first; empty when the start is too long
+   * @param each called with the queries about a topic as soon as they and those about the topics before it are written;
+   *     false ends the call
    */
-  Written write(Prepared prepared, Focus focus, String start, Set<String> words, Duration budget) {
-    PromptText topic = prepared.prompt().topic(focus, start);
-    if (topic == null) {
-      return new Written(List.of(), 0, 0);
+  void write(Prepared prepared, List<Topic> topics, Duration budget, BiPredicate<Topic, Written> each) {
+    List<Topic> written = new ArrayList<>();
+    List<LexiconGrammar> grammars = new ArrayList<>();
+    List<TextGenerator.Prompt> prompts = new ArrayList<>();
+    for (Topic topic : topics) {
+      PromptText text = prepared.prompt().topic(topic.focus(), topic.start());
+      if (text == null) {
+        // The start is too long.
+        continue;
+      }
+      LexiconGrammar grammar = new LexiconGrammar(topic.start(), topic.words(), topic.focus().label());
+      Options options =
+          new Options(
+              properties.samples(),
+              properties.maxTokens(),
+              properties.temperature(),
+              properties.topP(),
+              Arrays.hashCode(text.tokens()),
+              List.of("\n"),
+              grammar,
+              budget);
+      written.add(topic);
+      grammars.add(grammar);
+      prompts.add(new TextGenerator.Prompt(text.tokens(), options));
     }
-    LexiconGrammar grammar = new LexiconGrammar(start, words, focus.label());
-    Options options =
-        new Options(
-            properties.samples(),
-            properties.maxTokens(),
-            properties.temperature(),
-            properties.topP(),
-            Arrays.hashCode(topic.tokens()),
-            List.of("\n"),
-            grammar,
-            budget);
-    Generation generation = generator.generate(prepared.model(), prepared.prefix(), topic.tokens(), options);
+    @Nullable Written[] outcomes = new Written[prompts.size()];
+    int[] next = {0};
+    generator.generate(
+        prepared.model(),
+        prepared.prefix(),
+        prompts,
+        (i, generation) -> {
+          outcomes[i] = written(generation, grammars.get(i));
+          for (; next[0] < outcomes.length && outcomes[next[0]] != null; next[0]++) {
+            if (!each.test(written.get(next[0]), outcomes[next[0]])) {
+              return false;
+            }
+          }
+          return true;
+        });
+  }
+
+  private static Written written(Generation generation, LexiconGrammar grammar) {
     List<Text> texts = new ArrayList<>();
     for (Completion completion : generation.completions()) {
       String text = grammar.query(completion.text());
@@ -106,8 +132,17 @@ class QueryGenerator {
   }
 
   /**
-   * What one call wrote.
+   * What to write queries about.
    *
+   * @param start first words of the query, in lower case
+   * @param words that it may use
+   */
+  record Topic(Focus focus, String start, Set<String> words) {}
+
+  /**
+   * What was written about one topic.
+   *
+   * @param texts different ones, most probable first
    * @param promptTokens of the whole prompt
    * @param cacheBytes bytes of keys and values held at its end
    */

@@ -1,11 +1,13 @@
 package dev.attune.suggestion;
 
+import dev.attune.llm.Admission;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.suggestion.Suggester.SuggestionRequest;
 import dev.attune.web.EventStream;
 import dev.attune.web.Problems;
 import io.swagger.v3.oas.annotations.Operation;
 import io.swagger.v3.oas.annotations.tags.Tag;
+import java.util.function.Consumer;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RequestMapping;
@@ -34,7 +36,7 @@ class SuggestionController {
   @PostMapping
   @Operation(summary = "Suggest next queries in the context of a user")
   SuggestionAnswer suggest(@RequestBody SuggestionBody body) {
-    return SuggestionAnswer.of(suggester.suggest(checked(body)));
+    return SuggestionAnswer.of(suggest(checked(body), each -> {}));
   }
 
   @PostMapping("/stream")
@@ -45,10 +47,18 @@ class SuggestionController {
         properties.streamTimeout(),
         properties.heartbeat(),
         sender -> {
-          Suggester.Suggestions all = suggester.suggest(request, each -> sender.send("suggestion", each));
+          Suggester.Suggestions all = suggest(request, each -> sender.send("suggestion", each));
           sender.send("done", SuggestionAnswer.of(all));
         },
         metrics::cancelled);
+  }
+
+  private Suggester.Suggestions suggest(SuggestionRequest request, Consumer<Suggester.Suggestion> each) {
+    try {
+      return suggester.suggest(request, each);
+    } catch (Admission.BusyException e) {
+      throw Problems.tooManyRequests(String.valueOf(e.getMessage()) + '.', e.retryAfter());
+    }
   }
 
   private SuggestionRequest checked(SuggestionBody body) {

@@ -8,6 +8,7 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.http.MediaType;
+import org.springframework.web.ErrorResponseException;
 import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
 
 /**
@@ -58,6 +59,8 @@ public final class EventStream {
     } catch (ClientGoneException e) {
       abandoned.run();
       finish();
+    } catch (ErrorResponseException e) {
+      fail(String.valueOf(e.getBody().getDetail()), e.getStatusCode().value());
     } catch (Exception e) {
       if (Thread.currentThread().isInterrupted() || e instanceof InterruptedException) {
         abandoned.run();

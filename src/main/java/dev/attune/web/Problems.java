@@ -1,7 +1,9 @@
 package dev.attune.web;
 
+import java.time.Duration;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.springframework.http.HttpHeaders;
 import org.springframework.http.HttpStatus;
 import org.springframework.http.ProblemDetail;
 import org.springframework.web.ErrorResponseException;
@@ -24,6 +26,13 @@ public final class Problems {
   /** 404: there is no such thing. */
   public static ErrorResponseException notFound(String what, String id) {
     return of(HttpStatus.NOT_FOUND, "There is no " + what + " with the id " + id + ".");
+  }
+
+  /** 429: too much is under way already. */
+  public static ErrorResponseException tooManyRequests(String detail, Duration retryAfter) {
+    ErrorResponseException exception = of(HttpStatus.TOO_MANY_REQUESTS, detail);
+    exception.getHeaders().set(HttpHeaders.RETRY_AFTER, String.valueOf(Math.max(1, retryAfter.toSeconds())));
+    return exception;
   }
 
   /** Any other status, with one sentence for the client. */

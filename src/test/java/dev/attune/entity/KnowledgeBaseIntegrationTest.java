@@ -4,18 +4,24 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import dev.attune.AttuneIntegrationTest;
+import dev.attune.datadir.DataDirectory;
 import dev.attune.retrieval.Document;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.UUID;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.springframework.beans.factory.annotation.Autowired;
 import org.springframework.transaction.PlatformTransactionManager;
 
@@ -38,10 +44,19 @@ class KnowledgeBaseIntegrationTest {
             "votes", 100));
   }
 
-  /** Reads everything from the database again, as a start does. */
+  @TempDir Path directory;
+
+  /** Reads everything from the database again, as a start without an image does. */
   private StoredKnowledgeBase reloaded() {
-    StoredKnowledgeBase fresh = new StoredKnowledgeBase(entities, documents, properties, words, transactions);
+    return reloaded(directory.resolve(UUID.randomUUID().toString()));
+  }
+
+  private StoredKnowledgeBase reloaded(Path place) {
+    StoredKnowledgeBase fresh = new StoredKnowledgeBase(
+        entities, documents, properties, words, transactions, new DataDirectory(place));
+    assertThat(fresh.loaded()).isFalse();
     fresh.load();
+    assertThat(fresh.loaded()).isTrue();
     return fresh;
   }
 
@@ -121,6 +136,43 @@ class KnowledgeBaseIntegrationTest {
     }
     assertThat(outcomes.getFirst()).hasSize(12 + 3 + 4 + 1);
     assertThat(outcomes).allMatch(outcome -> outcome.equals(outcomes.getFirst()));
+  }
+
+  @Test
+  void theImageIsUsedWhileItIsCurrentAndNotAfterwards() throws Exception {
+    knowledge.replaceDocuments(List.of(film("kbi1", "Kbistorm", 2021, "Kbidirector Ann")), List.of());
+    Path place = directory.resolve("image");
+    StoredKnowledgeBase first = reloaded(place);
+    first.stop();
+    Path file = place.resolve("knowledge").resolve("knowledge.image");
+    FileTime written = Files.getLastModifiedTime(file);
+
+    StoredKnowledgeBase second = reloaded(place);
+    assertThat(second.find("work:kbi1")).isEqualTo(knowledge.find("work:kbi1")).isPresent();
+    assertThat(second.stats()).usingRecursiveComparison().ignoringFields("bytes").isEqualTo(first.stats());
+    second.stop();
+    assertThat(Files.getLastModifiedTime(file)).as("nothing to write").isEqualTo(written);
+
+    // Somebody else changes the database: seen by a start, and by the next write of a running service.
+    knowledge.replaceDocuments(List.of(film("kbi2", "Kbicalm", 2021, "Kbidirector Ann")), List.of());
+    assertThat(second.find("work:kbi2")).isEmpty();
+    StoredKnowledgeBase third = reloaded(place);
+    assertThat(third.find("work:kbi2")).isPresent();
+    third.stop();
+    second.replaceDocuments(List.of(film("kbi3", "Kbiwind", 2021, "Kbidirector Ann")), List.of());
+    assertThat(second.find("work:kbi2")).isPresent();
+
+    // A damaged file is made again.
+    reloaded(place).stop();
+    byte[] bytes = Files.readAllBytes(file);
+    bytes[bytes.length / 2] ^= 1;
+    Files.write(file, bytes);
+    StoredKnowledgeBase fourth = reloaded(place);
+    assertThat(fourth.find("work:kbi3")).isPresent();
+    fourth.stop();
+    assertThat(Files.readAllBytes(file)).isNotEqualTo(bytes);
+    knowledge.replaceDocuments(List.of(), List.of("kbi1", "kbi2", "kbi3"));
+    assertThat(knowledge.find("work:kbi3")).isEmpty();
   }
 
   @Test

@@ -3,14 +3,20 @@ package dev.attune.llm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.attune.llm.LlmProperties.Adapters;
+import dev.attune.llm.Models.Adapter;
 import dev.attune.llm.Models.State;
 import dev.attune.llm.Models.Status;
 import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.scheduling.Scheduler;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -21,17 +27,25 @@ import org.springframework.boot.context.properties.source.MapConfigurationProper
 @Timeout(120)
 class BackgroundModelsTest {
 
+  private static final Adapters NO_ADAPTERS = new Adapters("none", "none");
+
+  private static final Scheduler SCHEDULER = new Scheduler(8, new SimpleMeterRegistry());
+
   @TempDir private Path directory;
 
   private static LlmProperties properties(String model) {
-    return new LlmProperties(model, LlmProperties.Backend.AUTO, 1, "full+bf16");
+    return new LlmProperties(model, LlmProperties.Backend.AUTO, 1, "full+bf16", 8, NO_ADAPTERS);
   }
 
   /** The status after loading. */
   private static Status load(String model) {
-    try (Loading models = new Loading(new BackgroundModels(properties(model)))) {
+    try (Loading models = new Loading(models(properties(model)))) {
       return models.settled();
     }
+  }
+
+  private static BackgroundModels models(LlmProperties properties) {
+    return new BackgroundModels(properties, SCHEDULER);
   }
 
   private record Loading(BackgroundModels models) implements AutoCloseable {
@@ -39,7 +53,7 @@ class BackgroundModelsTest {
     Status settled() {
       assertThat(models.status().state()).isEqualTo(State.LOADING);
       assertThat(models.status().message()).isNotBlank();
-      assertThat(models.current()).isEmpty();
+      assertThat(models.current(ModelRole.RANKING)).isEmpty();
       models.start();
       while (models.status().state() == State.LOADING) {
         Thread.onSpinWait();
@@ -63,13 +77,15 @@ class BackgroundModelsTest {
   void loadsAFileOrItsDirectory() throws IOException {
     Path path = write(file -> {});
     for (Path place : new Path[] {path, directory}) {
-      try (Loading models = new Loading(new BackgroundModels(properties(place.toString())))) {
-        assertThat(models.settled()).isEqualTo(new Status(State.READY, place.toString(), "tiny", "cpu", null));
-        LanguageModel model = models.models().current().orElseThrow();
+      try (Loading models = new Loading(models(properties(place.toString())))) {
+        assertThat(models.settled()).isEqualTo(new Status(State.READY, place.toString(), "tiny", "cpu", null,
+            List.of(new Adapter(ModelRole.RANKING, "none", false, "Switched off"),
+                new Adapter(ModelRole.SUGGESTION, "none", false, "Switched off"))));
+        LanguageModel model = models.models().current(ModelRole.RANKING).orElseThrow();
         assertThat(model.config().vocabulary()).isEqualTo(261);
         assertThat(model.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+bf16");
         models.close();
-        assertThat(models.models().current()).isEmpty();
+        assertThat(models.models().current(ModelRole.RANKING)).isEmpty();
       }
     }
   }
@@ -119,11 +135,11 @@ class BackgroundModelsTest {
   @Test
   void modelsThatCannotRunSayWhy() throws IOException {
     assertBroken(file -> file.metadata.put("general.architecture", "mamba"), "architecture 'mamba' is not supported");
-    assertBroken(file -> file.metadata.put("tokenizer.ggml.model", "llama"), "tokenizer model 'llama'");
+    assertBroken(file -> file.metadata.put("tokenizer.ggml.model", "bert"), "tokenizer model 'bert'");
     assertBroken(file -> file.metadata.put("tokenizer.ggml.pre", "klingon"), "pre-tokenizer 'klingon'");
     assertBroken(file -> file.metadata.put("llama.attention.head_count_kv", 3), "4 query heads cannot share 3");
     assertBroken(file -> file.metadata.put("llama.attention.key_length", 12), "head size 12");
-    assertBroken(file -> file.metadata.put("llama.rope.scaling.type", "yarn"), "RoPE scaling 'yarn'");
+    assertBroken(file -> file.metadata.put("llama.rope.scaling.type", "longrope"), "RoPE scaling 'longrope'");
     assertBroken(file -> file.metadata.put("llama.block_count", 0), "block_count' is 0");
     assertBroken(file -> file.metadata.put("llama.block_count", 3), "'blk.2.attn_norm.weight' is missing");
     assertBroken(file -> file.metadata.put("llama.feed_forward_length", 25), "should have shape [25, 40]");
@@ -141,16 +157,46 @@ class BackgroundModelsTest {
   @Test
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
-        new LlmProperties(write(file -> {}).toString(), LlmProperties.Backend.CUDA, 1, "full+f32");
-    try (Loading models = new Loading(new BackgroundModels(cuda))) {
+        new LlmProperties(write(file -> {}).toString(), LlmProperties.Backend.CUDA, 1, "full+f32", 8, NO_ADAPTERS);
+    try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
     }
   }
 
   @Test
+  void rolesRunWithTheirAdapters() throws IOException {
+    Path model = write(file -> {});
+    Path good = Files.createDirectory(directory.resolve("good"));
+    Files.writeString(good.resolve("adapter_config.json"), "{\"peft_type\":\"LORA\",\"lora_alpha\":4}");
+    String module = "base_model.model.model.layers.1.mlp.down_proj.lora_";
+    Files.write(good.resolve("adapter_model.safetensors"), new SafetensorsBytes()
+        .random(module + "A.weight", new Random(1), 1, 2, 24).random(module + "B.weight", new Random(2), 1, 40, 2).bytes());
+    LlmProperties settings = new LlmProperties(model.toString(), LlmProperties.Backend.AUTO, 1, "full+bf16", 8,
+        new Adapters(good.toString(), directory.resolve("absent").toString()));
+    try (Loading loading = new Loading(models(settings))) {
+      Status status = loading.settled();
+      assertThat(status.state()).isEqualTo(State.READY);
+      assertThat(status.adapters()).element(0).isEqualTo(new Adapter(ModelRole.RANKING, good.toString(), true, null));
+      assertThat(status.adapters().getLast().active()).isFalse();
+      assertThat(status.adapters().getLast().message()).contains("There is no adapter at", "absent");
+      LanguageModel ranking = loading.models().current(ModelRole.RANKING).orElseThrow();
+      LanguageModel suggestion = loading.models().current(ModelRole.SUGGESTION).orElseThrow();
+      assertThat(ranking.fingerprint()).matches("[0-9a-f]{32}\\+[0-9a-f]{32}-cpu-f32-full\\+bf16");
+      assertThat(suggestion.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+bf16");
+      assertThat(lastLogits(ranking)).isNotEqualTo(lastLogits(suggestion));
+    }
+  }
+
+  private static float[] lastLogits(LanguageModel model) {
+    InferenceBackend.Pass pass = new InferenceBackend.Pass(
+        new int[] {7, 8}, 0, List.of(), model.config().layers(), false, InferenceBackend.Logits.LAST, null);
+    return model.backend().run(List.of(pass)).getFirst().logits()[0];
+  }
+
+  @Test
   void misspeltPolicyStopsTheStart() {
-    LlmProperties wrong = new LlmProperties("x", LlmProperties.Backend.AUTO, 1, "full+int3");
-    assertThatThrownBy(() -> new BackgroundModels(wrong)).hasMessageContaining("int3");
+    LlmProperties wrong = new LlmProperties("x", LlmProperties.Backend.AUTO, 1, "full+int3", 8, NO_ADAPTERS);
+    assertThatThrownBy(() -> models(wrong)).hasMessageContaining("int3");
   }
 
   @Test
@@ -158,7 +204,8 @@ class BackgroundModelsTest {
     LlmProperties defaults =
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
-        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", LlmProperties.Backend.AUTO, 0, "full+bf16"));
+        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", LlmProperties.Backend.AUTO, 0, "full+bf16", 64,
+        new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -8,10 +8,9 @@ import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
+import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
-import dev.attune.llm.cuda.TensorSource;
-import dev.attune.llm.gguf.GgufFile;
 import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -43,8 +42,8 @@ class CudaBackendTest {
     try {
       Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
       cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
-      try (GgufFile file = GgufFile.open(path)) {
-        cuda = CudaBackend.load(TensorSource.of(file), cpu.config(), 0);
+      try (Checkpoint checkpoint = Checkpoint.open(path)) {
+        cuda = CudaBackend.load(checkpoint, 0);
       }
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());

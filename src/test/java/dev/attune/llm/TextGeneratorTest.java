@@ -13,7 +13,9 @@ import dev.attune.llm.generation.BatchTextGenerator;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -90,6 +92,40 @@ class TextGeneratorTest {
     LanguageModel model = TestModel.get();
     Completion alone = generate(model, LIST, options(1, 16, 0.8, 3)).completions().getFirst();
     assertThat(generate(model, LIST, options(5, 16, 0.8, 3)).completions().getFirst()).isEqualTo(alone);
+  }
+
+  /** Prompts, samples, temperatures and grammars of one batch do not touch each other. */
+  @Test
+  void aPromptGivesTheSameWhateverIsDecodedBesideIt() {
+    LanguageModel model = TestModel.get();
+    LineGrammar lowercase = text -> text.matches("[a-z ]*");
+    List<TextGenerator.Prompt> prompts = List.of(
+        new TextGenerator.Prompt(model.tokenizer().encodeWithControls(QUESTION), options(2, 12, 0, 0)),
+        new TextGenerator.Prompt(model.tokenizer().encodeWithControls(LIST),
+            options(3, 16, 0.9, 11, List.of(), lowercase, null)),
+        new TextGenerator.Prompt(model.tokenizer().encodeWithControls(LIST + "tulip"), options(1, 5, 0.7, 4)));
+    Map<Integer, Generation> together = new LinkedHashMap<>();
+    generator.generate(model, List.of(), prompts, (prompt, generation) -> together.put(prompt, generation) == null);
+    assertThat(together).hasSize(3);
+    assertThat(together.keySet()).as("the shortest is handed over first").first().isEqualTo(2);
+    together.forEach((prompt, generation) -> assertThat(generation).isEqualTo(generator.generate(
+        model, List.of(), prompts.get(prompt).tokens(), prompts.get(prompt).options())));
+  }
+
+  @Test
+  void nothingMoreIsGeneratedOnceTheListenerHasEnough() {
+    LanguageModel model = TestModel.get();
+    int[] tokens = model.tokenizer().encodeWithControls(LIST);
+    List<TextGenerator.Prompt> prompts = List.of(
+        new TextGenerator.Prompt(tokens, options(1, 64, 0.9, 1)), new TextGenerator.Prompt(tokens, options(1, 1, 0, 0)));
+    List<Integer> finished = new ArrayList<>();
+    long before = model.backend().work().tokens();
+    generator.generate(model, List.of(), prompts, (prompt, generation) -> {
+      finished.add(prompt);
+      return false;
+    });
+    assertThat(finished).containsExactly(1);
+    assertThat(model.backend().work().tokens() - before).isEqualTo(2L * tokens.length);
   }
 
   @Test

@@ -3,6 +3,7 @@ package dev.attune.ranking;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.AttuneIntegrationTest;
+import dev.attune.llm.Admission;
 import dev.attune.llm.TestModel;
 import dev.attune.ranking.DocumentWarming.Progress;
 import dev.attune.ranking.DocumentWarming.State;
@@ -30,6 +31,7 @@ class DocumentWarmerIntegrationTest {
   private static final String QUERY = "which organ pumps blood";
 
   @Autowired private DocumentIndex index;
+  @Autowired private Admission admission;
 
   private RankingFixture fixture;
   private DocumentWarmer warmer;
@@ -44,7 +46,7 @@ class DocumentWarmerIntegrationTest {
     fixture = new RankingFixture(settings, TestModel.get());
     warmer =
         new DocumentWarmer(
-            fixture.ranker, index, fixture.store, fixture.traffic, fixture.demand, fixture.properties);
+            fixture.ranker, admission, index, fixture.store, fixture.traffic, fixture.demand, fixture.properties);
     warmer.start();
   }
 

@@ -1,17 +1,21 @@
 package dev.attune.ranking;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TestModel;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
 import dev.attune.ranking.Ranker.Ranking;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.bind.Bindable;
 import org.springframework.boot.context.properties.bind.Binder;
 import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
@@ -36,7 +40,7 @@ final class RankingFixture {
           "A compiler translates the source code of a program into machine code.");
 
   final RankingProperties properties;
-  final ResidentDocumentKv store;
+  final TieredDocumentKv store;
   final ForegroundTraffic traffic = new ForegroundTraffic();
   final DocumentDemand demand = new DocumentDemand();
   final BlockRanker ranker;
@@ -46,21 +50,27 @@ final class RankingFixture {
   }
 
   RankingFixture(Map<String, String> settings, LanguageModel model) {
+    this(settings, model, null);
+  }
+
+  /** With a store on disk, below its {@code store-size}. */
+  RankingFixture(Map<String, String> settings, LanguageModel model, @Nullable Path directory) {
     properties = properties(settings);
-    store = new ResidentDocumentKv(properties.residentSize().toBytes());
+    DiskTier disk = directory == null ? null : DiskTier.open(directory, properties.storeSize().toBytes());
+    store = new TieredDocumentKv(properties.residentSize().toBytes(), disk);
     ranker = new BlockRanker(models(model), properties, store, traffic, demand);
   }
 
   static Models models(LanguageModel model) {
     return new Models() {
       @Override
-      public Optional<LanguageModel> current() {
+      public Optional<LanguageModel> current(ModelRole role) {
         return Optional.of(model);
       }
 
       @Override
       public Status status() {
-        return new Status(State.READY, "test", model.config().name(), model.backend().name(), null);
+        return new Status(State.READY, "test", model.config().name(), model.backend().name(), null, List.of());
       }
     };
   }

@@ -3,6 +3,7 @@ package dev.attune.ranking;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.AttuneIntegrationTest;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TestModel;
 import java.time.Duration;
@@ -32,7 +33,7 @@ class RerankIntegrationTest {
   @BeforeEach
   void modelIsThere() {
     Assumptions.assumeTrue(TestModel.FILE.toFile().exists(), "No model at " + TestModel.FILE);
-    Awaitility.await().atMost(Duration.ofMinutes(2)).until(() -> models.current().isPresent());
+    Awaitility.await().atMost(Duration.ofMinutes(2)).until(() -> models.current(ModelRole.RANKING).isPresent());
   }
 
   @Test

@@ -2,8 +2,11 @@ package dev.attune.suggestion;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.attune.background.ForegroundTraffic;
 import dev.attune.AttuneIntegrationTest;
 import dev.attune.knowledge.Mode;
+import dev.attune.llm.Admission;
+import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TestModel;
 import dev.attune.llm.TextGenerator;
@@ -26,6 +29,11 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
@@ -48,6 +56,7 @@ class SuggestionIntegrationTest {
   @Autowired JsonMapper json;
   @Autowired DocumentIndex index;
   @Autowired SearchLog searchLog;
+  @Autowired Admission admission;
   @Autowired Models models;
   @Autowired ContextReader reader;
   @Autowired TextGenerator textGenerator;
@@ -158,13 +167,13 @@ class SuggestionIntegrationTest {
   void withoutAModelTheBackOffAnswersInTheSameShape() {
     Models none = new Models() {
       @Override
-      public Optional<dev.attune.llm.LanguageModel> current() {
+      public Optional<dev.attune.llm.LanguageModel> current(ModelRole role) {
         return Optional.empty();
       }
 
       @Override
       public Status status() {
-        return new Status(State.MISSING, "nowhere", null, null, "missing");
+        return new Status(State.MISSING, "nowhere", null, null, "missing", List.of());
       }
     };
     Suggestions answer = suggester(none, textGenerator).suggest(request(USER, "starlore", null));
@@ -183,10 +192,10 @@ class SuggestionIntegrationTest {
   @Test
   void aGeneratorThatFailsIsReplacedByTheBackOff() {
     awaitModel();
-    TextGenerator broken = (model, prefix, tokens, options) -> {
+    TextGenerator broken = (model, prefix, prompts, each) -> {
       throw new IllegalStateException("broken on purpose");
     };
-    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", null));
+    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", Duration.ofMinutes(1)));
     assertThat(answer.degraded()).containsExactly("generation");
     assertThat(answer.suggestions()).isNotEmpty().allMatch(s -> s.source().equals("backoff"));
   }
@@ -271,11 +280,52 @@ class SuggestionIntegrationTest {
         .body("{\"documentId\":\"suggestion-none\"}").exchange().expectStatus().isNotFound();
   }
 
+  @Test
+  void aFullModelTurnsRequestsAwayAndLeavesSearchesInRetrievalOrder() throws Exception {
+    awaitModel();
+    CountDownLatch over = new CountDownLatch(1);
+    AtomicBoolean full = new AtomicBoolean();
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      while (!full.get()) {
+        threads.submit(
+            () -> {
+              try {
+                return admission.<Boolean, InterruptedException>admit(
+                    "full", Duration.ofMinutes(1), () -> over.await(1, TimeUnit.MINUTES));
+              } catch (Admission.BusyException e) {
+                full.set(true);
+                return false;
+              }
+            });
+        Thread.sleep(1);
+      }
+      for (String[] call :
+          new String[][] {
+            {"/api/v1/suggestions", "{\"userId\":\"" + USER + "\",\"query\":\"starlore\"}"},
+            {"/v1/rerank", "{\"query\":\"starlore\",\"documents\":[\"one\",\"two\"]}"}
+          }) {
+        rest.post().uri(call[0]).contentType(MediaType.APPLICATION_JSON).body(call[1]).exchange()
+            .expectStatus().isEqualTo(429)
+            .expectHeader().value("Retry-After", seconds -> assertThat(Integer.parseInt(seconds)).isPositive())
+            .expectHeader().contentType(MediaType.APPLICATION_PROBLEM_JSON);
+      }
+      byte[] search =
+          rest.get().uri("/api/v1/search?q=starlore&budgetMs=60000").exchange()
+              .expectStatus().isOk().expectBody().returnResult().getResponseBody();
+      JsonNode answer = json.readTree(search);
+      assertThat(answer.get("degraded").valueStream().map(JsonNode::asString)).containsExactly("ranking");
+      assertThat(answer.get("hits").size()).isPositive();
+      over.countDown();
+    }
+    assertThat(post("{\"userId\":\"" + USER + "\",\"query\":\"starlore\",\"budgetMs\":60000}").get("degraded").size())
+        .isZero();
+  }
+
   private Suggester suggester(Models models, TextGenerator generator) {
     PromptPrefixes own = new PromptPrefixes(properties);
     return new KlampSuggester(
-        reader, models, new QueryGenerator(generator, own, properties), own, lexicon, filter, backOff, searchLog,
-        metrics, properties);
+        reader, models, admission, new QueryGenerator(generator, own, properties), own, lexicon, filter, backOff,
+        searchLog, metrics, new ForegroundTraffic(), properties);
   }
 
   private static SuggestionRequest request(String userId, String query, @Nullable Duration budget) {
@@ -286,10 +336,10 @@ class SuggestionIntegrationTest {
     org.junit.jupiter.api.Assumptions.assumeTrue(
         TestModel.FILE.toFile().exists(), "No model at " + TestModel.FILE + "; fetch it with python3 models/fetch.py");
     long end = System.nanoTime() + Duration.ofMinutes(3).toNanos();
-    while (models.current().isEmpty() && System.nanoTime() < end) {
+    while (models.current(ModelRole.SUGGESTION).isEmpty() && System.nanoTime() < end) {
       LockSupport.parkNanos(10_000_000);
     }
-    assertThat(models.current()).as(models.status().toString()).isPresent();
+    assertThat(models.current(ModelRole.SUGGESTION)).as(models.status().toString()).isPresent();
   }
 
   private static @Nullable JsonNode about(JsonNode answer, String entityId) {

@@ -4,14 +4,16 @@ import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.PassValidation;
-import dev.attune.llm.gguf.GgufFile;
+import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -39,6 +41,7 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   }
 
   private final LlamaWeights weights;
+  private final LowRank lowRank;
   private final ModelConfig config;
   private final KvPolicy policy;
   private final WorkerPool pool;
@@ -50,25 +53,43 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   private CpuBackend(LlamaWeights weights, KvPolicy policy, WorkerPool pool) {
     this.weights = weights;
+    this.lowRank = new LowRank(null, pool, counters);
     this.config = weights.config();
     this.policy = policy;
     this.pool = pool;
-    this.rope = new Rope(config, weights.ropeDivisors());
+    this.rope = new Rope(config);
     this.workspace = new Workspace(config, pool.threads());
     this.coordinator =
         Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("attune-llm-0").factory());
   }
 
+  private CpuBackend(CpuBackend base, CpuAdapter adapter) {
+    this.weights = base.weights;
+    this.lowRank = new LowRank(adapter, base.pool, counters);
+    this.config = base.config;
+    this.policy = base.policy;
+    this.pool = base.pool;
+    this.rope = base.rope;
+    this.workspace = base.workspace;
+    this.coordinator = base.coordinator;
+  }
+
+  /** Shares the queue too; closing either closes both. */
+  @Override
+  public CpuBackend with(LoraAdapter change) {
+    return new CpuBackend(this, inTurn(() -> new CpuAdapter(change, Arena.ofAuto(), pool)));
+  }
+
   /**
-   * Dequantises and packs the weights of a file, which may be closed afterwards.
+   * Dequantises and packs the weights of a checkpoint, which may be closed afterwards.
    *
    * @param threads that compute, at least one
-   * @throws dev.attune.llm.gguf.GgufException when a tensor is missing or has another shape than {@code config} says
+   * @throws dev.attune.llm.ModelFileException when a tensor is missing or has another shape than its configuration says
    */
-  public static CpuBackend load(GgufFile file, ModelConfig config, KvPolicy policy, int threads) {
+  public static CpuBackend load(Checkpoint file, KvPolicy policy, int threads) {
     WorkerPool pool = new WorkerPool(threads);
     try {
-      return new CpuBackend(new WeightLoader(file, config, Arena.ofAuto(), pool).load(), policy, pool);
+      return new CpuBackend(new WeightLoader(file, Arena.ofAuto(), pool).load(), policy, pool);
     } catch (RuntimeException e) {
       pool.close();
       throw e;
@@ -85,9 +106,9 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
     return policy.toString();
   }
 
-  /** Bytes of weights held. */
+  /** Bytes of weights held, those of the adapter included. */
   public long weightBytes() {
-    return weights.bytes();
+    return weights.bytes() + lowRank.bytes();
   }
 
   @Override
@@ -96,7 +117,12 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
       pass.context().forEach(this::own);
       PassValidation.check(pass, config);
     }
-    Future<List<PassResult>> result = coordinator.submit(() -> runAll(passes));
+    return inTurn(() -> runAll(passes));
+  }
+
+  /** Runs something on the coordinator: only there may the pool be used. */
+  private <T> T inTurn(Callable<T> work) {
+    Future<T> result = coordinator.submit(work);
     try {
       return result.get();
     } catch (InterruptedException e) {
@@ -146,7 +172,7 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
     List<Pass> passes = batch.stream().map(all::get).toList();
     List<@Nullable CpuKvSegment> kept = new ArrayList<>();
     passes.forEach(pass -> kept.add(pass.keepKv() ? allocate(pass) : null));
-    List<PassResult> done = new ForwardPass(weights, rope, pool, workspace, counters, passes, kept).run();
+    List<PassResult> done = new ForwardPass(weights, lowRank, rope, pool, workspace, counters, passes, kept).run();
     for (int i = 0; i < batch.size(); i++) {
       results[batch.get(i)] = done.get(i);
     }

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * Runs a batch of passes of the same depth through the layers: their tokens are rows of the same matrix products, and
  * attention is the only place where passes differ.
  *
- * <p>One layer: {@code x += O attention(norm(x)); x += down(silu(gate(norm(x))) * up(norm(x)))}.
+ * <p>One layer: {@code x += O attention(norm(x)); x += down(silu(gate(norm(x))) * up(norm(x)))}; an adapter adds its
+ * low-rank product to each of the matrix products.
  */
 final class ForwardPass {
 
@@ -46,7 +47,8 @@ final class ForwardPass {
 
   private final LlamaWeights weights;
   private final ModelConfig config;
-  private final Rope rope;
+  private final LowRank lowRank;
+  private final HeadInputs inputs;
   private final WorkerPool pool;
   private final Workspace w;
   private final CpuBackend.Counters counters;
@@ -58,11 +60,12 @@ final class ForwardPass {
   private final int group;
 
   ForwardPass(
-      LlamaWeights weights, Rope rope, WorkerPool pool, Workspace workspace, CpuBackend.Counters counters,
-      List<Pass> passes, List<@Nullable CpuKvSegment> kept) {
+      LlamaWeights weights, LowRank lowRank, Rope rope, WorkerPool pool, Workspace workspace,
+      CpuBackend.Counters counters, List<Pass> passes, List<@Nullable CpuKvSegment> kept) {
     this.weights = weights;
+    this.lowRank = lowRank;
     this.config = weights.config();
-    this.rope = rope;
+    this.inputs = new HeadInputs(config, rope);
     this.pool = pool;
     this.w = workspace;
     this.counters = counters;
@@ -91,13 +94,18 @@ final class ForwardPass {
       }
       LlamaWeights.Layer l = weights.layers().get(layer);
       normalize(l.attentionNorm());
+      CpuAdapter.Layer change = lowRank.layer(layer);
       multiply(rows, w.normed, w.hiddenStride, w.qkv, w.qkvStride, false, l.query(), l.key(), l.value());
+      adapt(change.attention(), w.normed, w.hiddenStride, w.qkv, w.qkvStride, 0, w.queryStride,
+          w.queryStride + w.keyStride);
       rotateAndKeep(layer);
       attend(layer);
       multiply(rows, w.mixed, w.attentionStride, w.residual, w.hiddenStride, true, l.attentionOutput());
+      adapt(change.output(), w.mixed, w.attentionStride, w.residual, w.hiddenStride, 0);
       normalize(l.feedForwardNorm());
-      gateAndUp(l);
+      gateAndUp(l, change.inner());
       multiply(rows, w.inner, w.feedForwardStride, w.residual, w.hiddenStride, true, l.down());
+      adapt(change.down(), w.inner, w.feedForwardStride, w.residual, w.hiddenStride, 0);
     }
     if (layers > 0) {
       counters.tokens.add(rows);
@@ -168,7 +176,21 @@ final class ForwardPass {
     });
   }
 
-  private void gateAndUp(LlamaWeights.Layer l) {
+  /** Adds the change of products with the same input, the output of each at its column. */
+  private void adapt(
+      CpuAdapter.@Nullable Group change, float[] in, int inStride, float[] out, int outStride, int... columns) {
+    if (change != null) {
+      lowRank.reduce(change, rows, in, 0, inStride);
+      for (int projection = 0; projection < columns.length; projection++) {
+        lowRank.add(change, projection, rows, out, columns[projection], outStride);
+      }
+    }
+  }
+
+  private void gateAndUp(LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
+    if (change != null) {
+      lowRank.reduce(change, rows, w.normed, 0, w.hiddenStride);
+    }
     counters.projection.add(4L * rows * config.feedForward() * config.hidden());
     int panels = l.gate().panels();
     int blocks = (rows + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
@@ -181,6 +203,10 @@ final class ForwardPass {
       float[] up = w.panel[worker];
       Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride);
       Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Lanes.PANEL);
+      if (change != null) {
+        lowRank.add(change, 0, row, count, panel, w.inner, out, w.feedForwardStride, worker);
+        lowRank.add(change, 1, row, count, panel, up, 0, Lanes.PANEL, worker);
+      }
       for (int i = 0; i < count; i++) {
         Lanes.swiGlu(w.inner, out + i * w.feedForwardStride, up, i * Lanes.PANEL, Lanes.PANEL);
       }
@@ -188,13 +214,15 @@ final class ForwardPass {
   }
 
   private void rotateAndKeep(int layer) {
+    LlamaWeights.Layer l = weights.layers().get(layer);
     for (Sequence s : sequences) {
       int chunk = Math.max(SERIAL_ROWS, s.tokens / (4 * pool.threads()));
       pool.forEach((s.tokens + chunk - 1) / chunk, (task, worker) -> {
         for (int i = task * chunk; i < Math.min(s.tokens, (task + 1) * chunk); i++) {
           int at = (s.first + i) * w.qkvStride;
-          rope.rotate(w.qkv, at, config.heads(), s.pass.firstPosition() + i);
-          rope.rotate(w.qkv, at + w.queryStride, config.kvHeads(), s.pass.firstPosition() + i);
+          inputs.queries(l, w.qkv, at, s.pass.firstPosition() + i);
+          inputs.keys(l, w.qkv, at + w.queryStride, s.pass.firstPosition() + i);
+          inputs.values(l, w.qkv, at + w.queryStride + w.keyStride);
           keepKeys(s, layer, i);
           if (s.kept != null) {
             for (int head = 0; head < config.kvHeads(); head++) {
@@ -271,17 +299,20 @@ final class ForwardPass {
   private List<float[]> probe(int layer) {
     LlamaWeights.Layer l = weights.layers().get(layer);
     normalize(l.attentionNorm());
+    CpuAdapter.Group change = lowRank.layer(layer).attention();
     List<float[]> masses = new ArrayList<>();
     for (Sequence s : sequences) {
       if (s.kept != null) {
-        keepNextKeys(s, layer, l.key());
+        keepNextKeys(s, layer, l, change);
       }
-      masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l.query()));
+      masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l, change));
     }
     return masses;
   }
 
-  private void keepNextKeys(Sequence s, int layer, PackedMatrix key) {
+  private void keepNextKeys(
+      Sequence s, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
+    PackedMatrix key = l.key();
     int blocks = (s.tokens + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     counters.projection.add(2L * s.tokens * key.outputs * key.inputs);
     pool.forEach(blocks * key.panels(), (task, worker) -> {
@@ -291,22 +322,31 @@ final class ForwardPass {
           Math.min(Gemm.ROW_BLOCK, s.tokens - row), key, panel, w.qkv,
           (s.first + row) * w.qkvStride + w.queryStride + panel * Lanes.PANEL, w.qkvStride);
     });
+    if (change != null) {
+      lowRank.reduce(change, s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride);
+      lowRank.add(change, 1, s.tokens, w.qkv, s.first * w.qkvStride + w.queryStride, w.qkvStride);
+    }
     for (int i = 0; i < s.tokens; i++) {
-      rope.rotate(w.qkv, (s.first + i) * w.qkvStride + w.queryStride, config.kvHeads(), s.pass.firstPosition() + i);
+      inputs.keys(l, w.qkv, (s.first + i) * w.qkvStride + w.queryStride, s.pass.firstPosition() + i);
       keepKeys(s, layer, i);
     }
   }
 
-  private float[] probe(Sequence s, Probe probe, int layer, PackedMatrix query) {
+  private float[] probe(
+      Sequence s, Probe probe, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
     int[] probed = probe.rows();
     float[] in = new float[probed.length * w.hiddenStride];
     float[] queries = new float[probed.length * w.queryStride];
     for (int i = 0; i < probed.length; i++) {
       System.arraycopy(w.normed, (s.first + probed[i]) * w.hiddenStride, in, i * w.hiddenStride, config.hidden());
     }
-    multiply(probed.length, in, w.hiddenStride, queries, w.queryStride, false, query);
+    multiply(probed.length, in, w.hiddenStride, queries, w.queryStride, false, l.query());
+    if (change != null) {
+      lowRank.reduce(change, probed.length, in, 0, w.hiddenStride);
+      lowRank.add(change, 0, probed.length, queries, 0, w.queryStride);
+    }
     for (int i = 0; i < probed.length; i++) {
-      rope.rotate(queries, i * w.queryStride, config.heads(), s.pass.firstPosition() + probed[i]);
+      inputs.queries(l, queries, i * w.queryStride, s.pass.firstPosition() + probed[i]);
     }
     List<CpuKvSegment> scored =
         Arrays.stream(probe.scored()).mapToObj(i -> (CpuKvSegment) s.pass.context().get(i)).toList();

@@ -14,15 +14,16 @@ final class Rope {
   private final float[] cosines;
   private final float[] sines;
 
-  Rope(ModelConfig config, float[] divisors) {
+  Rope(ModelConfig config) {
     half = config.headSize() / 2;
     cosines = new float[config.context() * half];
     sines = new float[config.context() * half];
+    double factor = config.ropeScaling().attentionFactor();
     for (int i = 0; i < half; i++) {
-      double frequency = StrictMath.pow(config.ropeTheta(), -2.0 * i / config.headSize()) / divisors[i];
+      double frequency = config.ropeScaling().frequency(config.ropeTheta(), config.headSize(), i);
       for (int position = 0; position < config.context(); position++) {
-        cosines[position * half + i] = (float) StrictMath.cos(position * frequency);
-        sines[position * half + i] = (float) StrictMath.sin(position * frequency);
+        cosines[position * half + i] = (float) (StrictMath.cos(position * frequency) * factor);
+        sines[position * half + i] = (float) (StrictMath.sin(position * frequency) * factor);
       }
     }
   }

@@ -1,24 +1,24 @@
 package dev.attune.llm.cpu;
 
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.gguf.GgufFile;
-import dev.attune.llm.gguf.GgufTensor;
+import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.checkpoint.WeightTensor;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
-/** Dequantises the tensors of a Llama GGUF file and packs them. */
+/** Turns the tensors of a checkpoint into floats and packs them. */
 final class WeightLoader {
 
-  private final GgufFile file;
+  private final Checkpoint file;
   private final ModelConfig config;
   private final Arena arena;
   private final WorkerPool pool;
 
-  WeightLoader(GgufFile file, ModelConfig config, Arena arena, WorkerPool pool) {
+  WeightLoader(Checkpoint file, Arena arena, WorkerPool pool) {
     this.file = file;
-    this.config = config;
+    this.config = file.config();
     this.arena = arena;
     this.pool = pool;
   }
@@ -29,12 +29,15 @@ final class WeightLoader {
     int keys = config.kvHeads() * config.headSize();
     PackedMatrix embedding = matrix("token_embd.weight", config.vocabulary(), hidden);
     PackedMatrix output =
-        file.hasTensor("output.weight") ? matrix("output.weight", config.vocabulary(), hidden) : embedding;
+        file.has("output.weight") ? matrix("output.weight", config.vocabulary(), hidden) : embedding;
     List<LlamaWeights.Layer> layers = new ArrayList<>();
     for (int i = 0; i < config.layers(); i++) {
       String block = "blk." + i + ".";
       layers.add(new LlamaWeights.Layer(
           vector(block + "attn_norm.weight", hidden),
+          bias(block),
+          optional(block + "attn_q_norm.weight"),
+          optional(block + "attn_k_norm.weight"),
           rotated(block + "attn_q.weight", attention, hidden),
           rotated(block + "attn_k.weight", keys, hidden),
           matrix(block + "attn_v.weight", keys, hidden),
@@ -44,12 +47,7 @@ final class WeightLoader {
           matrix(block + "ffn_up.weight", config.feedForward(), hidden),
           matrix(block + "ffn_down.weight", hidden, config.feedForward())));
     }
-    float[] divisors = new float[config.headSize() / 2];
-    Arrays.fill(divisors, 1);
-    if (file.hasTensor("rope_freqs.weight")) {
-      divisors = vector("rope_freqs.weight", divisors.length);
-    }
-    return new LlamaWeights(config, embedding, layers, vector("output_norm.weight", hidden), output, divisors);
+    return new LlamaWeights(config, embedding, layers, vector("output_norm.weight", hidden), output);
   }
 
   private float[] vector(String name, int length) {
@@ -58,17 +56,34 @@ final class WeightLoader {
     return values;
   }
 
+  private LlamaWeights.@Nullable Bias bias(String block) {
+    if (!file.has(block + "attn_q.bias")) {
+      return null;
+    }
+    int keys = config.kvHeads() * config.headSize();
+    return new LlamaWeights.Bias(vector(block + "attn_q.bias", config.heads() * config.headSize()),
+        vector(block + "attn_k.bias", keys), vector(block + "attn_v.bias", keys));
+  }
+
+  /** The weights of RMSNorm over heads, where the architecture has it. */
+  private float @Nullable [] optional(String name) {
+    return file.has(name) ? vector(name, config.headSize()) : null;
+  }
+
   private PackedMatrix matrix(String name, int outputs, int inputs) {
-    GgufTensor tensor = file.tensor(name, outputs, inputs);
+    WeightTensor tensor = file.tensor(name, outputs, inputs);
     return PackedMatrix.pack(arena, pool, outputs, inputs, (row, target) -> tensor.row(row, target, 0));
   }
 
   /**
-   * Query and key weights with their rows un-permuted: the file has, in each head, rows (2i, 2i + 1) where the model
-   * was trained with rows (i, i + headSize / 2).
+   * Query and key weights. Where the file has its rows permuted, that is undone: it has, in each head, rows (2i, 2i + 1)
+   * where the model was trained with rows (i, i + headSize / 2).
    */
   private PackedMatrix rotated(String name, int outputs, int inputs) {
-    GgufTensor tensor = file.tensor(name, outputs, inputs);
+    if (!file.interleavedRotation()) {
+      return matrix(name, outputs, inputs);
+    }
+    WeightTensor tensor = file.tensor(name, outputs, inputs);
     int half = config.headSize() / 2;
     return PackedMatrix.pack(arena, pool, outputs, inputs, (row, target) -> {
       int inHead = row % config.headSize();

@@ -7,6 +7,8 @@ import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.PassValidation;
+import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -50,17 +52,34 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
         device.name, device.driverVersion(), device.driver.place, compiler.place, limit >> 20);
   }
 
+  private CudaBackend(CudaBackend base, CudaWeights weights) {
+    this.owner = base.owner;
+    this.device = base.device;
+    this.weights = weights;
+    this.config = base.config;
+    kernels = base.kernels;
+    memory = base.memory;
+    counters = new WorkCounters(config);
+    runner = new PassRunner(device, kernels, weights, memory, counters);
+    description = base.description;
+  }
+
   /**
    * Copies the weights to the first GPU and compiles the kernels.
    *
    * @param memoryLimit bytes of device memory for keys and values, 0 for a share of what is free
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
-   *     the kernels do not support the model's shape; the message says which
+   *     the kernels do not support the model; the message says which
    */
-  public static CudaBackend load(TensorSource source, ModelConfig config, long memoryLimit) {
+  public static CudaBackend load(Checkpoint source, long memoryLimit) {
+    ModelConfig config = source.config();
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
     });
+    if (source.has("blk.0.attn_q.bias") || source.has("blk.0.attn_q_norm.weight")) {
+      throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
+          + "supported");
+    }
     ExecutorService owner = Executors.newSingleThreadExecutor(
         Thread.ofPlatform().daemon().name("attune-llm-cuda").stackSize(Nvrtc.STACK_BYTES).factory());
     try {
@@ -68,7 +87,7 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
         CudaDevice device = new CudaDevice(new CudaDriver(), 0);
         try {
           Nvrtc compiler = new Nvrtc();
-          return new CudaBackend(owner, device, CudaWeights.load(device, config, source), compiler, memoryLimit);
+          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit);
         } catch (RuntimeException | Error e) {
           device.close();
           throw e;
@@ -199,6 +218,12 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
     });
   }
 
+  /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
+  @Override
+  public InferenceBackend with(LoraAdapter adapter) {
+    return await(owner, () -> new CudaBackend(this, weights.with(device, kernels, adapter)));
+  }
+
   @Override
   public Work work() {
     return counters.work();
@@ -229,7 +254,7 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
     }
   }
 
-  /** Frees the device; passes under way are ended first. */
+  /** Frees the device, also for backends made by {@link #with}; passes under way are ended first. */
   @Override
   public void close() {
     try {

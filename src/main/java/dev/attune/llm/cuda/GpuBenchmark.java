@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import dev.attune.llm.cuda.PrefillEngine.Products;
@@ -40,8 +41,10 @@ public final class GpuBenchmark implements AutoCloseable {
    * @param layer at which documents are scored
    */
   public enum Shape {
-    S(new ModelConfig("llama", "SmolLM2-135M shape", 30, 576, 9, 3, 64, 1536, 49152, 4096, 1e5, 1e-5), 18),
-    M(new ModelConfig("llama", "Mistral-7B shape", 32, 4096, 32, 8, 128, 14336, 32000, 4096, 1e4, 1e-5), 20);
+    S(new ModelConfig("llama", "SmolLM2-135M shape", 30, 576, 9, 3, 64, 1536, 49152, 4096, 1e5,
+        RopeScaling.NONE, 1e-5), 18),
+    M(new ModelConfig("llama", "Mistral-7B shape", 32, 4096, 32, 8, 128, 14336, 32000, 4096, 1e4,
+        RopeScaling.NONE, 1e-5), 20);
 
     private final ModelConfig config;
     private final int layer;
@@ -181,13 +184,11 @@ public final class GpuBenchmark implements AutoCloseable {
         layers.add(new CudaWeights.Layer(own(qkv * hidden, 1.4 / Math.sqrt(hidden), 10 * i),
             own((long) hidden * attention, 1 / Math.sqrt(attention), 10 * i + 1),
             own(2L * inner * hidden, 1 / Math.sqrt(hidden), 10 * i + 2),
-            own((long) hidden * inner, 1 / Math.sqrt(inner), 10 * i + 3)));
+            own((long) hidden * inner, 1 / Math.sqrt(inner), 10 * i + 3), 0, 0));
       }
-      float[] divisors = new float[config.headSize() / 2];
-      Arrays.fill(divisors, 1);
       return new CudaWeights(config, own((long) config.vocabulary() * hidden, 1, 1001), layers,
           own((long) config.vocabulary() * hidden, 1 / Math.sqrt(hidden), 1002),
-          CudaWeights.ropeTable(device, config, divisors));
+          CudaWeights.ropeTable(device, config));
     }
 
     private long own(long count, double deviation, int seed) {

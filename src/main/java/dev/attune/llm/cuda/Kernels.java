@@ -91,6 +91,7 @@ final class Kernels {
   final Kernel ropeKeep;
   final Kernel swiglu;
   final Kernel buildTable;
+  final Kernel addLowRank;
   final Kernel concatSegments;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
@@ -109,6 +110,7 @@ final class Kernels {
     ropeKeep = elementwise.kernel("rope_keep");
     swiglu = elementwise.kernel("swiglu");
     buildTable = elementwise.kernel("build_table");
+    addLowRank = elementwise.kernel("add_low_rank");
     concatSegments = elementwise.kernel("concat_segments");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");

@@ -7,65 +7,124 @@ import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TextGenerator;
+import dev.attune.llm.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Reads the prompt once and decodes all continuations as one batch: a step streams the weights through the caches once,
- * whatever the number of continuations.
+ * Reads all prompts together and decodes all their continuations as one batch: a step streams the weights through the
+ * processor's caches once, whatever the number of continuations.
  */
 public final class BatchTextGenerator implements TextGenerator {
 
+  private volatile @Nullable TokenTexts texts;
+
   @Override
-  public Generation generate(LanguageModel model, List<KvSegment> prefix, int[] tokens, Options options) {
+  public void generate(LanguageModel model, List<KvSegment> prefix, List<Prompt> prompts, Listener each) {
+    if (prompts.isEmpty()) {
+      return;
+    }
     long start = System.nanoTime();
     InferenceBackend backend = model.backend();
     int layers = model.config().layers();
-    int cached = prefix.stream().mapToInt(KvSegment::tokens).sum();
     int first = prefix.stream().mapToInt(segment -> segment.firstPosition() + segment.tokens()).max().orElse(0);
-    int room = model.config().context() - first - tokens.length;
-
-    PassResult prompt =
-        backend.run(List.of(new Pass(tokens, first, prefix, layers, true, Logits.LAST, null))).getFirst();
-    List<KvSegment> shared = new ArrayList<>(prefix);
-    shared.add(Objects.requireNonNull(prompt.kv()));
-
-    List<Continuation> all = IntStream.range(0, options.samples())
-        .mapToObj(i -> new Continuation(model.tokenizer(), options, i))
-        .toList();
-    for (Continuation continuation : all) {
-      continuation.extend(new NextTokens(prompt.logits()[0]));
+    List<PassResult> read = backend.run(prompts.stream()
+        .map(prompt -> new Pass(prompt.tokens(), first, prefix, layers, true, Logits.LAST, null))
+        .toList());
+    TokenTexts tokenTexts = texts(model.tokenizer());
+    List<Branch> branches = new ArrayList<>();
+    for (int i = 0; i < prompts.size(); i++) {
+      int room = model.config().context() - first - prompts.get(i).tokens().length;
+      branches.add(new Branch(i, prompts.get(i), prefix, read.get(i), first, room, tokenTexts));
     }
-    List<Continuation> open;
-    while (!(open = open(all, room)).isEmpty() && withinBudget(options, start)) {
-      List<Pass> passes = new ArrayList<>();
-      for (Continuation continuation : open) {
-        List<KvSegment> context = new ArrayList<>(shared);
+    List<Branch> open = new ArrayList<>(branches);
+    while (true) {
+      List<Branch> done = open.stream().filter(branch -> branch.done(start)).toList();
+      open.removeAll(done);
+      for (Branch branch : done) {
+        if (!each.finished(branch.index, branch.generation())) {
+          return;
+        }
+      }
+      if (open.isEmpty()) {
+        return;
+      }
+      step(backend, layers, open);
+    }
+  }
+
+  /** Adds a token to every open continuation. */
+  private static void step(InferenceBackend backend, int layers, List<Branch> open) {
+    List<Pass> passes = new ArrayList<>();
+    List<Continuation> continuations = new ArrayList<>();
+    for (Branch branch : open) {
+      for (Continuation continuation : branch.open()) {
+        List<KvSegment> context = new ArrayList<>(branch.shared);
         context.addAll(continuation.kept());
-        int position = first + tokens.length + continuation.length() - 1;
-        passes.add(
-            new Pass(new int[] {continuation.lastToken()}, position, context, layers, true, Logits.LAST, null));
-      }
-      List<PassResult> results = backend.run(passes);
-      for (int i = 0; i < results.size(); i++) {
-        open.get(i).keep(Objects.requireNonNull(results.get(i).kv()), backend);
-        open.get(i).extend(new NextTokens(results.get(i).logits()[0]));
+        int position = branch.firstPosition + continuation.length() - 1;
+        passes.add(new Pass(new int[] {continuation.lastToken()}, position, context, layers, true, Logits.LAST, null));
+        continuations.add(continuation);
       }
     }
-    long bytes = shared.stream().mapToLong(KvSegment::bytes).sum()
-        + all.stream().flatMap(continuation -> continuation.kept().stream()).mapToLong(KvSegment::bytes).sum();
-    return new Generation(
-        all.stream().map(Continuation::completion).toList(), cached + tokens.length, cached, bytes);
+    List<PassResult> results = backend.run(passes);
+    for (int i = 0; i < results.size(); i++) {
+      continuations.get(i).keep(Objects.requireNonNull(results.get(i).kv()), backend);
+      continuations.get(i).extend(new NextTokens(results.get(i).logits()[0]));
+    }
   }
 
-  /** Those that want another token and have positions left for it. */
-  private static List<Continuation> open(List<Continuation> all, int room) {
-    return all.stream().filter(continuation -> continuation.open() && continuation.length() <= room).toList();
+  private TokenTexts texts(Tokenizer tokenizer) {
+    TokenTexts known = texts;
+    if (known == null || !known.of(tokenizer)) {
+      known = new TokenTexts(tokenizer);
+      texts = known;
+    }
+    return known;
   }
 
-  private static boolean withinBudget(Options options, long start) {
-    return options.budget() == null || System.nanoTime() - start < options.budget().toNanos();
+  /** The continuations of one prompt. */
+  private static final class Branch {
+    final int index;
+    final Options options;
+    final List<KvSegment> shared;
+    final int firstPosition;
+    final List<Continuation> all = new ArrayList<>();
+    private final int cached;
+    private final int promptTokens;
+    private final int room;
+
+    Branch(int index, Prompt prompt, List<KvSegment> prefix, PassResult read, int first, int room, TokenTexts texts) {
+      this.index = index;
+      this.options = prompt.options();
+      this.room = room;
+      this.firstPosition = first + prompt.tokens().length;
+      this.cached = prefix.stream().mapToInt(KvSegment::tokens).sum();
+      this.promptTokens = cached + prompt.tokens().length;
+      this.shared = new ArrayList<>(prefix);
+      shared.add(Objects.requireNonNull(read.kv()));
+      for (int sample = 0; sample < options.samples(); sample++) {
+        Continuation continuation = new Continuation(texts, options, sample);
+        continuation.extend(new NextTokens(read.logits()[0]));
+        all.add(continuation);
+      }
+    }
+
+    /** Those that want another token and have positions left for it. */
+    List<Continuation> open() {
+      return all.stream().filter(continuation -> continuation.open() && continuation.length() <= room).toList();
+    }
+
+    boolean done(long start) {
+      boolean late = options.budget() != null && System.nanoTime() - start >= options.budget().toNanos();
+      return late || open().isEmpty();
+    }
+
+    Generation generation() {
+      long bytes = shared.stream().mapToLong(KvSegment::bytes).sum()
+          + all.stream().flatMap(continuation -> continuation.kept().stream()).mapToLong(KvSegment::bytes).sum();
+      return new Generation(all.stream().map(Continuation::completion).toList(), promptTokens, cached, bytes);
+    }
   }
 }

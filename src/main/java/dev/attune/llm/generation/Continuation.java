@@ -17,19 +17,23 @@ final class Continuation {
   private static final int MERGE = 16;
 
   private final Tokenizer tokenizer;
+  private final TokenTexts texts;
   private final Options options;
   private final int index;
   private final SplittableRandom random;
   private int[] tokens = {};
   private String text = "";
+  /** Whether every token so far ends with a character. */
+  private boolean whole = true;
   private double logProbability;
   private boolean open = true;
   private boolean finished;
   /** Keys and values of the tokens so far, all but the last. */
   private final List<KvSegment> kept = new ArrayList<>();
 
-  Continuation(Tokenizer tokenizer, Options options, int index) {
-    this.tokenizer = tokenizer;
+  Continuation(TokenTexts texts, Options options, int index) {
+    this.texts = texts;
+    this.tokenizer = texts.tokenizer();
     this.options = options;
     this.index = index;
     this.random = new SplittableRandom(options.seed() * 0x9e3779b97f4a7c15L + index);
@@ -68,6 +72,7 @@ final class Continuation {
       open = false;
       return;
     }
+    int[] before = tokens;
     tokens = append(token);
     logProbability += next.logProbability(token);
     if (token == tokenizer.endOfTurn()) {
@@ -75,7 +80,8 @@ final class Continuation {
       finished = true;
       return;
     }
-    text = tokenizer.decode(tokens);
+    text = texts.after(before, text, whole, token);
+    whole &= texts.whole(token);
     for (String stop : options.stop()) {
       int at = text.indexOf(stop);
       if (at >= 0) {
@@ -153,7 +159,7 @@ final class Continuation {
       return false;
     }
     // A token may end within a character; the text is then judged when the character is whole.
-    return options.grammar() == null || options.grammar().allows(tokenizer.decode(append(token)));
+    return options.grammar() == null || options.grammar().allows(texts.after(tokens, text, whole, token));
   }
 
   private int[] append(int token) {

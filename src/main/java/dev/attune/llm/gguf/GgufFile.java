@@ -1,5 +1,6 @@
 package dev.attune.llm.gguf;
 
+import dev.attune.llm.ModelFileException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -11,6 +12,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -25,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  * general.alignment} (default 32); tensor data, offsets relative to here. A string is a u64 length and UTF-8 bytes.
  *
  * <p>Every length, count and offset is checked against the file's size before it is used, so a damaged file costs a
- * {@link GgufException}, never memory or a crash.
+ * {@link ModelFileException}, never memory or a crash.
  */
 public final class GgufFile implements AutoCloseable {
 
@@ -55,7 +57,7 @@ public final class GgufFile implements AutoCloseable {
   /**
    * Maps and parses a file.
    *
-   * @throws GgufException when it is not a complete GGUF file of tensors that can be read
+   * @throws ModelFileException when it is not a complete GGUF file of tensors that can be read
    * @throws IOException when it cannot be opened
    */
   @SuppressWarnings("MustBeClosedChecker") // the file owns the arena
@@ -83,6 +85,11 @@ public final class GgufFile implements AutoCloseable {
   /** A text value. */
   public String text(String key) {
     return value(key, String.class);
+  }
+
+  /** A truth value. */
+  public boolean flag(String key) {
+    return value(key, Boolean.class);
   }
 
   /** An integer value within the range of int. */
@@ -117,6 +124,16 @@ public final class GgufFile implements AutoCloseable {
     return list(key, Long.class);
   }
 
+  /** All tensors, in the order of the file. */
+  public Collection<GgufTensor> tensors() {
+    return Collections.unmodifiableCollection(tensors.values());
+  }
+
+  /** An array of floating-point numbers. */
+  public List<Double> numbers(String key) {
+    return list(key, Double.class);
+  }
+
   /** Whether there is a tensor of this name. */
   public boolean hasTensor(String name) {
     return tensors.containsKey(name);
@@ -141,8 +158,8 @@ public final class GgufFile implements AutoCloseable {
   }
 
   /** An error that names the file. */
-  public GgufException error(String what) {
-    return new GgufException(path.getFileName() + ": " + what);
+  public ModelFileException error(String what) {
+    return new ModelFileException(path.getFileName() + ": " + what);
   }
 
   private <T> T value(String key, Class<T> type) {

@@ -1,5 +1,6 @@
 package dev.attune.llm.gguf;
 
+import dev.attune.llm.checkpoint.WeightTensor;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -8,9 +9,15 @@ import java.lang.foreign.MemorySegment;
  *
  * @param data exactly the bytes of the tensor
  */
-public record GgufTensor(String name, GgmlType type, int columns, int rows, MemorySegment data) {
+public record GgufTensor(String name, GgmlType type, int columns, int rows, MemorySegment data)
+    implements WeightTensor {
 
-  /** Writes one row as {@link #columns} floats. */
+  @Override
+  public String typeName() {
+    return type.name();
+  }
+
+  @Override
   public void row(int row, float[] target, int targetOffset) {
     type.dequantize(data, row * type.bytes(columns), target, targetOffset, columns);
   }

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Writes the byte-level BPE tokenizer of a GGUF file in the format of Hugging Face's {@code tokenizer.json}. */
+/** Writes the tokenizer of a GGUF file in the format of Hugging Face's {@code tokenizer.json}. */
 final class TokenizerJson {
 
   /** How text is cut before merges apply, by {@code tokenizer.ggml.pre}; expressions as in llama.cpp and the models. */
@@ -31,18 +31,42 @@ final class TokenizerJson {
   /**
    * Builds the document.
    *
+   * @param text how the vocabulary writes tokens
    * @param vocabulary text of each id
    * @param control whether an id is a control token
    * @param withControls whether control tokens are recognised in text; without, they are not even part of the vocabulary
    */
-  static byte[] of(GgufFile file, List<String> vocabulary, boolean[] control, boolean withControls) {
+  static byte[] of(
+      GgufFile file, TokenText text, List<String> vocabulary, boolean[] control, boolean withControls) {
+    Map<String, Integer> ids = new LinkedHashMap<>();
+    List<Map<String, Object>> added = added(vocabulary, control, withControls, ids);
+    Map<String, Object> root = text == TokenText.BYTE_LEVEL ? byteLevel(file, ids) : SentencePieceJson.of(file, ids, control);
+    root.put("version", "1.0");
+    root.put("added_tokens", added);
+    return JsonMapper.shared().writeValueAsBytes(root);
+  }
+
+  private static Map<String, Object> byteLevel(GgufFile file, Map<String, Integer> ids) {
     String pre = file.has("tokenizer.ggml.pre") ? file.text("tokenizer.ggml.pre") : "default";
     List<Map<String, Object>> preTokenizers = PRE_TOKENIZERS.get(pre);
     if (preTokenizers == null) {
       throw file.error("pre-tokenizer '%s' is not supported (%s are)"
           .formatted(pre, PRE_TOKENIZERS.keySet().stream().sorted().toList()));
     }
-    Map<String, Integer> ids = new LinkedHashMap<>();
+    Map<String, Object> model = new LinkedHashMap<>();
+    model.put("type", "BPE");
+    model.put("vocab", ids);
+    model.put("merges", file.texts("tokenizer.ggml.merges"));
+    Map<String, Object> root = new LinkedHashMap<>();
+    root.put("pre_tokenizer", Map.of("type", "Sequence", "pretokenizers", preTokenizers));
+    root.put("decoder", byteLevel(true));
+    root.put("model", model);
+    return root;
+  }
+
+  /** Fills {@code ids} with the vocabulary, without control tokens unless they are wanted; returns those. */
+  private static List<Map<String, Object>> added(
+      List<String> vocabulary, boolean[] control, boolean withControls, Map<String, Integer> ids) {
     List<Map<String, Object>> added = new ArrayList<>();
     for (int id = 0; id < vocabulary.size(); id++) {
       String text = vocabulary.get(id);
@@ -54,17 +78,7 @@ final class TokenizerJson {
             "normalized", false, "special", true));
       }
     }
-    Map<String, Object> model = new LinkedHashMap<>();
-    model.put("type", "BPE");
-    model.put("vocab", ids);
-    model.put("merges", file.texts("tokenizer.ggml.merges"));
-    Map<String, Object> root = new LinkedHashMap<>();
-    root.put("version", "1.0");
-    root.put("added_tokens", added);
-    root.put("pre_tokenizer", Map.of("type", "Sequence", "pretokenizers", preTokenizers));
-    root.put("decoder", byteLevel(true));
-    root.put("model", model);
-    return JsonMapper.shared().writeValueAsBytes(root);
+    return added;
   }
 
   private static Map<String, Object> byteLevel(boolean useRegex) {

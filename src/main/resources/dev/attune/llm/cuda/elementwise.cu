@@ -121,6 +121,19 @@ extern "C" __global__ void build_table(const Span* spans, Row* table) {
   }
 }
 
+// Adds b [outputs][rank] . a [rank][inputs], times the norm's weights where there are any, to a matrix whose rows lie in
+// groups of eight, groupRows apart. A block per output.
+extern "C" __global__ void add_low_rank(
+    bf16* matrix, const float* a, const float* b, const float* norm, int inputs, int rank, int groupRows) {
+  int output = blockIdx.x;
+  bf16* row = matrix + (u64)(output / 8 * groupRows + output % 8) * inputs;
+  for (int i = threadIdx.x; i < inputs; i += blockDim.x) {
+    float sum = 0;
+    for (int r = 0; r < rank; r++) sum += b[(u64)output * rank + r] * a[(u64)r * inputs + i];
+    row[i] = toBf16(fromBf16(row[i]) + (norm ? sum * norm[i] : sum));
+  }
+}
+
 // Puts segments of following positions together: block (x, y) copies block x of part y behind the parts before it.
 extern "C" __global__ void concat_segments(const Span* parts, u64 whole, int tokens, int tokenBytes) {
   Span part = parts[blockIdx.y];

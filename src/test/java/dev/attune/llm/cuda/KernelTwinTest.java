@@ -3,6 +3,7 @@ package dev.attune.llm.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import java.util.ArrayList;
@@ -43,7 +44,8 @@ class KernelTwinTest {
   }
 
   private static ModelConfig shape(int hidden, int heads, int kvHeads, int headSize, int feedForward) {
-    return new ModelConfig("llama", "test", 2, hidden, heads, kvHeads, headSize, feedForward, 512, 4096, THETA, 1e-5);
+    return new ModelConfig("llama", "test", 2, hidden, heads, kvHeads, headSize, feedForward, 512, 4096, THETA,
+        RopeScaling.NONE, 1e-5);
   }
 
   private static Kernels kernels(ModelConfig config) {
@@ -51,9 +53,7 @@ class KernelTwinTest {
   }
 
   private static long rope(ModelConfig config) {
-    float[] divisors = new float[config.headSize() / 2];
-    Arrays.fill(divisors, 1);
-    return CudaWeights.ropeTable(gpu.device, config, divisors);
+    return CudaWeights.ropeTable(gpu.device, config);
   }
 
   /** Rows of one segment for rows of a batch, in reverse order, so that a wrong row shows. */
@@ -242,7 +242,7 @@ class KernelTwinTest {
     float[] wDown = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
     float[] wLogits = Gpu.random(random, 512 * hidden, 1 / Math.sqrt(hidden));
     CudaWeights.Layer layer =
-        new CudaWeights.Layer(gpu.bf16(wQkv), gpu.bf16(wOut), gpu.bf16(wGateUp), gpu.bf16(wDown));
+        new CudaWeights.Layer(gpu.bf16(wQkv), gpu.bf16(wOut), gpu.bf16(wGateUp), gpu.bf16(wDown), 0, 0);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer, layer), gpu.bf16(wLogits), rope(config));
     SkinnyProducts products = new SkinnyProducts(gpu.device, kernels(config), weights);
     long xDevice = gpu.bf16(x);

@@ -3,6 +3,7 @@ package dev.attune.llm.gguf;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.attune.llm.ModelFileException;
 import dev.attune.llm.TinyGguf;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -77,7 +78,7 @@ class GgufFileTest {
     for (int i = 0; i < 400; i++) {
       int length = i < 200 ? i : random.nextInt(whole.length - 32);
       assertThatThrownBy(() -> open(Arrays.copyOf(whole, length))).as("%d bytes", length)
-          .isInstanceOf(GgufException.class).hasMessageStartingWith("model.gguf: ");
+          .isInstanceOf(ModelFileException.class).hasMessageStartingWith("model.gguf: ");
     }
   }
 
@@ -94,7 +95,7 @@ class GgufFileTest {
       ByteBuffer.wrap(damaged).order(ByteOrder.LITTLE_ENDIAN).putLong(at, absurd[i % absurd.length]);
       try (GgufFile file = open(damaged)) {
         assertThat(file.bytes().byteSize()).isEqualTo(damaged.length);
-      } catch (GgufException e) {
+      } catch (ModelFileException e) {
         refused++;
       }
     }
@@ -117,7 +118,7 @@ class GgufFileTest {
   private void assertRefused(long[] dimensions, int type, int bytes, String message) {
     TinyGguf tiny = tiny();
     tiny.tensors.put("odd", new TinyGguf.Tensor(dimensions, type, new byte[bytes]));
-    assertThatThrownBy(() -> open(tiny.bytes())).isInstanceOf(GgufException.class).hasMessageContaining(message);
+    assertThatThrownBy(() -> open(tiny.bytes())).isInstanceOf(ModelFileException.class).hasMessageContaining(message);
   }
 
   @Test

@@ -1,0 +1,23 @@
+package dev.attune.llm.checkpoint;
+
+import java.lang.foreign.MemorySegment;
+
+/** A matrix {@code [rows, columns]} of a model file, row by row; a vector has one row. Mapped, not copied. */
+public interface WeightTensor {
+
+  /** Name in the file. */
+  String name();
+
+  /** Element type, for people. */
+  String typeName();
+
+  int rows();
+
+  int columns();
+
+  /** Exactly the bytes of the tensor. */
+  MemorySegment data();
+
+  /** Writes one row as {@link #columns} floats. */
+  void row(int row, float[] target, int targetOffset);
+}

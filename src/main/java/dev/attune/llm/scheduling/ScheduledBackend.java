@@ -1,0 +1,59 @@
+package dev.attune.llm.scheduling;
+
+import dev.attune.llm.InferenceBackend;
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.lora.LoraAdapter;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+
+/** A backend whose passes wait their turn. */
+final class ScheduledBackend implements InferenceBackend {
+
+  private final InferenceBackend backend;
+  private final Scheduler scheduler;
+
+  ScheduledBackend(InferenceBackend backend, Scheduler scheduler) {
+    this.backend = backend;
+    this.scheduler = scheduler;
+  }
+
+  @Override
+  public String name() {
+    return backend.name();
+  }
+
+  @Override
+  public String kvPolicy() {
+    return backend.kvPolicy();
+  }
+
+  @Override
+  public List<PassResult> run(List<Pass> passes) {
+    return scheduler.run(backend, passes);
+  }
+
+  @Override
+  public KvSegment concat(List<KvSegment> segments) {
+    return backend.concat(segments);
+  }
+
+  @Override
+  public MemorySegment image(KvSegment segment) {
+    return backend.image(segment);
+  }
+
+  @Override
+  public KvSegment restore(MemorySegment image) {
+    return backend.restore(image);
+  }
+
+  @Override
+  public InferenceBackend with(LoraAdapter adapter) {
+    return new ScheduledBackend(backend.with(adapter), scheduler);
+  }
+
+  @Override
+  public Work work() {
+    return backend.work();
+  }
+}

@@ -1,0 +1,105 @@
+package dev.attune.llm.cpu;
+
+import com.sun.management.OperatingSystemMXBean;
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.InferenceBackend.PassResult;
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.LanguageModel;
+import dev.attune.llm.TestModel;
+import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.Random;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * Times of the CPU backend with the default model. Its only face are types of the JDK, so that {@link
+ * LlamaCppBenchmark} can load it together with another build of the engine and compare the two in one process.
+ */
+public final class EngineSpeed implements ToDoubleFunction<String> {
+
+  private static final int RANKING_LAYERS = 18;
+  private static final boolean CPU_TIME = "cpu".equals(System.getProperty("clock"));
+
+  private final LanguageModel model = TestModel.get();
+  private final Random random = new Random(1);
+
+  /**
+   * Runs one measurement.
+   *
+   * @param work {@code prefill N}: a prompt of N tokens through all layers and the head of its last token; {@code
+   *     documents B}: B documents of 160 tokens through 18 layers; {@code decode P N B}: N steps of B continuations of a
+   *     prompt of P tokens, each step keeping its keys and values
+   * @return milliseconds
+   */
+  @Override
+  public double applyAsDouble(String work) {
+    String[] words = work.split(" ");
+    int n = Integer.parseInt(words[1]);
+    return switch (words[0]) {
+      case "prefill" -> prefill(n);
+      case "documents" -> documents(n);
+      case "decode" -> decode(n, Integer.parseInt(words[2]), Integer.parseInt(words[3]));
+      default -> throw new IllegalArgumentException(work);
+    };
+  }
+
+  private int[] tokens(int count) {
+    return random.ints(count, 1000, 40_000).toArray();
+  }
+
+  private double prefill(int count) {
+    Pass pass = new Pass(tokens(count), 0, List.of(), model.config().layers(), true, Logits.LAST, null);
+    return millis(List.of(pass));
+  }
+
+  private double documents(int count) {
+    List<Pass> passes = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      passes.add(new Pass(tokens(160), 64, List.of(), RANKING_LAYERS, true, Logits.NONE, null));
+    }
+    return millis(passes);
+  }
+
+  private double decode(int prompt, int steps, int parallel) {
+    int layers = model.config().layers();
+    Pass first = new Pass(tokens(prompt), 0, List.of(), layers, true, Logits.NONE, null);
+    KvSegment shared = Objects.requireNonNull(model.backend().run(List.of(first)).getFirst().kv());
+    List<List<KvSegment>> contexts = new ArrayList<>();
+    for (int i = 0; i < parallel; i++) {
+      contexts.add(new ArrayList<>(List.of(shared)));
+    }
+    double millis = 0;
+    for (int step = 0; step < steps; step++) {
+      List<Pass> passes = new ArrayList<>();
+      for (List<KvSegment> context : contexts) {
+        passes.add(new Pass(tokens(1), prompt + step, List.copyOf(context), layers, true, Logits.LAST, null));
+      }
+      long start = nanos();
+      List<PassResult> results = model.backend().run(passes);
+      millis += (nanos() - start) / 1e6;
+      for (int i = 0; i < parallel; i++) {
+        contexts.get(i).add(Objects.requireNonNull(results.get(i).kv()));
+      }
+    }
+    return millis;
+  }
+
+  private double millis(List<Pass> passes) {
+    long start = nanos();
+    model.backend().run(passes);
+    return (nanos() - start) / 1e6;
+  }
+
+  /**
+   * The clock. On a machine that others load, {@code -Dclock=cpu -XX:ActiveProcessorCount=1} measures the processor time
+   * of one computing thread instead.
+   */
+  static long nanos() {
+    return CPU_TIME
+        ? ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getProcessCpuTime()
+        : System.nanoTime();
+  }
+}
