@@ -17,6 +17,9 @@ import jdk.incubator.vector.IntVector;
  * One row times one panel, straight from the packed weights: {@code c[PANEL] += a . weights} in the order that {@link
  * Gemm} prescribes. Decoding reads every weight once for each token, so its speed is that of memory and of taking words
  * apart.
+ *
+ * <p>As in {@link Gemm}, not even the smallest helper may be called: these methods are beyond the number of nodes up to
+ * which the compiler inlines what is not marked for it as the Vector API's own methods are (measured: twenty times slower).
  */
 final class RowProduct {
 
@@ -36,11 +39,6 @@ final class RowProduct {
       case INT8 -> bytes(a, a0, inputs, weights.group, data, at, c, c0);
       case INT4 -> nibbles(a, a0, inputs, weights.group, data, at, c, c0);
     }
-  }
-
-  /** Small enough to be inlined always. */
-  private static FloatVector toFloat(IntVector codes) {
-    return (FloatVector) codes.convert(I2F, 0);
   }
 
   /** f32, {@code [inputs][PANEL]}. */
@@ -120,25 +118,25 @@ final class RowProduct {
         IntVector w3 = IntVector.fromMemorySegment(INTS, data, at + 3 * VECTOR, ORDER);
         at += WORDS;
         FloatVector x = FloatVector.broadcast(FLOATS, a[i]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHL, 24).lanewise(ASHR, 24)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHL, 24).lanewise(ASHR, 24)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHL, 24).lanewise(ASHR, 24)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHL, 24).lanewise(ASHR, 24)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHL, 24).lanewise(ASHR, 24).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHL, 24).lanewise(ASHR, 24).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHL, 24).lanewise(ASHR, 24).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHL, 24).lanewise(ASHR, 24).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 1]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHL, 16).lanewise(ASHR, 24)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHL, 16).lanewise(ASHR, 24)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHL, 16).lanewise(ASHR, 24)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHL, 16).lanewise(ASHR, 24)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHL, 16).lanewise(ASHR, 24).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHL, 16).lanewise(ASHR, 24).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHL, 16).lanewise(ASHR, 24).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHL, 16).lanewise(ASHR, 24).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 2]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHL, 8).lanewise(ASHR, 24)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHL, 8).lanewise(ASHR, 24)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHL, 8).lanewise(ASHR, 24)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHL, 8).lanewise(ASHR, 24)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHL, 8).lanewise(ASHR, 24).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHL, 8).lanewise(ASHR, 24).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHL, 8).lanewise(ASHR, 24).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHL, 8).lanewise(ASHR, 24).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 3]);
-        s0 = x.fma(toFloat(w0.lanewise(ASHR, 24)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(ASHR, 24)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(ASHR, 24)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(ASHR, 24)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(ASHR, 24).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(ASHR, 24).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(ASHR, 24).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(ASHR, 24).convert(I2F, 0), s3);
       }
       t0 = s0.fma(d0, t0);
       t1 = s1.fma(d1, t1);
@@ -175,45 +173,45 @@ final class RowProduct {
         IntVector w3 = IntVector.fromMemorySegment(INTS, data, at + 3 * VECTOR, ORDER);
         at += WORDS;
         FloatVector x = FloatVector.broadcast(FLOATS, a[i]);
-        s0 = x.fma(toFloat(w0.and(15)), s0);
-        s1 = x.fma(toFloat(w1.and(15)), s1);
-        s2 = x.fma(toFloat(w2.and(15)), s2);
-        s3 = x.fma(toFloat(w3.and(15)), s3);
+        s0 = x.fma((FloatVector) w0.and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 1]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 4).and(15)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 4).and(15)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 4).and(15)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 4).and(15)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 4).and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 4).and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 4).and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 4).and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 2]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 8).and(15)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 8).and(15)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 8).and(15)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 8).and(15)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 8).and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 8).and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 8).and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 8).and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 3]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 12).and(15)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 12).and(15)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 12).and(15)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 12).and(15)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 12).and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 12).and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 12).and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 12).and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 4]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 16).and(15)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 16).and(15)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 16).and(15)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 16).and(15)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 16).and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 16).and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 16).and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 16).and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 5]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 20).and(15)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 20).and(15)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 20).and(15)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 20).and(15)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 20).and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 20).and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 20).and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 20).and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 6]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 24).and(15)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 24).and(15)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 24).and(15)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 24).and(15)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 24).and(15).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 24).and(15).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 24).and(15).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 24).and(15).convert(I2F, 0), s3);
         x = FloatVector.broadcast(FLOATS, a[i + 7]);
-        s0 = x.fma(toFloat(w0.lanewise(LSHR, 28)), s0);
-        s1 = x.fma(toFloat(w1.lanewise(LSHR, 28)), s1);
-        s2 = x.fma(toFloat(w2.lanewise(LSHR, 28)), s2);
-        s3 = x.fma(toFloat(w3.lanewise(LSHR, 28)), s3);
+        s0 = x.fma((FloatVector) w0.lanewise(LSHR, 28).convert(I2F, 0), s0);
+        s1 = x.fma((FloatVector) w1.lanewise(LSHR, 28).convert(I2F, 0), s1);
+        s2 = x.fma((FloatVector) w2.lanewise(LSHR, 28).convert(I2F, 0), s2);
+        s3 = x.fma((FloatVector) w3.lanewise(LSHR, 28).convert(I2F, 0), s3);
       }
       t0 = s0.fma(d0, t0);
       t1 = s1.fma(d1, t1);

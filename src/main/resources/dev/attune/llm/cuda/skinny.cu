@@ -1,0 +1,253 @@
+// Products of weights with few tokens: last blocks and decoding. Time goes into streaming the weights once, so they are
+// the left operand, 16 outputs a tile, loaded as mma fragments straight from their rows (a lane's 16 bytes cover two
+// steps of 16 inputs; both operands use the same order of inputs within 32). They are requested before the kernel
+// before has ended. RMSNorm is a factor per token: its weights are folded into the matrix, its mean square is summed up
+// from the operand. Norm, product, RoPE, SwiGLU, residual and the place in the KV segment are one kernel.
+//
+// Compiled for an EPILOGUE, TOKEN_TILES (of 8 tokens), OUTPUT_TILES a warp, OUTPUT_WARPS times INPUT_WARPS warps a block,
+// and AHEAD and AHEAD_X steps of 32 inputs of weights and of x in flight.
+
+struct SkinnyArgs {
+  const bf16* weights;      // [outputs][inputs]
+  const bf16* x;            // [token][inputs]
+  const int* pick;          // rows of x, or null for all in order
+  int inputs;
+  int tiles;                // of 16 outputs
+  int tokens;
+  float epsilon;
+  float* partial;           // where blocks share the inputs of a tile (gridDim.y > 1)
+  u32* arrived;             // [gridDim.x], zero before and after
+  bf16* q;                  // [token][heads * headSize]
+  const Row* rows;          // of KV, or null to write queries only
+  const int* positions;
+  const float2* rope;
+  int layer;
+  int heads;
+  int kvHeads;
+  int headSize;
+  float* residual;          // [token][outputs], added to
+  bf16* out;                // [token][outputs] or, for SwiGLU, [token][outputs / 2]
+  float* logits;            // [token][outputs]
+};
+
+enum Epilogue { QKV, RESIDUAL, SWIGLU, LOGITS };
+
+constexpr int NT = TOKEN_TILES, MT = OUTPUT_TILES, FG = OUTPUT_WARPS, WK = INPUT_WARPS;
+constexpr int THREADS = FG * WK * 32, BLOCK_TILES = FG * MT;
+
+// Row of the weights for row 0 of a tile; row 8 lies pairDistance after it. Such pairs belong together: the two
+// dimensions of a rotation, or gate and up, which alternate in groups of eight.
+template <Epilogue E> DEVICE int firstOutput(const SkinnyArgs& a, int tile) {
+  if (E != QKV) return tile * 16;
+  int perHead = a.headSize / 16;
+  return tile / perHead * a.headSize + tile % perHead * 8;
+}
+
+template <Epilogue E>
+DEVICE void store(const SkinnyArgs& a, int output, int pairDistance, int token, float low, float high) {
+  if (token >= a.tokens) return;
+  if (E == QKV) {
+    int half = a.headSize / 2, head = output / a.headSize, d = output % a.headSize;
+    int row = a.pick ? a.pick[token] : token;
+    if (head < a.heads + a.kvHeads) {
+      float2 turn = a.rope[(u64)a.positions[row] * half + d];
+      float x = low * turn.x - high * turn.y;
+      high = high * turn.x + low * turn.y;
+      low = x;
+    }
+    bf16* to;
+    if (head < a.heads) {
+      to = a.q + ((u64)token * a.heads + head) * a.headSize;
+    } else {
+      Row place = a.rows[row];
+      if (!place.segment) return;
+      u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
+      to = (bf16*)place.segment + (block * place.capacity + place.token) * a.headSize;
+    }
+    to[d] = toBf16(low);
+    to[d + half] = toBf16(high);
+  } else if (E == RESIDUAL) {
+    u64 at = (u64)token * a.tiles * 16 + output;
+    float x = a.residual[at] + low, y = a.residual[at + 8] + high;
+    a.residual[at] = x;
+    a.residual[at + 8] = y;
+    a.out[at] = toBf16(x);
+    a.out[at + 8] = toBf16(y);
+  } else if (E == SWIGLU) {
+    a.out[(u64)token * a.tiles * 8 + output / 16 * 8 + output % 8] = toBf16(silu(low) * high);
+  } else {
+    u64 at = (u64)token * a.tiles * 16 + output;
+    a.logits[at] = low;
+    a.logits[at + 8] = high;
+  }
+}
+
+template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
+  constexpr bool NORM = E != RESIDUAL;
+  extern __shared__ __align__(16) float4 products[];   // [INPUT_WARPS][BLOCK_TILES][NT][32]
+  __shared__ float squares[WK][NT * 8];
+  __shared__ bool lastBlock;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
+  int fw = warp / WK, kw = warp % WK;
+  int steps = a.inputs / 32, per = (steps + WK * gridDim.y - 1) / (WK * gridDim.y);
+  int first = (blockIdx.y * WK + kw) * per, end = min(first + per, steps);
+  int pair = E == QKV ? a.headSize / 2 : 8;
+  int tile0 = blockIdx.x * BLOCK_TILES + fw * MT;
+
+  const bf16* row[MT];
+  #pragma unroll
+  for (int m = 0; m < MT; m++) {
+    int tile = min(tile0 + m, a.tiles - 1);
+    row[m] = a.weights + (u64)(firstOutput<E>(a, tile) + g) * a.inputs + q * 8;
+  }
+  u64 high = (u64)pair * a.inputs;
+  uint4 zero = make_uint4(0, 0, 0, 0);
+  uint4 w[P][MT][2];
+  #pragma unroll
+  for (int p = 0; p < P; p++) {
+    #pragma unroll
+    for (int m = 0; m < MT; m++) {
+      bool valid = first + p < end;
+      w[p][m][0] = valid ? loadStreaming(row[m] + (first + p) * 32) : zero;
+      w[p][m][1] = valid ? loadStreaming(row[m] + high + (first + p) * 32) : zero;
+    }
+  }
+  waitForPrevious();
+  releaseNext();
+
+  const bf16* from[NT];
+  bool live[NT];
+  #pragma unroll
+  for (int n = 0; n < NT; n++) {
+    int token = n * 8 + g;
+    live[n] = token < a.tokens;
+    int at = live[n] ? (a.pick ? a.pick[token] : token) : 0;
+    from[n] = a.x + (u64)at * a.inputs + q * 8;
+  }
+  uint4 x[PB][NT];
+  #pragma unroll
+  for (int p = 0; p < PB; p++)
+    #pragma unroll
+    for (int n = 0; n < NT; n++)
+      x[p][n] = first + p < end && live[n] ? *(const uint4*)(from[n] + (first + p) * 32) : zero;
+
+  float d[MT][NT][4] = {};
+  float square[NT] = {};
+  for (int s = first; s < end; s += P) {
+    #pragma unroll
+    for (int p = 0; p < P; p++) {
+      #pragma unroll
+      for (int n = 0; n < NT; n++) {
+        uint4 b = x[p % PB][n];
+        #pragma unroll
+        for (int m = 0; m < MT; m++) {
+          uint4 lo = w[p][m][0], hi = w[p][m][1];
+          mma(d[m][n], lo.x, hi.x, lo.y, hi.y, b.x, b.y);
+          mma(d[m][n], lo.z, hi.z, lo.w, hi.w, b.z, b.w);
+        }
+        if (NORM) {
+          u32 pairs[4] = {b.x, b.y, b.z, b.w};
+          #pragma unroll
+          for (int i = 0; i < 4; i++) {
+            float u = lowBf16(pairs[i]), v = highBf16(pairs[i]);
+            square[n] += u * u;
+            square[n] += v * v;
+          }
+        }
+        x[p % PB][n] = s + p + PB < end && live[n] ? *(const uint4*)(from[n] + (s + p + PB) * 32) : zero;
+      }
+      #pragma unroll
+      for (int m = 0; m < MT; m++) {
+        bool valid = s + p + P < end;
+        w[p][m][0] = valid ? loadStreaming(row[m] + (s + p + P) * 32) : zero;
+        w[p][m][1] = valid ? loadStreaming(row[m] + high + (s + p + P) * 32) : zero;
+      }
+    }
+  }
+
+  #pragma unroll
+  for (int m = 0; m < MT; m++)
+    #pragma unroll
+    for (int n = 0; n < NT; n++)
+      products[((kw * BLOCK_TILES + fw * MT + m) * NT + n) * 32 + lane] =
+          make_float4(d[m][n][0], d[m][n][1], d[m][n][2], d[m][n][3]);
+  if (NORM) {
+    #pragma unroll
+    for (int n = 0; n < NT; n++) {
+      square[n] += __shfl_xor_sync(~0u, square[n], 1);
+      square[n] += __shfl_xor_sync(~0u, square[n], 2);
+      if (fw == 0 && q == 0) squares[kw][n * 8 + g] = square[n];
+    }
+  }
+  __syncthreads();
+
+  // Warps share out the (tile, token tile) pairs.
+  constexpr int PIECES = BLOCK_TILES * NT;
+  float4* parts = (float4*)a.partial;
+  float* squareParts = a.partial + (u64)gridDim.x * gridDim.y * PIECES * 128;
+  u64 block = (u64)blockIdx.y * gridDim.x + blockIdx.x;
+  if (gridDim.y > 1) {
+    for (int i = warp; i < PIECES; i += FG * WK) {
+      float4 sum = make_float4(0, 0, 0, 0);
+      #pragma unroll
+      for (int k = 0; k < WK; k++) {
+        float4 v = products[(k * PIECES + i) * 32 + lane];
+        sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
+      }
+      parts[(block * PIECES + i) * 32 + lane] = sum;
+    }
+    if (NORM && threadIdx.x < NT * 8) {
+      float sum = 0;
+      #pragma unroll
+      for (int k = 0; k < WK; k++) sum += squares[k][threadIdx.x];
+      squareParts[block * NT * 8 + threadIdx.x] = sum;
+    }
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      lastBlock = atomicAdd(&a.arrived[blockIdx.x], 1) == gridDim.y - 1;
+      if (lastBlock) a.arrived[blockIdx.x] = 0;
+    }
+    __syncthreads();
+    if (!lastBlock) return;
+    __threadfence();
+  }
+  for (int i = warp; i < PIECES; i += FG * WK) {
+    int tile = blockIdx.x * BLOCK_TILES + i / NT, n = i % NT;
+    if (tile >= a.tiles) continue;
+    float4 sum = make_float4(0, 0, 0, 0);
+    float square0 = 0, square1 = 0;
+    int token = n * 8 + 2 * q;
+    if (gridDim.y > 1) {
+      for (int y = 0; y < gridDim.y; y++) {
+        u64 part = (u64)y * gridDim.x + blockIdx.x;
+        float4 v = __ldcg(&parts[(part * PIECES + i) * 32 + lane]);
+        sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
+        if (NORM) {
+          square0 += __ldcg(&squareParts[part * NT * 8 + token]);
+          square1 += __ldcg(&squareParts[part * NT * 8 + token + 1]);
+        }
+      }
+    } else {
+      #pragma unroll
+      for (int k = 0; k < WK; k++) {
+        float4 v = products[(k * PIECES + i) * 32 + lane];
+        sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
+        if (NORM) {
+          square0 += squares[k][token];
+          square1 += squares[k][token + 1];
+        }
+      }
+    }
+    if (NORM) {
+      float scale0 = rsqrtf(square0 / a.inputs + a.epsilon), scale1 = rsqrtf(square1 / a.inputs + a.epsilon);
+      sum.x *= scale0; sum.z *= scale0;
+      sum.y *= scale1; sum.w *= scale1;
+    }
+    int output = firstOutput<E>(a, tile) + g;
+    store<E>(a, output, pair, token, sum.x, sum.z);
+    store<E>(a, output, pair, token + 1, sum.y, sum.w);
+  }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS) void skinny(SkinnyArgs a) { run<EPILOGUE, AHEAD, AHEAD_X>(a); }
