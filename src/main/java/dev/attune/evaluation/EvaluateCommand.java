@@ -3,6 +3,7 @@ package dev.attune.evaluation;
 import dev.attune.datadir.DataDirectory;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
+import dev.attune.llm.TextGenerator;
 import dev.attune.ranking.PromptTokens;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker;
@@ -36,6 +37,7 @@ class EvaluateCommand implements Runnable {
   private final ObjectProvider<Models> models;
   private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
   private final ObjectProvider<PromptTokens.Factory> prompts;
+  private final ObjectProvider<TextGenerator> generator;
 
   @Spec private CommandSpec spec;
 
@@ -46,7 +48,9 @@ class EvaluateCommand implements Runnable {
       ObjectProvider<RankFusion> fusion,
       ObjectProvider<Models> models,
       ObjectProvider<SuggestionEvaluationRunner> suggestions,
-      ObjectProvider<PromptTokens.Factory> prompts) {
+      ObjectProvider<PromptTokens.Factory> prompts,
+      ObjectProvider<TextGenerator> generator) {
+    this.generator = generator;
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
     this.ranker = ranker;
@@ -196,7 +200,7 @@ class EvaluateCommand implements Runnable {
       @Option(names = "--texts", defaultValue = "2", description = "Default: ${DEFAULT-VALUE}.") int texts,
       @Option(names = "--topics", defaultValue = "5",
           description = "Greedy suggestions asked for per text and length (default: ${DEFAULT-VALUE}).") int topics) {
-    new KvFidelity(LoadedModel.await(models, ModelRole.SUGGESTION), spec.commandLine().getOut())
+    new KvFidelity(LoadedModel.await(models, ModelRole.SUGGESTION), generator.getObject(), spec.commandLine().getOut())
         .run(lengths, policies, texts, topics);
     return 0;
   }

@@ -8,7 +8,6 @@ import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TextGenerator;
-import dev.attune.llm.generation.BatchTextGenerator;
 import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
@@ -41,10 +40,12 @@ final class KvFidelity {
 
   private final LanguageModel model;
   private final InferenceBackend backend;
+  private final TextGenerator generator;
   private final PrintWriter out;
 
-  KvFidelity(LanguageModel model, PrintWriter out) {
+  KvFidelity(LanguageModel model, TextGenerator generator, PrintWriter out) {
     this.model = model;
+    this.generator = generator;
     this.backend = model.backend();
     this.out = out;
   }
@@ -162,7 +163,7 @@ final class KvFidelity {
   private Set<String> suggest(List<KvSegment> context, int[] topic) {
     TextGenerator.Options greedy =
         new TextGenerator.Options(SUGGESTIONS, SUGGESTION_TOKENS, 0, 1, 1, List.of("\n"), null, null);
-    return new BatchTextGenerator().generate(model, context, topic, greedy).completions().stream()
+    return generator.generate(model, context, topic, greedy).completions().stream()
         .map(TextGenerator.Completion::text).collect(Collectors.toSet());
   }
 
