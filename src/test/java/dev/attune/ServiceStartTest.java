@@ -35,8 +35,8 @@ class ServiceStartTest {
       assertThat(get(url + "/actuator/health")).contains("\"UP\"");
       assertThat(models(url)).contains("\"missing\"").contains("no-model.gguf");
       // Nothing to find and nobody known: empty answers, no errors.
-      assertThat(get(url + "/api/v1/search?q=anything&userId=nobody")).contains("\"total\":0").contains("\"hits\":[]");
       assertThat(get(url + "/api/v1/complete?q=any&userId=nobody")).contains("\"completions\":[]");
+      assertThat(get(url + "/api/v1/search?q=anything&userId=nobody")).contains("\"total\":0").contains("\"hits\":[]");
       assertThat(get(url + "/api/v1/users/nobody/entities")).contains("\"total\":0");
       try (Connection connection = first.connect()) {
         connection.createStatement().execute("insert into service_info values ('test.kill', 'committed')");

@@ -1,6 +1,7 @@
 package dev.attune.llm;
 
 import dev.attune.llm.LlmProperties.Adapters;
+import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.lora.LoraFiles;
@@ -118,6 +119,8 @@ final class BackgroundModels implements Models, DisposableBean {
     Map<ModelRole, LanguageModel> adapted = new EnumMap<>(ModelRole.class);
     List<Adapter> adapters = new ArrayList<>();
     try {
+      // A policy that needs a calibration this model lacks: said now, not at the first request.
+      KvCache.of(loaded, List.of());
       for (ModelRole role : ModelRole.values()) {
         adapters.add(adapt(role, loaded, adapted));
       }

@@ -19,7 +19,8 @@ import org.springframework.validation.annotation.Validated;
  *     named {@code hf:…} are ever looked for there
  * @param backend what computes: {@code auto} takes the best that is there
  * @param threads threads that compute, 0 for one per core
- * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}
+ * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
+ *     dev.attune.llm.kv.KvPolicy}
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */
