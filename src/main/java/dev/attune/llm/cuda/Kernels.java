@@ -116,8 +116,8 @@ final class Kernels {
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
-    // Two stages of keys and values.
-    int shared = 2 * 2 * KEY_TILE * d * 2;
+    // Two stages of keys and values, three of where they lie.
+    int shared = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
     Kernel merge = attention.kernel("merge_" + d);
     wideAttention = d == 64
         ? new Attention(attention.kernel("attention_64", shared), merge, 160, 160, 2)

@@ -43,32 +43,53 @@ template <Epilogue E> DEVICE int firstOutput(const SkinnyArgs& a, int tile) {
   return tile / perHead * a.headSize + tile % perHead * 8;
 }
 
+// What the epilogue needs of a token besides the product. It was written at least two kernels ago, so it may be read
+// before the kernel before has ended; past the first-level cache, which may hold older numbers.
+struct Early {
+  float2 turn;
+  Row place;
+  float low;
+  float high;
+};
+
+template <Epilogue E> DEVICE Early loadEarly(const SkinnyArgs& a, int output, int token) {
+  Early early = {};
+  if (token >= a.tokens) return early;
+  if (E == QKV) {
+    int row = a.pick ? a.pick[token] : token;
+    early.turn = a.rope[(u64)a.positions[row] * (a.headSize / 2) + output % a.headSize];
+    if (a.rows) early.place = a.rows[row];
+  } else if (E == RESIDUAL) {
+    u64 at = (u64)token * a.tiles * 16 + output;
+    early.low = __ldcg(a.residual + at);
+    early.high = __ldcg(a.residual + at + 8);
+  }
+  return early;
+}
+
 template <Epilogue E>
-DEVICE void store(const SkinnyArgs& a, int output, int pairDistance, int token, float low, float high) {
+DEVICE void store(const SkinnyArgs& a, const Early& early, int output, int token, float low, float high) {
   if (token >= a.tokens) return;
   if (E == QKV) {
     int half = a.headSize / 2, head = output / a.headSize, d = output % a.headSize;
-    int row = a.pick ? a.pick[token] : token;
     if (head < a.heads + a.kvHeads) {
-      float2 turn = a.rope[(u64)a.positions[row] * half + d];
-      float x = low * turn.x - high * turn.y;
-      high = high * turn.x + low * turn.y;
+      float x = low * early.turn.x - high * early.turn.y;
+      high = high * early.turn.x + low * early.turn.y;
       low = x;
     }
     bf16* to;
     if (head < a.heads) {
       to = a.q + ((u64)token * a.heads + head) * a.headSize;
     } else {
-      Row place = a.rows[row];
-      if (!place.segment) return;
+      if (!early.place.segment) return;
       u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-      to = (bf16*)place.segment + (block * place.capacity + place.token) * a.headSize;
+      to = (bf16*)early.place.segment + (block * early.place.capacity + early.place.token) * a.headSize;
     }
     to[d] = toBf16(low);
     to[d + half] = toBf16(high);
   } else if (E == RESIDUAL) {
     u64 at = (u64)token * a.tiles * 16 + output;
-    float x = a.residual[at] + low, y = a.residual[at + 8] + high;
+    float x = early.low + low, y = early.high + high;
     a.residual[at] = x;
     a.residual[at + 8] = y;
     a.out[at] = toBf16(x);
@@ -111,6 +132,15 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
       w[p][m][0] = valid ? loadStreaming(row[m] + (first + p) * 32) : zero;
       w[p][m][1] = valid ? loadStreaming(row[m] + high + (first + p) * 32) : zero;
     }
+  }
+  // Warps share out the (tile, token tile) pairs of the result.
+  constexpr int PIECES = BLOCK_TILES * NT;
+  constexpr bool ONCE = PIECES <= FG * WK;
+  Early early[2];
+  if (ONCE && warp < PIECES) {
+    int output = firstOutput<E>(a, min((int)blockIdx.x * BLOCK_TILES + warp / NT, a.tiles - 1)) + g;
+    #pragma unroll
+    for (int i = 0; i < 2; i++) early[i] = loadEarly<E>(a, output, warp % NT * 8 + 2 * q + i);
   }
   waitForPrevious();
   releaseNext();
@@ -181,8 +211,6 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   }
   __syncthreads();
 
-  // Warps share out the (tile, token tile) pairs.
-  constexpr int PIECES = BLOCK_TILES * NT;
   float4* parts = (float4*)a.partial;
   float* squareParts = a.partial + (u64)gridDim.x * gridDim.y * PIECES * 128;
   u64 block = (u64)blockIdx.y * gridDim.x + blockIdx.x;
@@ -245,8 +273,12 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
       sum.y *= scale1; sum.w *= scale1;
     }
     int output = firstOutput<E>(a, tile) + g;
-    store<E>(a, output, pair, token, sum.x, sum.z);
-    store<E>(a, output, pair, token + 1, sum.y, sum.w);
+    if (!ONCE) {
+      early[0] = loadEarly<E>(a, output, token);
+      early[1] = loadEarly<E>(a, output, token + 1);
+    }
+    store<E>(a, early[0], output, token, sum.x, sum.z);
+    store<E>(a, early[1], output, token + 1, sum.y, sum.w);
   }
 }
 

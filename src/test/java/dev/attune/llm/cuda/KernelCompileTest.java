@@ -11,8 +11,8 @@ import org.junit.jupiter.api.Test;
 /** Kernels compile where the compiler is installed, with or without a GPU; skipped, saying so, where it is not. */
 class KernelCompileTest {
 
-  /** Registers that do not fit go to memory: a few in prologues do no harm. */
-  private static final int SPILLED_BYTES = 128;
+  /** Registers that do not fit go to memory: some in an epilogue do no harm, many in a loop do. */
+  private static final int SPILLED_BYTES = 512;
 
   private static final Pattern SPILLS = Pattern.compile("(\\d+) bytes spill stores");
 
