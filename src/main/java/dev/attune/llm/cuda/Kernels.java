@@ -161,11 +161,12 @@ final class Kernels {
         }, shape.sharedBytes()));
   }
 
-  Kernel skinny(Epilogue epilogue, SkinnyShape shape, int tokenTiles) {
-    return kernels.computeIfAbsent(List.of(epilogue, shape, tokenTiles), key -> module("skinny.cu",
+  Kernel skinny(Epilogue epilogue, SkinnyShape shape, int inputs, int tokenTiles) {
+    return kernels.computeIfAbsent(List.of(epilogue, shape, inputs, tokenTiles), key -> module("skinny.cu",
         "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=" + tokenTiles, "-DOUTPUT_TILES=" + shape.outputTiles,
         "-DOUTPUT_WARPS=" + shape.outputWarps, "-DINPUT_WARPS=" + shape.inputWarps, "-DAHEAD=" + shape.ahead,
-        "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles)).kernel("skinny", shape.sharedBytes(tokenTiles)));
+        "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles), "-DINPUTS=" + inputs, "-DSPLITS=" + shape.splits,
+        "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
   }
 
   /** How to share out a product of few tokens with a matrix. */

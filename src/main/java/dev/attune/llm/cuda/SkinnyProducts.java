@@ -76,11 +76,11 @@ final class SkinnyProducts {
     int tokenTiles = tokenTiles(tokens);
     int tiles = outputs / 16;
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment arguments = new Struct(scratch, 128).put(matrix).put(x).put(pick).put(inputs).put(tiles).put(tokens)
-          .put((float) config.normEpsilon()).put(partial).put(arrived).put(q).put(places).put(positions)
-          .put(weights.rope()).put(layer).put(config.heads()).put(config.kvHeads()).put(config.headSize()).put(residual)
+      MemorySegment arguments = new Struct(scratch, 128).put(matrix).put(x).put(pick).put(tiles).put(tokens)
+          .put((float) config.normEpsilon()).put(0).put(partial).put(arrived).put(q).put(places).put(positions)
+          .put(weights.rope()).put(layer).put(config.heads()).put(config.kvHeads()).put(0).put(residual)
           .put(out).put(logits).memory();
-      kernels.skinny(epilogue, shape, tokenTiles).launchEarly(
+      kernels.skinny(epilogue, shape, inputs, tokenTiles).launchEarly(
           (tiles + shape.blockTiles() - 1) / shape.blockTiles(), shape.splits(), shape.threads(), arguments);
     }
   }

@@ -117,9 +117,10 @@ DEVICE void storeMerged(
   for (int i = 0; i < D / 32; i += 2) *(u32*)(to + i) = packBf16(v[i] * factor, v[i + 1] * factor);
 }
 
-// MT tiles of 16 rows a warp.
+// MT tiles of 16 rows a warp. Items, sequences and places stay the same for a whole batch, so a block's first are read
+// before the kernel before has ended.
 template <int D, int MT, int WARPS>
-DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
+DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool isFirst) {
   extern __shared__ __align__(128) u8 shared[];
   constexpr int TILE = KEYS * D * 2;
   u32 base = sharedAddress(shared);
@@ -135,11 +136,15 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
   Row* places = (Row*)(shared + 4 * TILE);
   u32 placesAt = base + 4 * TILE;
   __syncthreads();
+  if (item.keyBegin < end) fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
+  commitCopies();
+  waitForCopies();
+  if (isFirst) {
+    waitForPrevious();
+    releaseNext();
+  }
+  __syncthreads();
   if (item.keyBegin < end) {
-    fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
-    commitCopies();
-    waitForCopies();
-    __syncthreads();
     fetchTile<D, WARPS>(a, places, item.keyBegin, end, head, base, base + TILE);
     fetchPlaces<WARPS>(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
     commitCopies();
@@ -317,12 +322,11 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
 // A fixed number of blocks walks over the items, so that a captured graph serves contexts of any length.
 #define ATTENTION(NAME, D, MT, WARPS, BLOCKS)                                                                \
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) void NAME(AttentionArgs a) {                   \
-    waitForPrevious();                                                                                       \
-    releaseNext();                                                                                           \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads);                                        \
+      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                                        \
     }                                                                                                        \
+    if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
 // Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.

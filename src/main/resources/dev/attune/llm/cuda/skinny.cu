@@ -5,17 +5,18 @@
 // from the operand. Norm, product, RoPE, SwiGLU, residual and the place in the KV segment are one kernel.
 //
 // Compiled for an EPILOGUE, TOKEN_TILES (of 8 tokens), OUTPUT_TILES a warp, OUTPUT_WARPS times INPUT_WARPS warps a block,
-// and AHEAD and AHEAD_X steps of 32 inputs of weights and of x in flight.
+// AHEAD and AHEAD_X steps of 32 inputs of weights and of x in flight, INPUTS, SPLITS and HEAD_SIZE: what is known then
+// needs no instructions, and fetching those is a large part of the time of such short kernels.
 
 struct SkinnyArgs {
   const bf16* weights;      // [outputs][inputs]
   const bf16* x;            // [token][inputs]
   const int* pick;          // rows of x, or null for all in order
-  int inputs;
   int tiles;                // of 16 outputs
   int tokens;
   float epsilon;
-  float* partial;           // where blocks share the inputs of a tile (gridDim.y > 1)
+  int padding;
+  float* partial;           // where blocks share the inputs of a tile (SPLITS > 1)
   u32* arrived;             // [gridDim.x], zero before and after
   bf16* q;                  // [token][heads * headSize]
   const Row* rows;          // of KV, or null to write queries only
@@ -24,7 +25,7 @@ struct SkinnyArgs {
   int layer;
   int heads;
   int kvHeads;
-  int headSize;
+  int padding2;
   float* residual;          // [token][outputs], added to
   bf16* out;                // [token][outputs] or, for SwiGLU, [token][outputs / 2]
   float* logits;            // [token][outputs]
@@ -34,13 +35,15 @@ enum Epilogue { QKV, RESIDUAL, SWIGLU, LOGITS };
 
 constexpr int NT = TOKEN_TILES, MT = OUTPUT_TILES, FG = OUTPUT_WARPS, WK = INPUT_WARPS;
 constexpr int THREADS = FG * WK * 32, BLOCK_TILES = FG * MT;
+constexpr int STEPS = INPUTS / 32, SHARES = WK * SPLITS, PER_WARP = (STEPS + SHARES - 1) / SHARES;
+constexpr bool EXACT = STEPS % SHARES == 0;
 
-// Row of the weights for row 0 of a tile; row 8 lies pairDistance after it. Such pairs belong together: the two
+// Row of the weights for row 0 of a tile; row 8 lies PAIR after it. Such pairs belong together: the two
 // dimensions of a rotation, or gate and up, which alternate in groups of eight.
 template <Epilogue E> DEVICE int firstOutput(const SkinnyArgs& a, int tile) {
   if (E != QKV) return tile * 16;
-  int perHead = a.headSize / 16;
-  return tile / perHead * a.headSize + tile % perHead * 8;
+  constexpr int PER_HEAD = HEAD_SIZE / 16;
+  return tile / PER_HEAD * HEAD_SIZE + tile % PER_HEAD * 8;
 }
 
 // What the epilogue needs of a token besides the product. It was written at least two kernels ago, so it may be read
@@ -57,7 +60,7 @@ template <Epilogue E> DEVICE Early loadEarly(const SkinnyArgs& a, int output, in
   if (token >= a.tokens) return early;
   if (E == QKV) {
     int row = a.pick ? a.pick[token] : token;
-    early.turn = a.rope[(u64)a.positions[row] * (a.headSize / 2) + output % a.headSize];
+    early.turn = a.rope[(u64)a.positions[row] * (HEAD_SIZE / 2) + output % HEAD_SIZE];
     if (a.rows) early.place = a.rows[row];
   } else if (E == RESIDUAL) {
     u64 at = (u64)token * a.tiles * 16 + output;
@@ -71,7 +74,7 @@ template <Epilogue E>
 DEVICE void store(const SkinnyArgs& a, const Early& early, int output, int token, float low, float high) {
   if (token >= a.tokens) return;
   if (E == QKV) {
-    int half = a.headSize / 2, head = output / a.headSize, d = output % a.headSize;
+    int half = HEAD_SIZE / 2, head = output / HEAD_SIZE, d = output % HEAD_SIZE;
     if (head < a.heads + a.kvHeads) {
       float x = low * early.turn.x - high * early.turn.y;
       high = high * early.turn.x + low * early.turn.y;
@@ -79,11 +82,11 @@ DEVICE void store(const SkinnyArgs& a, const Early& early, int output, int token
     }
     bf16* to;
     if (head < a.heads) {
-      to = a.q + ((u64)token * a.heads + head) * a.headSize;
+      to = a.q + ((u64)token * a.heads + head) * HEAD_SIZE;
     } else {
       if (!early.place.segment) return;
       u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-      to = (bf16*)early.place.segment + (block * early.place.capacity + early.place.token) * a.headSize;
+      to = (bf16*)early.place.segment + (block * early.place.capacity + early.place.token) * HEAD_SIZE;
     }
     to[d] = toBf16(low);
     to[d + half] = toBf16(high);
@@ -110,25 +113,25 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   __shared__ bool lastBlock;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
   int fw = warp / WK, kw = warp % WK;
-  int steps = a.inputs / 32, per = (steps + WK * gridDim.y - 1) / (WK * gridDim.y);
-  int first = (blockIdx.y * WK + kw) * per, end = min(first + per, steps);
-  int pair = E == QKV ? a.headSize / 2 : 8;
+  int first = (blockIdx.y * WK + kw) * PER_WARP, end = EXACT ? first + PER_WARP : min(first + PER_WARP, STEPS);
+  constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8;
+  constexpr bool ONE_ROUND = PER_WARP <= P;
   int tile0 = blockIdx.x * BLOCK_TILES + fw * MT;
 
   const bf16* row[MT];
   #pragma unroll
   for (int m = 0; m < MT; m++) {
     int tile = min(tile0 + m, a.tiles - 1);
-    row[m] = a.weights + (u64)(firstOutput<E>(a, tile) + g) * a.inputs + q * 8;
+    row[m] = a.weights + (u64)(firstOutput<E>(a, tile) + g) * INPUTS + q * 8;
   }
-  u64 high = (u64)pair * a.inputs;
+  constexpr u64 high = (u64)PAIR * INPUTS;
   uint4 zero = make_uint4(0, 0, 0, 0);
   uint4 w[P][MT][2];
   #pragma unroll
   for (int p = 0; p < P; p++) {
     #pragma unroll
     for (int m = 0; m < MT; m++) {
-      bool valid = first + p < end;
+      bool valid = EXACT ? p < PER_WARP : first + p < end;
       w[p][m][0] = valid ? loadStreaming(row[m] + (first + p) * 32) : zero;
       w[p][m][1] = valid ? loadStreaming(row[m] + high + (first + p) * 32) : zero;
     }
@@ -152,20 +155,20 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
     int token = n * 8 + g;
     live[n] = token < a.tokens;
     int at = live[n] ? (a.pick ? a.pick[token] : token) : 0;
-    from[n] = a.x + (u64)at * a.inputs + q * 8;
+    from[n] = a.x + (u64)at * INPUTS + q * 8;
   }
   uint4 x[PB][NT];
   #pragma unroll
   for (int p = 0; p < PB; p++)
     #pragma unroll
     for (int n = 0; n < NT; n++)
-      x[p][n] = first + p < end && live[n] ? *(const uint4*)(from[n] + (first + p) * 32) : zero;
+      x[p][n] = (EXACT ? p < PER_WARP : first + p < end) && live[n] ? *(const uint4*)(from[n] + (first + p) * 32) : zero;
 
   float d[MT][NT][4] = {};
   float square[NT] = {};
-  for (int s = first; s < end; s += P) {
+  for (int s = first; ONE_ROUND ? s == first : s < end; s += P) {
     #pragma unroll
-    for (int p = 0; p < P; p++) {
+    for (int p = 0; p < (ONE_ROUND ? PER_WARP : P); p++) {
       #pragma unroll
       for (int n = 0; n < NT; n++) {
         uint4 b = x[p % PB][n];
@@ -184,10 +187,11 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
             square[n] += v * v;
           }
         }
+        if (ONE_ROUND && p + PB >= PER_WARP) continue;
         x[p % PB][n] = s + p + PB < end && live[n] ? *(const uint4*)(from[n] + (s + p + PB) * 32) : zero;
       }
       #pragma unroll
-      for (int m = 0; m < MT; m++) {
+      for (int m = 0; m < MT && !ONE_ROUND; m++) {
         bool valid = s + p + P < end;
         w[p][m][0] = valid ? loadStreaming(row[m] + (s + p + P) * 32) : zero;
         w[p][m][1] = valid ? loadStreaming(row[m] + high + (s + p + P) * 32) : zero;
@@ -212,9 +216,9 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   __syncthreads();
 
   float4* parts = (float4*)a.partial;
-  float* squareParts = a.partial + (u64)gridDim.x * gridDim.y * PIECES * 128;
+  float* squareParts = a.partial + (u64)gridDim.x * SPLITS * PIECES * 128;
   u64 block = (u64)blockIdx.y * gridDim.x + blockIdx.x;
-  if (gridDim.y > 1) {
+  if (SPLITS > 1) {
     for (int i = warp; i < PIECES; i += FG * WK) {
       float4 sum = make_float4(0, 0, 0, 0);
       #pragma unroll
@@ -233,7 +237,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
-      lastBlock = atomicAdd(&a.arrived[blockIdx.x], 1) == gridDim.y - 1;
+      lastBlock = atomicAdd(&a.arrived[blockIdx.x], 1) == SPLITS - 1;
       if (lastBlock) a.arrived[blockIdx.x] = 0;
     }
     __syncthreads();
@@ -246,8 +250,8 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
     float4 sum = make_float4(0, 0, 0, 0);
     float square0 = 0, square1 = 0;
     int token = n * 8 + 2 * q;
-    if (gridDim.y > 1) {
-      for (int y = 0; y < gridDim.y; y++) {
+    if (SPLITS > 1) {
+      for (int y = 0; y < SPLITS; y++) {
         u64 part = (u64)y * gridDim.x + blockIdx.x;
         float4 v = __ldcg(&parts[(part * PIECES + i) * 32 + lane]);
         sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
@@ -268,7 +272,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
       }
     }
     if (NORM) {
-      float scale0 = rsqrtf(square0 / a.inputs + a.epsilon), scale1 = rsqrtf(square1 / a.inputs + a.epsilon);
+      float scale0 = rsqrtf(square0 / INPUTS + a.epsilon), scale1 = rsqrtf(square1 / INPUTS + a.epsilon);
       sum.x *= scale0; sum.z *= scale0;
       sum.y *= scale1; sum.w *= scale1;
     }

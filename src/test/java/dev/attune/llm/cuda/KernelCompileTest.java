@@ -36,7 +36,8 @@ class KernelCompileTest {
     check(compiler, "gemm.cu", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
     for (Kernels.Epilogue epilogue : Kernels.Epilogue.values()) {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
-          "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2");
+          "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
+          "-DHEAD_SIZE=64");
     }
   }
 
