@@ -120,7 +120,7 @@ final class Kernels {
     int shared = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
     Kernel merge = attention.kernel("merge_" + d);
     wideAttention = d == 64
-        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 160, 2)
+        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 320, 2)
         : new Attention(attention.kernel("attention_128", shared), merge, 192, 384, 1);
     decodeAttention = new Attention(
         attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, 2);

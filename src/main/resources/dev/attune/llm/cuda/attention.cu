@@ -76,31 +76,40 @@ DEVICE void mergeRow(
     float (&out)[D / 32], float& sum) {
   constexpr int PER = D / 32;
   int lane = threadIdx.x % 32;
+  // Up to this many parts are read at once, one a lane and chunk.
+  constexpr int CHUNKS = 3;
   float top = -INFINITE;
   for (int i = lane; i < count; i += 32) top = fmaxf(top, __ldcg(&partialSums[first + i * stride]).x);
   top = warpMax(top);
   sum = 0;
-  for (int from = 0; from < count; from += 32) {
-    float weight = 0;
-    if (from + lane < count) {
-      float2 part = __ldcg(&partialSums[first + (from + lane) * stride]);
-      weight = power2(part.x - top);
-      sum += part.y * weight;
+  for (int from = 0; from < count; from += 32 * CHUNKS) {
+    float weight[CHUNKS];
+    #pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+      int i = from + c * 32 + lane;
+      float2 part = i < count ? __ldcg(&partialSums[first + i * stride]) : make_float2(-INFINITE, 0);
+      weight[c] = power2(part.x - top);
+      sum += part.y * weight[c];
     }
-    #pragma unroll 8
-    for (int j = share; j < min(32, count - from); j += warps) {
-      float w = __shfl_sync(~0u, weight, j);
-      const float* at = partialOut + (first + (from + j) * stride) * D + lane * PER;
-      if (PER == 2) {
-        float2 v = __ldcg((const float2*)at);
-        out[0] += v.x * w;
-        out[1] += v.y * w;
-      } else {
-        float4 v = __ldcg((const float4*)at);
-        out[0] += v.x * w;
-        out[1] += v.y * w;
-        out[PER - 2] += v.z * w;
-        out[PER - 1] += v.w * w;
+    #pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+      #pragma unroll 8
+      for (int j = share; j < 32; j += warps) {
+        int i = from + c * 32 + j;
+        if (i >= count) break;
+        float w = __shfl_sync(~0u, weight[c], j);
+        const float* at = partialOut + (first + i * stride) * D + lane * PER;
+        if (PER == 2) {
+          float2 v = __ldcg((const float2*)at);
+          out[0] += v.x * w;
+          out[1] += v.y * w;
+        } else {
+          float4 v = __ldcg((const float4*)at);
+          out[0] += v.x * w;
+          out[1] += v.y * w;
+          out[PER - 2] += v.z * w;
+          out[PER - 1] += v.w * w;
+        }
       }
     }
   }
@@ -324,13 +333,13 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) void NAME(AttentionArgs a) {                   \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                                        \
+      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                       \
     }                                                                                                        \
     if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
 // Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.
-ATTENTION(attention_64, 64, 2, 5, 2)
+ATTENTION(attention_64, 64, 1, 10, 2)
 ATTENTION(attention_128, 128, 1, 12, 1)
 ATTENTION(attention_64_decode, 64, 1, 1, 8)
 ATTENTION(attention_128_decode, 128, 1, 1, 4)
@@ -350,8 +359,6 @@ struct MergeArgs {
 // A block of four warps per row.
 template <int D> DEVICE void merge(const MergeArgs& a) {
   __shared__ float shares[4][D];
-  waitForPrevious();
-  releaseNext();
   constexpr int PER = D / 32;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int group = a.heads / a.kvHeads;
@@ -361,6 +368,10 @@ template <int D> DEVICE void merge(const MergeArgs& a) {
     MergeItem item = a.items[w / a.tileRows / a.kvHeads];
     Sequence s = a.sequences[item.sequence];
     int row = item.rowTile * a.tileRows + inTile;
+    if (w == blockIdx.x) {
+      waitForPrevious();
+      releaseNext();
+    }
     if (row >= s.tokens * group) continue;
     u64 stride = (u64)a.kvHeads * a.tileRows;
     u64 first = ((u64)item.firstPartial * a.kvHeads + head) * a.tileRows + inTile;
@@ -378,6 +389,7 @@ template <int D> DEVICE void merge(const MergeArgs& a) {
     }
     __syncthreads();
   }
+  if (blockIdx.x >= total) waitForPrevious();
 }
 
 extern "C" __global__ void merge_64(MergeArgs a) { merge<64>(a); }

@@ -113,7 +113,9 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   __shared__ bool lastBlock;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
   int fw = warp / WK, kw = warp % WK;
-  int first = (blockIdx.y * WK + kw) * PER_WARP, end = EXACT ? first + PER_WARP : min(first + PER_WARP, STEPS);
+  // Blocks share either the inputs or, where a block's tokens are what takes time, the tokens.
+  int token0 = SPLITS > 1 ? 0 : blockIdx.y * NT * 8;
+  int first = ((SPLITS > 1 ? blockIdx.y : 0) * WK + kw) * PER_WARP, end = EXACT ? first + PER_WARP : min(first + PER_WARP, STEPS);
   constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8;
   constexpr bool ONE_ROUND = PER_WARP <= P;
   int tile0 = blockIdx.x * BLOCK_TILES + fw * MT;
@@ -143,7 +145,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   if (ONCE && warp < PIECES) {
     int output = firstOutput<E>(a, min((int)blockIdx.x * BLOCK_TILES + warp / NT, a.tiles - 1)) + g;
     #pragma unroll
-    for (int i = 0; i < 2; i++) early[i] = loadEarly<E>(a, output, warp % NT * 8 + 2 * q + i);
+    for (int i = 0; i < 2; i++) early[i] = loadEarly<E>(a, output, token0 + warp % NT * 8 + 2 * q + i);
   }
   waitForPrevious();
   releaseNext();
@@ -152,7 +154,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   bool live[NT];
   #pragma unroll
   for (int n = 0; n < NT; n++) {
-    int token = n * 8 + g;
+    int token = token0 + n * 8 + g;
     live[n] = token < a.tokens;
     int at = live[n] ? (a.pick ? a.pick[token] : token) : 0;
     from[n] = a.x + (u64)at * INPUTS + q * 8;
@@ -278,11 +280,11 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
     }
     int output = firstOutput<E>(a, tile) + g;
     if (!ONCE) {
-      early[0] = loadEarly<E>(a, output, token);
-      early[1] = loadEarly<E>(a, output, token + 1);
+      early[0] = loadEarly<E>(a, output, token0 + token);
+      early[1] = loadEarly<E>(a, output, token0 + token + 1);
     }
-    store<E>(a, early[0], output, token, sum.x, sum.z);
-    store<E>(a, early[1], output, token + 1, sum.y, sum.w);
+    store<E>(a, early[0], output, token0 + token, sum.x, sum.z);
+    store<E>(a, early[1], output, token0 + token + 1, sum.y, sum.w);
   }
 }
 
