@@ -36,17 +36,27 @@ final class AttentionLauncher {
           .memory();
     }
 
-    /** Runs one layer; {@code merging} is false only when no context was split. */
-    void run(int layer, int items, boolean merging) {
+    /** Who puts the parts of split contexts together. */
+    enum Merging {
+      /** No context was split. */
+      NONE,
+      /** The last block of each tile, in decoding tiles only: for few parts. */
+      LAST_BLOCK,
+      /** A kernel of its own. */
+      KERNEL
+    }
+
+    void run(int layer, int items, Merging merging) {
       float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));
       try (Arena scratch = Arena.ofConfined()) {
-        MemorySegment arguments = new Struct(scratch, 80).put(q).put(out).put(plan.table).put(plan.sequences)
-            .put(plan.items).put(plan.counts).put(plan.partialOut).put(plan.partialSums).put(layer).put(config.heads())
-            .put(config.kvHeads()).put(scale).memory();
+        MemorySegment arguments = new Struct(scratch, 104).put(q).put(out).put(plan.table).put(plan.sequences)
+            .put(plan.items).put(plan.counts).put(plan.partialOut).put(plan.partialSums).put(plan.merges)
+            .put(plan.arrived).put(layer).put(config.heads()).put(config.kvHeads()).put(scale)
+            .put(merging == Merging.LAST_BLOCK ? 1 : 0).memory();
         int slots = device.multiprocessors * attention.blocksPerMultiprocessor();
         attention.kernel().launchEarly(Math.min(slots, items * config.kvHeads()), 1, attention.threads(), arguments);
-        if (merging) {
-          attention.merge().launchEarly(device.multiprocessors, 1, MERGE_THREADS, merge);
+        if (merging == Merging.KERNEL) {
+          attention.merge().launchEarly(4 * device.multiprocessors, 1, MERGE_THREADS, merge);
         }
       }
     }

@@ -21,7 +21,7 @@ final class BatchPlan {
 
   private static final int ROW_BYTES = 16;
   private static final int SEQUENCE_BYTES = 16;
-  private static final int ITEM_BYTES = 20;
+  private static final int ITEM_BYTES = 24;
   private static final int MERGE_BYTES = 16;
   private static final int SPAN_BYTES = 24;
 
@@ -56,7 +56,7 @@ final class BatchPlan {
     }
   }
 
-  private record Item(int sequence, int rowTile, int from, int to, int partial) {}
+  private record Item(int sequence, int rowTile, int from, int to, int partial, int merge) {}
 
   private final CudaDevice device;
   private final ModelConfig config;
@@ -79,6 +79,8 @@ final class BatchPlan {
   private final long start;
   private final long bytes;
   final long table;
+  /** Counters of finished parts, {@code [merge][KV head]}, zero between runs. */
+  final long arrived;
   private long partialBytes;
   long partialOut;
   long partialSums;
@@ -92,6 +94,7 @@ final class BatchPlan {
   private int itemCount;
   private int mergeCount;
   private int partials;
+  private int longestMerge;
 
   BatchPlan(CudaDevice device, ModelConfig config, Kernels kernels, Capacity capacity) {
     this.device = device;
@@ -122,6 +125,9 @@ final class BatchPlan {
     counts = start + offsets[8];
     probeSpans = start + offsets[9];
     spans = start + offsets[10];
+    long arrivedBytes = 4L * capacity.items * config.kvHeads();
+    arrived = device.allocate(arrivedBytes, "counters of parts");
+    device.fill(arrived, 0, arrivedBytes);
     table = device.allocate(ROW_BYTES * capacity.keys, "a key table of %d rows".formatted(capacity.keys));
   }
 
@@ -129,6 +135,7 @@ final class BatchPlan {
   void free() {
     device.free(start);
     device.free(table);
+    device.free(arrived);
     device.free(partialOut);
     device.free(partialSums);
     device.freePinned(host);
@@ -187,6 +194,7 @@ final class BatchPlan {
     keyCount = 0;
     partials = 0;
     mergeCount = 0;
+    longestMerge = 0;
     List<Item> all = new ArrayList<>();
     for (Sequence s : batch) {
       addSequence(s);
@@ -200,6 +208,7 @@ final class BatchPlan {
       long at = items - start + (long) i * ITEM_BYTES;
       put(at, item.sequence, item.rowTile, item.from, item.to);
       host.set(JAVA_INT, at + 16, item.partial);
+      host.set(JAVA_INT, at + 20, item.merge);
     }
     put(counts - start, itemCount, mergeCount, 0, 0);
     reservePartials(attention);
@@ -247,10 +256,12 @@ final class BatchPlan {
     int keys = s.contextTokens() + s.tokens.length;
     for (int tile = 0; tile < rowTiles(config, s, attention); tile++) {
       if (parts > 1) {
+        longestMerge = Math.max(longestMerge, parts);
         put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, parts);
       }
       for (int i = 0; i < parts; i++) {
-        all.add(new Item(sequence, tile, i * part, Math.min((i + 1) * part, keys), parts > 1 ? partials++ : -1));
+        all.add(new Item(sequence, tile, i * part, Math.min((i + 1) * part, keys), parts > 1 ? partials++ : -1,
+            mergeCount - 1));
       }
     }
   }
@@ -264,6 +275,7 @@ final class BatchPlan {
     spanCount = 1;
     partials = 0;
     mergeCount = 1;
+    longestMerge = (own.tokens() + Kernels.KEY_TILE - 1) / Kernels.KEY_TILE;
     int capacity = own.tokens();
     host.set(JAVA_INT, tokens - start, token);
     host.set(JAVA_INT, positions - start, position);
@@ -274,6 +286,7 @@ final class BatchPlan {
       long at = items - start + (long) partials * ITEM_BYTES;
       put(at, 0, 0, from, Math.min(capacity, from + Kernels.KEY_TILE));
       host.set(JAVA_INT, at + 16, partials++);
+      host.set(JAVA_INT, at + 20, 0);
     }
     itemCount = partials;
     put(merges - start, 0, 0, 0, partials);
@@ -313,6 +326,11 @@ final class BatchPlan {
 
   int mergeCount() {
     return mergeCount;
+  }
+
+  /** Most parts of a split context. */
+  int longestMerge() {
+    return longestMerge;
   }
 
   private void span(long to, int index, long address, int segmentTokens, int count, int firstKey) {

@@ -44,7 +44,8 @@ final class GemmProducts {
     this.config = config;
     this.kernels = kernels;
     for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
-      shapes.put(epilogue, config.hidden() <= 2048 ? new GemmShape(128, 3, 2) : new GemmShape(256, 4, 1));
+      shapes.put(epilogue, config.hidden() <= 2048 && config.headSize() == 64
+          ? new GemmShape(192, 5, 1) : new GemmShape(256, 4, 1));
     }
   }
 

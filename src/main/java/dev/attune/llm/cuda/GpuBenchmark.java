@@ -237,7 +237,7 @@ public final class GpuBenchmark implements AutoCloseable {
       for (Products how : ways) {
         String name = how == Products.FUSED ? "cold" : "cold-cublaslt";
         List<GemmShape> shapes = compareTiles && how == Products.FUSED
-            ? List.of(new GemmShape(128, 3, 2), new GemmShape(256, 4, 1)) : List.of(new GemmShape(0, 0, 0));
+            ? tiles() : List.of(new GemmShape(0, 0, 0));
         for (GemmShape tiles : shapes) {
           if (tiles.outputs() > 0) {
             for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
@@ -278,6 +278,13 @@ public final class GpuBenchmark implements AutoCloseable {
       documents.forEach(this::release);
       release(instruction);
       release(own);
+    }
+
+    /** Tiles to compare; 192 do not hold whole heads of 128. */
+    private List<GemmShape> tiles() {
+      GemmShape small = new GemmShape(128, 3, 2);
+      GemmShape large = new GemmShape(256, 4, 1);
+      return config.headSize() == 64 ? List.of(small, new GemmShape(192, 5, 1), large) : List.of(small, large);
     }
 
     private float[] masses(int n) {

@@ -39,7 +39,8 @@ final class KernelModule {
     MemorySegment result = arena.allocate(8);
     device.check(device.driver.moduleGetFunction(result, module, arena.allocateFrom(name)), "Finding kernel " + name);
     long function = result.get(JAVA_LONG, 0);
-    if (sharedBytes > 48 << 10) {
+    // The usual limit of 48 KB counts static shared memory too.
+    if (sharedBytes > 32 << 10) {
       device.check(device.driver.funcSetAttribute(function, MAX_DYNAMIC_SHARED_BYTES, sharedBytes),
           "Giving %s %d bytes of shared memory".formatted(name, sharedBytes));
     }

@@ -116,11 +116,11 @@ final class Kernels {
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
-    // Two stages of keys and values.
-    int shared = 2 * 2 * KEY_TILE * d * 2;
+    // Two stages of keys and values, three of where they lie.
+    int shared = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
     Kernel merge = attention.kernel("merge_" + d);
     wideAttention = d == 64
-        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 160, 2)
+        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 320, 2)
         : new Attention(attention.kernel("attention_128", shared), merge, 192, 384, 1);
     decodeAttention = new Attention(
         attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, 2);
@@ -161,11 +161,12 @@ final class Kernels {
         }, shape.sharedBytes()));
   }
 
-  Kernel skinny(Epilogue epilogue, SkinnyShape shape, int tokenTiles) {
-    return kernels.computeIfAbsent(List.of(epilogue, shape, tokenTiles), key -> module("skinny.cu",
+  Kernel skinny(Epilogue epilogue, SkinnyShape shape, int inputs, int tokenTiles) {
+    return kernels.computeIfAbsent(List.of(epilogue, shape, inputs, tokenTiles), key -> module("skinny.cu",
         "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=" + tokenTiles, "-DOUTPUT_TILES=" + shape.outputTiles,
         "-DOUTPUT_WARPS=" + shape.outputWarps, "-DINPUT_WARPS=" + shape.inputWarps, "-DAHEAD=" + shape.ahead,
-        "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles)).kernel("skinny", shape.sharedBytes(tokenTiles)));
+        "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles), "-DINPUTS=" + inputs, "-DSPLITS=" + shape.splits,
+        "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
   }
 
   /** How to share out a product of few tokens with a matrix. */

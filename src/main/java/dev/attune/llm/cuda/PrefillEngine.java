@@ -1,6 +1,7 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import java.util.HashMap;
 import java.util.List;
@@ -128,13 +129,14 @@ final class PrefillEngine {
     kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, squares, rows,
         config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed);
+    Merging merging = batch.mergeCount() > 0 ? Merging.KERNEL : Merging.NONE;
     int parts = 1;
     for (int layer = 0; layer < layers; layer++) {
       between.accept(layer);
       CudaWeights.Layer l = weights.layers().get(layer);
       if (how == Products.FUSED) {
         gemm.qkv(input(x, rows, parts), l.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
-        attend.run(layer, batch.itemCount(), batch.mergeCount() > 0);
+        attend.run(layer, batch.itemCount(), merging);
         gemm.residual(input(mixed, rows, 0), l.attentionOutput(), attentionWidth, x, squares);
         parts = gemm.squareParts();
         gemm.gateUp(input(x, rows, parts), l.gateUp(), inner);
@@ -144,7 +146,7 @@ final class PrefillEngine {
         product(l.qkv(), qkvWidth, config.hidden()).run(normed, qkv, rows, false);
         kernels.ropeKeep.launch(rows, 1, ELEMENTWISE_THREADS, qkv, q, batch.places, batch.positions, weights.rope(),
             layer, config.heads(), config.kvHeads(), config.heads() + 2 * config.kvHeads(), config.headSize());
-        attend.run(layer, batch.itemCount(), batch.mergeCount() > 0);
+        attend.run(layer, batch.itemCount(), merging);
         product(l.attentionOutput(), config.hidden(), attentionWidth).run(mixed, x, rows, true);
         normalize(rows);
         product(l.gateUp(), 2 * config.feedForward(), config.hidden()).run(normed, gateUp, rows, false);

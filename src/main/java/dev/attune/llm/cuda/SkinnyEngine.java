@@ -1,6 +1,7 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -13,8 +14,11 @@ import org.jspecify.annotations.Nullable;
  */
 final class SkinnyEngine {
 
-  /** Probes and logits of a run, for which graphs differ. */
-  private record Shape(int tokens, int layers, boolean wide, int probedRows, int logitRows) {}
+  /** What graphs differ by. */
+  private record Shape(int tokens, int layers, boolean wide, Merging merging, int probedRows, int logitRows) {}
+
+  /** Parts that one warp can put together faster than another kernel starts. */
+  private static final int FEW_PARTS = 16;
 
   private static final int SMALLEST_PART = 64;
 
@@ -102,7 +106,7 @@ final class SkinnyEngine {
       logitCapacity = logitRows;
       forgetGraphs();
     }
-    Shape shape = new Shape(batch.rows(), layers, wide, probedRows, logitRows);
+    Shape shape = new Shape(batch.rows(), layers, wide, merging(batch, wide), probedRows, logitRows);
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -129,7 +133,7 @@ final class SkinnyEngine {
       logitCapacity = 1;
     }
     Runnable step = () -> {
-      layers(batch, 1, config.layers(), false);
+      layers(batch, 1, config.layers(), false, merging(batch, false));
       products.logits(x, 0, 1, logits);
       kernels.argmaxAdvance.launchEarly(1, 1, 1024, logits, config.vocabulary(), batch.tokens, batch.positions,
           batch.places, batch.sequences, history, capacity);
@@ -139,13 +143,17 @@ final class SkinnyEngine {
     return device.capture(step);
   }
 
+  private static Merging merging(BatchPlan batch, boolean wide) {
+    return wide || batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
+  }
+
   private Kernels.Attention tiles(boolean wide) {
     return wide ? kernels.wideAttention : kernels.decodeAttention;
   }
 
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */
   private void launch(BatchPlan batch, Shape shape) {
-    layers(batch, shape.tokens, shape.layers, shape.wide);
+    layers(batch, shape.tokens, shape.layers, shape.wide, shape.merging);
     if (shape.probedRows > 0) {
       products.qkv(shape.layers, x, batch.picks, shape.probedRows, q, 0, batch.positions);
       probe.run(batch, shape.layers, shape.probedRows, q);
@@ -155,12 +163,12 @@ final class SkinnyEngine {
     }
   }
 
-  private void layers(BatchPlan batch, int tokens, int layers, boolean wide) {
+  private void layers(BatchPlan batch, int tokens, int layers, boolean wide, Merging merging) {
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L, tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
     for (int layer = 0; layer < layers; layer++) {
       products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
-      attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), true);
+      attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
       products.attentionOutput(layer, mixed, tokens, residual, x);
       products.gateUp(layer, x, tokens, inner);
       products.down(layer, inner, tokens, residual, x);

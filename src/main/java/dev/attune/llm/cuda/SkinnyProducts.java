@@ -11,6 +11,9 @@ final class SkinnyProducts {
 
   static final int MAX_TOKENS = 64;
 
+  /** Token tiles of a block where blocks share the tokens. */
+  private static final int MOST_TILES = 3;
+
   private final ModelConfig config;
   private final Kernels kernels;
   private final CudaWeights weights;
@@ -73,15 +76,21 @@ final class SkinnyProducts {
       throw new IllegalArgumentException("%s of %d tokens, not 1 to %d".formatted(epilogue, tokens, MAX_TOKENS));
     }
     SkinnyShape shape = kernels.skinnyShape(epilogue, outputs, inputs);
-    int tokenTiles = tokenTiles(tokens);
     int tiles = outputs / 16;
+    int tokenTiles = tokenTiles(tokens);
+    int rows = shape.splits();
+    if (rows == 1 && shape.outputWarps() == 1) {
+      // Small matrices: reading the tokens takes longer than the weights, so blocks share the tokens.
+      rows = ((tokens + 7) / 8 + MOST_TILES - 1) / MOST_TILES;
+      tokenTiles = ((tokens + 7) / 8 + rows - 1) / rows;
+    }
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment arguments = new Struct(scratch, 128).put(matrix).put(x).put(pick).put(inputs).put(tiles).put(tokens)
-          .put((float) config.normEpsilon()).put(partial).put(arrived).put(q).put(places).put(positions)
-          .put(weights.rope()).put(layer).put(config.heads()).put(config.kvHeads()).put(config.headSize()).put(residual)
+      MemorySegment arguments = new Struct(scratch, 128).put(matrix).put(x).put(pick).put(tiles).put(tokens)
+          .put((float) config.normEpsilon()).put(0).put(partial).put(arrived).put(q).put(places).put(positions)
+          .put(weights.rope()).put(layer).put(config.heads()).put(config.kvHeads()).put(0).put(residual)
           .put(out).put(logits).memory();
-      kernels.skinny(epilogue, shape, tokenTiles).launchEarly(
-          (tiles + shape.blockTiles() - 1) / shape.blockTiles(), shape.splits(), shape.threads(), arguments);
+      kernels.skinny(epilogue, shape, inputs, tokenTiles).launchEarly(
+          (tiles + shape.blockTiles() - 1) / shape.blockTiles(), rows, shape.threads(), arguments);
     }
   }
 

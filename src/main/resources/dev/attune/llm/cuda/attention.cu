@@ -31,34 +31,105 @@ struct AttentionArgs {
   const int* itemCount;
   float* partialOut;         // [partial][kvHead][tile row][D], not normalised
   float2* partialSums;       // [partial][kvHead][tile row]: maximum logit, sum of weights
+  const MergeItem* merges;
+  u32* arrived;              // [merge][kvHead], zero before and after
   int layer;
   int heads;
   int kvHeads;
   float scale;               // 1 / sqrt(D) * log2(e)
+  int mergesToo;             // whether the last block of a tile merges its parts
 };
 
 // Byte offset of 16-byte chunk c of row r in a tile; the swizzle keeps ldmatrix free of bank conflicts.
 template <int D> DEVICE u32 tileOffset(int r, int c) { return r * (D * 2) + ((c ^ (r & 7)) << 4); }
 
+// Where the keys of a tile lie; requested a tile before the keys are, whose addresses depend on it.
+template <int WARPS>
+DEVICE void fetchPlaces(const Row* keys, int from, int end, u32 places) {
+  for (int r = threadIdx.x; r < KEYS; r += WARPS * 32) copyAsync(places + r * 16, keys + min(from + r, end - 1), true);
+}
+
 template <int D, int WARPS>
-DEVICE void fetchTile(const AttentionArgs& a, const Row* keys, int from, int end, int head, u32 k, u32 v) {
+DEVICE void fetchTile(const AttentionArgs& a, const Row* places, int from, int end, int head, u32 k, u32 v) {
   constexpr int CHUNKS = D / 8;
+  u64 block = (u64)(2 * a.layer * a.kvHeads + head);
+  #pragma unroll
   for (int i = threadIdx.x; i < KEYS * CHUNKS; i += WARPS * 32) {
     int r = i / CHUNKS, c = i % CHUNKS;
     bool valid = from + r < end;
-    Row row = keys[valid ? from + r : end - 1];
-    u64 block = (u64)(2 * a.layer * a.kvHeads + head);
+    Row row = places[r];
     const bf16* key = (const bf16*)row.segment + (block * row.capacity + row.token) * D + c * 8;
     const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
     copyAsync(k + tileOffset<D>(r, c), key, valid);
     copyAsync(v + tileOffset<D>(r, c), value, valid);
   }
-  asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// MT tiles of 16 rows a warp.
+DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+DEVICE void waitForCopies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+
+// The sum of parts of one packed row, each weighted with 2^(its maximum - overall maximum), over the sum of weights;
+// warp `share` of `warps` takes every so many parts, so out and the result are shares of the sum.
+template <int D>
+DEVICE void mergeRow(
+    const float* partialOut, const float2* partialSums, u64 first, u64 stride, int count, int share, int warps,
+    float (&out)[D / 32], float& sum) {
+  constexpr int PER = D / 32;
+  int lane = threadIdx.x % 32;
+  // Up to this many parts are read at once, one a lane and chunk.
+  constexpr int CHUNKS = 3;
+  float top = -INFINITE;
+  for (int i = lane; i < count; i += 32) top = fmaxf(top, __ldcg(&partialSums[first + i * stride]).x);
+  top = warpMax(top);
+  sum = 0;
+  for (int from = 0; from < count; from += 32 * CHUNKS) {
+    float weight[CHUNKS];
+    #pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+      int i = from + c * 32 + lane;
+      float2 part = i < count ? __ldcg(&partialSums[first + i * stride]) : make_float2(-INFINITE, 0);
+      weight[c] = power2(part.x - top);
+      sum += part.y * weight[c];
+    }
+    #pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+      #pragma unroll 8
+      for (int j = share; j < 32; j += warps) {
+        int i = from + c * 32 + j;
+        if (i >= count) break;
+        float w = __shfl_sync(~0u, weight[c], j);
+        const float* at = partialOut + (first + i * stride) * D + lane * PER;
+        if (PER == 2) {
+          float2 v = __ldcg((const float2*)at);
+          out[0] += v.x * w;
+          out[1] += v.y * w;
+        } else {
+          float4 v = __ldcg((const float4*)at);
+          out[0] += v.x * w;
+          out[1] += v.y * w;
+          out[PER - 2] += v.z * w;
+          out[PER - 1] += v.w * w;
+        }
+      }
+    }
+  }
+  sum = warpSum(sum);
+}
+
+template <int D>
+DEVICE void storeMerged(
+    bf16* out, int heads, int kvHeads, const Sequence& s, int row, int head, const float (&v)[D / 32], float sum) {
+  int group = heads / kvHeads, lane = threadIdx.x % 32;
+  float factor = 1.0f / sum;
+  bf16* to = out + ((u64)(s.firstRow + row / group) * heads + head * group + row % group) * D + lane * (D / 32);
+  #pragma unroll
+  for (int i = 0; i < D / 32; i += 2) *(u32*)(to + i) = packBf16(v[i] * factor, v[i + 1] * factor);
+}
+
+// MT tiles of 16 rows a warp. Items, sequences and places stay the same for a whole batch, so a block's first are read
+// before the kernel before has ended.
 template <int D, int MT, int WARPS>
-DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
+DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool isFirst) {
   extern __shared__ __align__(128) u8 shared[];
   constexpr int TILE = KEYS * D * 2;
   u32 base = sharedAddress(shared);
@@ -70,8 +141,23 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
   int lastToken = min(rows - 1, firstRow + WARPS * MT * 16 - 1) / group;
   int end = min(item.keyEnd, s.contextTokens + lastToken + 1);
   const Row* keys = a.table + s.firstKey;
-  bool any = item.keyBegin < end;
-  if (any) fetchTile<D, WARPS>(a, keys, item.keyBegin, end, head, base, base + TILE);
+  // Two stages of keys and values, three of places.
+  Row* places = (Row*)(shared + 4 * TILE);
+  u32 placesAt = base + 4 * TILE;
+  __syncthreads();
+  if (item.keyBegin < end) fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
+  commitCopies();
+  waitForCopies();
+  if (isFirst) {
+    waitForPrevious();
+    releaseNext();
+  }
+  __syncthreads();
+  if (item.keyBegin < end) {
+    fetchTile<D, WARPS>(a, places, item.keyBegin, end, head, base, base + TILE);
+    fetchPlaces<WARPS>(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
+    commitCopies();
+  }
 
   u32 query[MT][D / 16][4];
   int token[MT][2];
@@ -99,18 +185,19 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
     for (int d = 0; d < D / 8; d++) out[m][d][0] = out[m][d][1] = out[m][d][2] = out[m][d][3] = 0;
   }
 
-  int stage = 0;
+  int stage = 0, slot = 1;
   for (int from = item.keyBegin; from < end; from += KEYS) {
     u32 k = base + stage * 2 * TILE, v = k + TILE;
     stage ^= 1;
+    waitForCopies();
+    __syncthreads();
     if (from + KEYS < end) {
       u32 next = base + stage * 2 * TILE;
-      fetchTile<D, WARPS>(a, keys, from + KEYS, end, head, next, next + TILE);
-      asm volatile("cp.async.wait_group 1;" ::: "memory");
-    } else {
-      asm volatile("cp.async.wait_group 0;" ::: "memory");
+      fetchTile<D, WARPS>(a, places + slot * KEYS, from + KEYS, end, head, next, next + TILE);
+      slot = slot == 2 ? 0 : slot + 1;
+      fetchPlaces<WARPS>(keys, from + 2 * KEYS, end, placesAt + slot * KEYS * 16);
+      commitCopies();
     }
-    __syncthreads();
     #pragma unroll 1
     for (int step = 0; step < KEYS; step += STEP) {
       int at = from + step;
@@ -195,7 +282,6 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
         }
       }
     }
-    __syncthreads();
   }
 
   #pragma unroll
@@ -223,21 +309,37 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head) {
       }
     }
   }
+  if (WARPS == 1 && item.partial >= 0 && a.mergesToo) {
+    __threadfence();
+    __syncwarp();
+    MergeItem m = a.merges[item.merge];
+    u32 before = 0;
+    u32* counter = a.arrived + item.merge * a.kvHeads + head;
+    if (lane == 0) before = atomicAdd(counter, 1);
+    if (__shfl_sync(~0u, before, 0) != m.count - 1) return;
+    __threadfence();
+    if (lane == 0) *counter = 0;
+    u64 stride = (u64)a.kvHeads * 16, first = ((u64)m.firstPartial * a.kvHeads + head) * 16;
+    for (int r = 0; r < min(16, rows - firstRow); r++) {
+      float merged[D / 32] = {}, weights;
+      mergeRow<D>(a.partialOut, a.partialSums, first + r, stride, m.count, 0, 1, merged, weights);
+      storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r, head, merged, weights);
+    }
+  }
 }
 
 // A fixed number of blocks walks over the items, so that a captured graph serves contexts of any length.
 #define ATTENTION(NAME, D, MT, WARPS, BLOCKS)                                                                \
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) void NAME(AttentionArgs a) {                   \
-    waitForPrevious();                                                                                       \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads);                                        \
+      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                       \
     }                                                                                                        \
-    releaseNext();                                                                                           \
+    if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
 // Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.
-ATTENTION(attention_64, 64, 2, 5, 2)
+ATTENTION(attention_64, 64, 1, 10, 2)
 ATTENTION(attention_128, 128, 1, 12, 1)
 ATTENTION(attention_64_decode, 64, 1, 1, 8)
 ATTENTION(attention_128_decode, 128, 1, 1, 4)
@@ -254,50 +356,40 @@ struct MergeArgs {
   int tileRows;
 };
 
-// out = sum of parts, each weighted with 2^(its maximum - overall maximum), over the sum of weights. A warp per row.
+// A block of four warps per row.
 template <int D> DEVICE void merge(const MergeArgs& a) {
-  waitForPrevious();
-  releaseNext();
+  __shared__ float shares[4][D];
   constexpr int PER = D / 32;
-  int lane = threadIdx.x % 32;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int group = a.heads / a.kvHeads;
-  int warps = gridDim.x * (blockDim.x / 32);
   int total = *a.itemCount * a.kvHeads * a.tileRows;
-  for (int w = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; w < total; w += warps) {
+  for (int w = blockIdx.x; w < total; w += gridDim.x) {
     int inTile = w % a.tileRows, head = w / a.tileRows % a.kvHeads;
     MergeItem item = a.items[w / a.tileRows / a.kvHeads];
     Sequence s = a.sequences[item.sequence];
     int row = item.rowTile * a.tileRows + inTile;
+    if (w == blockIdx.x) {
+      waitForPrevious();
+      releaseNext();
+    }
     if (row >= s.tokens * group) continue;
     u64 stride = (u64)a.kvHeads * a.tileRows;
     u64 first = ((u64)item.firstPartial * a.kvHeads + head) * a.tileRows + inTile;
-    float top = -INFINITE;
-    for (int i = lane; i < item.count; i += 32) top = fmaxf(top, a.partialSums[first + i * stride].x);
-    top = warpMax(top);
-    float out[PER] = {}, sum = 0;
-    #pragma unroll 8
-    for (int i = 0; i < item.count; i++) {
-      float2 part = a.partialSums[first + i * stride];
-      float weight = power2(part.x - top);
-      sum += part.y * weight;
-      const float* from = a.partialOut + (first + i * stride) * D + lane * PER;
-      if (PER == 2) {
-        float2 v = *(const float2*)from;
-        out[0] += v.x * weight;
-        out[1] += v.y * weight;
-      } else {
-        float4 v = *(const float4*)from;
-        out[0] += v.x * weight;
-        out[1] += v.y * weight;
-        out[PER - 2] += v.z * weight;
-        out[PER - 1] += v.w * weight;
-      }
-    }
-    float factor = 1.0f / sum;
-    bf16* to = a.out + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + lane * PER;
+    float out[PER] = {}, sum;
+    mergeRow<D>(a.partialOut, a.partialSums, first, stride, item.count, warp, 4, out, sum);
     #pragma unroll
-    for (int i = 0; i < PER; i += 2) *(u32*)(to + i) = packBf16(out[i] * factor, out[i + 1] * factor);
+    for (int i = 0; i < PER; i++) shares[warp][lane * PER + i] = out[i];
+    __syncthreads();
+    if (warp == 0) {
+      #pragma unroll
+      for (int i = 0; i < PER; i++)
+        out[i] = shares[0][lane * PER + i] + shares[1][lane * PER + i] + shares[2][lane * PER + i]
+            + shares[3][lane * PER + i];
+      storeMerged<D>(a.out, a.heads, a.kvHeads, s, row, head, out, sum);
+    }
+    __syncthreads();
   }
+  if (blockIdx.x >= total) waitForPrevious();
 }
 
 extern "C" __global__ void merge_64(MergeArgs a) { merge<64>(a); }

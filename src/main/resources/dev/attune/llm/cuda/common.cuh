@@ -22,13 +22,15 @@ struct Sequence {
   int firstKey;
 };
 
-// Keys [keyBegin, keyEnd) for one tile of packed query rows; partial < 0 when no other item shares the tile.
+// Keys [keyBegin, keyEnd) for one tile of packed query rows; partial < 0 when no other item shares the tile, otherwise merge
+// is the item that puts the parts together.
 struct AttentionItem {
   int sequence;
   int rowTile;
   int keyBegin;
   int keyEnd;
   int partial;
+  int merge;
 };
 
 // Partial results [firstPartial, firstPartial + count) of one tile of packed query rows.

@@ -166,19 +166,24 @@ DEVICE void transposeQuad(u32 (&v)[4]) {
 
 DEVICE float normFactor(const GemmArgs& a, int row) {
   float sum = 0;
-  for (int i = 0; i < a.squareParts; i++) sum += a.squares[(u64)i * a.rowCapacity + row];
+  for (int i = 0; i < a.squareParts; i += 8) {
+    float parts[8];
+    #pragma unroll
+    for (int j = 0; j < 8; j++) parts[j] = i + j < a.squareParts ? a.squares[(u64)(i + j) * a.rowCapacity + row] : 0;
+    #pragma unroll
+    for (int j = 0; j < 8; j++) sum += parts[j];
+  }
   return rsqrtf(sum / a.inputs + a.epsilon);
 }
 
 // d[4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, output 8 j + 2 (lane % 4) + e of the tile.
 template <int HEAD>
-DEVICE void storeQkv(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int h, int output0, float factor) {
+DEVICE void storeQkv(
+    const GemmArgs& a, float (&d)[OUTPUTS / 2], const Row& place, const float2* rope, int row, int h, int output0,
+    float factor) {
   constexpr int HALF = HEAD / 16;    // groups of eight outputs in half a head
   int lane = threadIdx.x % 32, q = lane % 4;
   bool live = row < a.rows;
-  int safe = live ? row : a.rows - 1;
-  Row place = a.places[safe];
-  const float2* rope = a.rope + (u64)a.positions[safe] * (HEAD / 2);
   #pragma unroll
   for (int part = 0; part < OUTPUTS / HEAD; part++) {
     int head = (a.firstOutput + output0) / HEAD + part;
@@ -221,17 +226,26 @@ DEVICE void storeQkv(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int h,
   }
 }
 
-DEVICE void storeResidual(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int h, int output0) {
+// The residual's words of this thread, 16 bytes of each group of four times eight outputs.
+DEVICE void loadResidual(const GemmArgs& a, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
+  int q = threadIdx.x % 4;
+  #pragma unroll
+  for (int j = 0; j < OUTPUTS / 32; j++) {
+    int output = output0 + (4 * j + q) * 8;
+    before[j] = row < a.rows && output < a.outputs ? *(const uint4*)(a.out + (u64)row * a.outputs + output)
+                                                   : make_uint4(0, 0, 0, 0);
+  }
+}
+
+DEVICE void storeResidual(
+    const GemmArgs& a, float (&d)[OUTPUTS / 2], const uint4 (&before)[OUTPUTS / 32], int row, int h, int output0) {
   int q = threadIdx.x % 4;
   bool live = row < a.rows;
   float square = 0;
   #pragma unroll
   for (int j = 0; j < OUTPUTS / 8; j += 4) {
     int output = output0 + (j + q) * 8;
-    bool inside = live && output < a.outputs;
-    uint4* at = (uint4*)(a.out + (u64)row * a.outputs + output);
-    uint4 before = inside ? *at : make_uint4(0, 0, 0, 0);
-    u32 v[4] = {before.x, before.y, before.z, before.w};
+    u32 v[4] = {before[j / 4].x, before[j / 4].y, before[j / 4].z, before[j / 4].w};
     transposeQuad(v);
     #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -240,7 +254,8 @@ DEVICE void storeResidual(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, i
       if (output0 + (j + i) * 8 < a.outputs) square += x * x + y * y;
     }
     transposeQuad(v);
-    if (inside) *at = make_uint4(v[0], v[1], v[2], v[3]);
+    if (live && output < a.outputs)
+      *(uint4*)(a.out + (u64)row * a.outputs + output) = make_uint4(v[0], v[1], v[2], v[3]);
   }
   square += __shfl_xor_sync(~0u, square, 1);
   square += __shfl_xor_sync(~0u, square, 2);
@@ -311,6 +326,17 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
     factor[0] = row < a.rows ? normFactor(a, row) : 0;
     factor[1] = row + 8 < a.rows ? normFactor(a, row + 8) : 0;
   }
+  // Requested before they are needed.
+  Row place[2];
+  const float2* rope[2];
+  if (E == QKV) {
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      int safe = min(row + 8 * h, a.rows - 1);
+      place[h] = a.places[safe];
+      rope[h] = a.rope + (u64)a.positions[safe] * (a.headSize / 2);
+    }
+  }
   float d[OUTPUTS / 2];
   for (int step = 0; step < steps; step++) {
     int stage = step % STAGES;
@@ -325,15 +351,23 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
     asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
     if (step > 0 && threadIdx.x % 128 == 0) barrierArrive(&empty[(step - 1) % STAGES]);
   }
+  // Requested while the last products run.
+  uint4 before[2][OUTPUTS / 32];
+  if (E == RESIDUAL) {
+    loadResidual(a, before[0], row, output0);
+    if (OUTPUTS <= 128) loadResidual(a, before[1], row + 8, output0);
+  }
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
   releaseNext();
   #pragma unroll
   for (int h = 0; h < 2; h++) {
     if (E == QKV) {
-      if (a.headSize == 64) storeQkv<64>(a, d, row + 8 * h, h, output0, factor[h]);
-      else if (OUTPUTS % 128 == 0) storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, row + 8 * h, h, output0, factor[h]);
+      if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
+      else if (OUTPUTS % 128 == 0) 
+        storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
     } else if (E == RESIDUAL) {
-      storeResidual(a, d, row + 8 * h, h, output0);
+      if (OUTPUTS > 128 && h == 1) loadResidual(a, before[1], row + 8, output0);
+      storeResidual(a, d, before[h], row + 8 * h, h, output0);
     } else {
       storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
     }

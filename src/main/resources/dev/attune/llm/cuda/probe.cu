@@ -28,15 +28,21 @@ template <int D> DEVICE void measure(
       for (int r = 0; r < TAKE; r++) { top[r] = -INFINITE; sum[r] = 0; }
       for (int token = lane; token < span.tokens; token += 32) {
         float logit[TAKE] = {};
-        #pragma unroll 2
+        // All of a key's row in flight at once.
+        uint4 row[D / 8];
+        #pragma unroll
+        for (int i = 0; i < D / 8; i++) row[i] = *(const uint4*)(keys + (u64)token * D + i * 8);
+        #pragma unroll
         for (int d = 0; d < D; d += 8) {
-          uint4 v = *(const uint4*)(keys + (u64)token * D + d);
+          // Queries are read when they are needed: hoisted, they would not fit into registers.
+          asm volatile("" ::: "memory");
+          uint4 v = row[d / 8];
           float k[8] = {lowBf16(v.x), highBf16(v.x), lowBf16(v.y), highBf16(v.y),
                         lowBf16(v.z), highBf16(v.z), lowBf16(v.w), highBf16(v.w)};
           #pragma unroll
           for (int r = 0; r < TAKE; r++) {
-            const float4* row = (const float4*)(queries + (u64)(head * packed + min(r0 + r, packed - 1)) * D + d);
-            float4 x = row[0], y = row[1];
+            const float4* query = (const float4*)(queries + (u64)(head * packed + min(r0 + r, packed - 1)) * D + d);
+            float4 x = query[0], y = query[1];
             logit[r] += k[0] * x.x + k[1] * x.y + k[2] * x.z + k[3] * x.w
                 + k[4] * y.x + k[5] * y.y + k[6] * y.z + k[7] * y.w;
           }

@@ -5,17 +5,18 @@
 // from the operand. Norm, product, RoPE, SwiGLU, residual and the place in the KV segment are one kernel.
 //
 // Compiled for an EPILOGUE, TOKEN_TILES (of 8 tokens), OUTPUT_TILES a warp, OUTPUT_WARPS times INPUT_WARPS warps a block,
-// and AHEAD and AHEAD_X steps of 32 inputs of weights and of x in flight.
+// AHEAD and AHEAD_X steps of 32 inputs of weights and of x in flight, INPUTS, SPLITS and HEAD_SIZE: what is known then
+// needs no instructions, and fetching those is a large part of the time of such short kernels.
 
 struct SkinnyArgs {
   const bf16* weights;      // [outputs][inputs]
   const bf16* x;            // [token][inputs]
   const int* pick;          // rows of x, or null for all in order
-  int inputs;
   int tiles;                // of 16 outputs
   int tokens;
   float epsilon;
-  float* partial;           // where blocks share the inputs of a tile (gridDim.y > 1)
+  int padding;
+  float* partial;           // where blocks share the inputs of a tile (SPLITS > 1)
   u32* arrived;             // [gridDim.x], zero before and after
   bf16* q;                  // [token][heads * headSize]
   const Row* rows;          // of KV, or null to write queries only
@@ -24,7 +25,7 @@ struct SkinnyArgs {
   int layer;
   int heads;
   int kvHeads;
-  int headSize;
+  int padding2;
   float* residual;          // [token][outputs], added to
   bf16* out;                // [token][outputs] or, for SwiGLU, [token][outputs / 2]
   float* logits;            // [token][outputs]
@@ -34,41 +35,64 @@ enum Epilogue { QKV, RESIDUAL, SWIGLU, LOGITS };
 
 constexpr int NT = TOKEN_TILES, MT = OUTPUT_TILES, FG = OUTPUT_WARPS, WK = INPUT_WARPS;
 constexpr int THREADS = FG * WK * 32, BLOCK_TILES = FG * MT;
+constexpr int STEPS = INPUTS / 32, SHARES = WK * SPLITS, PER_WARP = (STEPS + SHARES - 1) / SHARES;
+constexpr bool EXACT = STEPS % SHARES == 0;
 
-// Row of the weights for row 0 of a tile; row 8 lies pairDistance after it. Such pairs belong together: the two
+// Row of the weights for row 0 of a tile; row 8 lies PAIR after it. Such pairs belong together: the two
 // dimensions of a rotation, or gate and up, which alternate in groups of eight.
 template <Epilogue E> DEVICE int firstOutput(const SkinnyArgs& a, int tile) {
   if (E != QKV) return tile * 16;
-  int perHead = a.headSize / 16;
-  return tile / perHead * a.headSize + tile % perHead * 8;
+  constexpr int PER_HEAD = HEAD_SIZE / 16;
+  return tile / PER_HEAD * HEAD_SIZE + tile % PER_HEAD * 8;
+}
+
+// What the epilogue needs of a token besides the product. It was written at least two kernels ago, so it may be read
+// before the kernel before has ended; past the first-level cache, which may hold older numbers.
+struct Early {
+  float2 turn;
+  Row place;
+  float low;
+  float high;
+};
+
+template <Epilogue E> DEVICE Early loadEarly(const SkinnyArgs& a, int output, int token) {
+  Early early = {};
+  if (token >= a.tokens) return early;
+  if (E == QKV) {
+    int row = a.pick ? a.pick[token] : token;
+    early.turn = a.rope[(u64)a.positions[row] * (HEAD_SIZE / 2) + output % HEAD_SIZE];
+    if (a.rows) early.place = a.rows[row];
+  } else if (E == RESIDUAL) {
+    u64 at = (u64)token * a.tiles * 16 + output;
+    early.low = __ldcg(a.residual + at);
+    early.high = __ldcg(a.residual + at + 8);
+  }
+  return early;
 }
 
 template <Epilogue E>
-DEVICE void store(const SkinnyArgs& a, int output, int pairDistance, int token, float low, float high) {
+DEVICE void store(const SkinnyArgs& a, const Early& early, int output, int token, float low, float high) {
   if (token >= a.tokens) return;
   if (E == QKV) {
-    int half = a.headSize / 2, head = output / a.headSize, d = output % a.headSize;
-    int row = a.pick ? a.pick[token] : token;
+    int half = HEAD_SIZE / 2, head = output / HEAD_SIZE, d = output % HEAD_SIZE;
     if (head < a.heads + a.kvHeads) {
-      float2 turn = a.rope[(u64)a.positions[row] * half + d];
-      float x = low * turn.x - high * turn.y;
-      high = high * turn.x + low * turn.y;
+      float x = low * early.turn.x - high * early.turn.y;
+      high = high * early.turn.x + low * early.turn.y;
       low = x;
     }
     bf16* to;
     if (head < a.heads) {
-      to = a.q + ((u64)token * a.heads + head) * a.headSize;
+      to = a.q + ((u64)token * a.heads + head) * HEAD_SIZE;
     } else {
-      Row place = a.rows[row];
-      if (!place.segment) return;
+      if (!early.place.segment) return;
       u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-      to = (bf16*)place.segment + (block * place.capacity + place.token) * a.headSize;
+      to = (bf16*)early.place.segment + (block * early.place.capacity + early.place.token) * HEAD_SIZE;
     }
     to[d] = toBf16(low);
     to[d + half] = toBf16(high);
   } else if (E == RESIDUAL) {
     u64 at = (u64)token * a.tiles * 16 + output;
-    float x = a.residual[at] + low, y = a.residual[at + 8] + high;
+    float x = early.low + low, y = early.high + high;
     a.residual[at] = x;
     a.residual[at + 8] = y;
     a.out[at] = toBf16(x);
@@ -89,28 +113,39 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   __shared__ bool lastBlock;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
   int fw = warp / WK, kw = warp % WK;
-  int steps = a.inputs / 32, per = (steps + WK * gridDim.y - 1) / (WK * gridDim.y);
-  int first = (blockIdx.y * WK + kw) * per, end = min(first + per, steps);
-  int pair = E == QKV ? a.headSize / 2 : 8;
+  // Blocks share either the inputs or, where a block's tokens are what takes time, the tokens.
+  int token0 = SPLITS > 1 ? 0 : blockIdx.y * NT * 8;
+  int first = ((SPLITS > 1 ? blockIdx.y : 0) * WK + kw) * PER_WARP, end = EXACT ? first + PER_WARP : min(first + PER_WARP, STEPS);
+  constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8;
+  constexpr bool ONE_ROUND = PER_WARP <= P;
   int tile0 = blockIdx.x * BLOCK_TILES + fw * MT;
 
   const bf16* row[MT];
   #pragma unroll
   for (int m = 0; m < MT; m++) {
     int tile = min(tile0 + m, a.tiles - 1);
-    row[m] = a.weights + (u64)(firstOutput<E>(a, tile) + g) * a.inputs + q * 8;
+    row[m] = a.weights + (u64)(firstOutput<E>(a, tile) + g) * INPUTS + q * 8;
   }
-  u64 high = (u64)pair * a.inputs;
+  constexpr u64 high = (u64)PAIR * INPUTS;
   uint4 zero = make_uint4(0, 0, 0, 0);
   uint4 w[P][MT][2];
   #pragma unroll
   for (int p = 0; p < P; p++) {
     #pragma unroll
     for (int m = 0; m < MT; m++) {
-      bool valid = first + p < end;
+      bool valid = EXACT ? p < PER_WARP : first + p < end;
       w[p][m][0] = valid ? loadStreaming(row[m] + (first + p) * 32) : zero;
       w[p][m][1] = valid ? loadStreaming(row[m] + high + (first + p) * 32) : zero;
     }
+  }
+  // Warps share out the (tile, token tile) pairs of the result.
+  constexpr int PIECES = BLOCK_TILES * NT;
+  constexpr bool ONCE = PIECES <= FG * WK;
+  Early early[2];
+  if (ONCE && warp < PIECES) {
+    int output = firstOutput<E>(a, min((int)blockIdx.x * BLOCK_TILES + warp / NT, a.tiles - 1)) + g;
+    #pragma unroll
+    for (int i = 0; i < 2; i++) early[i] = loadEarly<E>(a, output, token0 + warp % NT * 8 + 2 * q + i);
   }
   waitForPrevious();
   releaseNext();
@@ -119,23 +154,23 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   bool live[NT];
   #pragma unroll
   for (int n = 0; n < NT; n++) {
-    int token = n * 8 + g;
+    int token = token0 + n * 8 + g;
     live[n] = token < a.tokens;
     int at = live[n] ? (a.pick ? a.pick[token] : token) : 0;
-    from[n] = a.x + (u64)at * a.inputs + q * 8;
+    from[n] = a.x + (u64)at * INPUTS + q * 8;
   }
   uint4 x[PB][NT];
   #pragma unroll
   for (int p = 0; p < PB; p++)
     #pragma unroll
     for (int n = 0; n < NT; n++)
-      x[p][n] = first + p < end && live[n] ? *(const uint4*)(from[n] + (first + p) * 32) : zero;
+      x[p][n] = (EXACT ? p < PER_WARP : first + p < end) && live[n] ? *(const uint4*)(from[n] + (first + p) * 32) : zero;
 
   float d[MT][NT][4] = {};
   float square[NT] = {};
-  for (int s = first; s < end; s += P) {
+  for (int s = first; ONE_ROUND ? s == first : s < end; s += P) {
     #pragma unroll
-    for (int p = 0; p < P; p++) {
+    for (int p = 0; p < (ONE_ROUND ? PER_WARP : P); p++) {
       #pragma unroll
       for (int n = 0; n < NT; n++) {
         uint4 b = x[p % PB][n];
@@ -154,10 +189,11 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
             square[n] += v * v;
           }
         }
+        if (ONE_ROUND && p + PB >= PER_WARP) continue;
         x[p % PB][n] = s + p + PB < end && live[n] ? *(const uint4*)(from[n] + (s + p + PB) * 32) : zero;
       }
       #pragma unroll
-      for (int m = 0; m < MT; m++) {
+      for (int m = 0; m < MT && !ONE_ROUND; m++) {
         bool valid = s + p + P < end;
         w[p][m][0] = valid ? loadStreaming(row[m] + (s + p + P) * 32) : zero;
         w[p][m][1] = valid ? loadStreaming(row[m] + high + (s + p + P) * 32) : zero;
@@ -181,12 +217,10 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   }
   __syncthreads();
 
-  // Warps share out the (tile, token tile) pairs.
-  constexpr int PIECES = BLOCK_TILES * NT;
   float4* parts = (float4*)a.partial;
-  float* squareParts = a.partial + (u64)gridDim.x * gridDim.y * PIECES * 128;
+  float* squareParts = a.partial + (u64)gridDim.x * SPLITS * PIECES * 128;
   u64 block = (u64)blockIdx.y * gridDim.x + blockIdx.x;
-  if (gridDim.y > 1) {
+  if (SPLITS > 1) {
     for (int i = warp; i < PIECES; i += FG * WK) {
       float4 sum = make_float4(0, 0, 0, 0);
       #pragma unroll
@@ -205,7 +239,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
-      lastBlock = atomicAdd(&a.arrived[blockIdx.x], 1) == gridDim.y - 1;
+      lastBlock = atomicAdd(&a.arrived[blockIdx.x], 1) == SPLITS - 1;
       if (lastBlock) a.arrived[blockIdx.x] = 0;
     }
     __syncthreads();
@@ -218,8 +252,8 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
     float4 sum = make_float4(0, 0, 0, 0);
     float square0 = 0, square1 = 0;
     int token = n * 8 + 2 * q;
-    if (gridDim.y > 1) {
-      for (int y = 0; y < gridDim.y; y++) {
+    if (SPLITS > 1) {
+      for (int y = 0; y < SPLITS; y++) {
         u64 part = (u64)y * gridDim.x + blockIdx.x;
         float4 v = __ldcg(&parts[(part * PIECES + i) * 32 + lane]);
         sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
@@ -240,13 +274,17 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
       }
     }
     if (NORM) {
-      float scale0 = rsqrtf(square0 / a.inputs + a.epsilon), scale1 = rsqrtf(square1 / a.inputs + a.epsilon);
+      float scale0 = rsqrtf(square0 / INPUTS + a.epsilon), scale1 = rsqrtf(square1 / INPUTS + a.epsilon);
       sum.x *= scale0; sum.z *= scale0;
       sum.y *= scale1; sum.w *= scale1;
     }
     int output = firstOutput<E>(a, tile) + g;
-    store<E>(a, output, pair, token, sum.x, sum.z);
-    store<E>(a, output, pair, token + 1, sum.y, sum.w);
+    if (!ONCE) {
+      early[0] = loadEarly<E>(a, output, token0 + token);
+      early[1] = loadEarly<E>(a, output, token0 + token + 1);
+    }
+    store<E>(a, early[0], output, token0 + token, sum.x, sum.z);
+    store<E>(a, early[1], output, token0 + token + 1, sum.y, sum.w);
   }
 }
 

@@ -11,8 +11,8 @@ import org.junit.jupiter.api.Test;
 /** Kernels compile where the compiler is installed, with or without a GPU; skipped, saying so, where it is not. */
 class KernelCompileTest {
 
-  /** Registers that do not fit go to memory: a few in prologues do no harm. */
-  private static final int SPILLED_BYTES = 128;
+  /** Registers that do not fit go to memory: some in an epilogue do no harm, many in a loop do. */
+  private static final int SPILLED_BYTES = 512;
 
   private static final Pattern SPILLS = Pattern.compile("(\\d+) bytes spill stores");
 
@@ -36,7 +36,8 @@ class KernelCompileTest {
     check(compiler, "gemm.cu", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
     for (Kernels.Epilogue epilogue : Kernels.Epilogue.values()) {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
-          "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2");
+          "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
+          "-DHEAD_SIZE=64");
     }
   }
 

@@ -1,5 +1,7 @@
 package dev.attune.llm.cuda;
 
+import java.util.stream.IntStream;
+
 /** What the kernels compute, in double precision and as plainly as possible. */
 final class Reference {
 
@@ -8,7 +10,7 @@ final class Reference {
   /** {@code x [rows][inputs] . w [outputs][inputs]^T}. */
   static double[] multiply(float[] x, float[] w, int rows, int outputs, int inputs) {
     double[] out = new double[rows * outputs];
-    for (int i = 0; i < rows; i++) {
+    IntStream.range(0, rows).parallel().forEach(i -> {
       for (int o = 0; o < outputs; o++) {
         double sum = 0;
         for (int j = 0; j < inputs; j++) {
@@ -16,7 +18,7 @@ final class Reference {
         }
         out[i * outputs + o] = sum;
       }
-    }
+    });
     return out;
   }
 
