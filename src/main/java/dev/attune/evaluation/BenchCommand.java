@@ -4,6 +4,7 @@ import dev.attune.datadir.DataDirectory;
 import dev.attune.demo.MovieCorpus;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.GpuBench;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
@@ -14,6 +15,7 @@ import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.Embedder;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -23,6 +25,7 @@ import java.util.List;
 import java.util.UUID;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.stereotype.Component;
 import picocli.CommandLine.Command;
@@ -162,6 +165,18 @@ class BenchCommand {
       print("| %d | %.1f | %.0f | %.2f |".formatted(batch, millis, tokens * 1000.0 / millis, single / millis));
     }
     return 0;
+  }
+
+  @Command(name = "gpu", description = "The GPU kernels with random weights: ranking cold and warm, decoding.")
+  int gpu(
+      @Option(names = "--shapes", split = ",", defaultValue = "S,M",
+          description = "S is SmolLM2-135M, M Mistral-7B. Default: ${DEFAULT-VALUE}.") List<String> shapes,
+      @Option(names = "--documents", split = ",", defaultValue = "10,100,500",
+          description = "List lengths. Default: ${DEFAULT-VALUE}.") List<Integer> documents,
+      @Option(names = "--samples", defaultValue = "50", description = "Default: ${DEFAULT-VALUE}.") int samples,
+      @Option(names = "--compare", description = "Measure cuBLASLt's products and other tiles too.") boolean compare,
+      @Option(names = "--json", description = "File for the results.") @Nullable Path json) throws IOException {
+    return GpuBench.run(spec.commandLine().getOut(), shapes, documents, samples, compare, json) ? 0 : 1;
   }
 
   @Command(name = "decode", description = "Generating text: one continuation against parallel ones.")

@@ -84,15 +84,14 @@ final class BackgroundModels implements Models, DisposableBean {
 
   private void load() {
     String source = properties.model();
-    if (properties.backend() == LlmProperties.Backend.CUDA) {
-      log.warn("attune.llm.backend=cuda, but this build has the CPU backend only; the CPU computes");
-    }
     long start = System.nanoTime();
     try {
-      ModelLoader.Loaded loaded = ModelLoader.load(places.fetched(source, this::downloading), policy, properties.threadsOrCores());
+      ModelLoader.Loaded loaded = ModelLoader.load(
+          places.fetched(source, this::downloading), properties.backend(), policy, properties.threadsOrCores());
       adapt(loaded);
-      log.info("Loaded {} ({} layers, {} MB of weights, {} threads, KV {}) in {} ms", loaded.config().name(),
-          loaded.config().layers(), loaded.backend().weightBytes() >> 20, properties.threadsOrCores(), policy,
+      log.info("Loaded {} ({}, {} layers, {} MB of weights, {} threads, KV {}) in {} ms", loaded.config().name(),
+          loaded.backend().name(), loaded.config().layers(), loaded.backend().weightBytes() >> 20,
+          properties.threadsOrCores(), policy,
           Duration.ofNanos(System.nanoTime() - start).toMillis());
     } catch (NoSuchFileException e) {
       fail(State.MISSING, "There is no model at %s. Fetch the default model with `python3 models/fetch.py`, or set "

@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.cuda.GpuBenchmark;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -22,9 +23,9 @@ public final class GpuBench {
    * @param samples of each figure
    * @param compare whether to measure cuBLASLt's products and other tiles beside
    * @param json file for the results, or null
-   * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the kernels, saying why
+   * @return false when there is no GPU that can run the kernels; what is missing has been printed
    */
-  public static void run(
+  public static boolean run(
       PrintWriter out, List<String> shapes, List<Integer> documents, int samples, boolean compare,
       @Nullable Path json) throws IOException {
     try (GpuBenchmark benchmark = new GpuBenchmark(out)) {
@@ -36,6 +37,11 @@ public final class GpuBench {
         Files.writeString(json, benchmark.results().stream().map(GpuBenchmark.Result::json)
             .collect(Collectors.joining(",\n", "{\"device\": \"" + benchmark.device() + "\", \"results\": [\n", "\n]}\n")));
       }
+      return true;
+    } catch (CudaException e) {
+      out.println(e.getMessage());
+      out.flush();
+      return false;
     }
   }
 }

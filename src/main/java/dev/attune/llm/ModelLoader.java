@@ -2,15 +2,25 @@ package dev.attune.llm;
 
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cpu.CpuBackend;
+import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.tokenizer.ModelTokenizer;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /** Turns model files into a model that can run. */
 final class ModelLoader {
+
+  private static final Logger log = LoggerFactory.getLogger(ModelLoader.class);
+
+  /** The only one that the CUDA backend has. */
+  private static final KvPolicy CUDA_POLICY = KvPolicy.parse("full+bf16");
 
   /** Digits of the hash that go into fingerprints. */
   private static final int HASH_DIGITS = 32;
@@ -21,7 +31,7 @@ final class ModelLoader {
    * @param sha256 of the files, as {@link Checkpoint#sha256} gives it
    * @param numerics what else decides about the numbers
    */
-  record Loaded(ModelConfig config, ModelTokenizer tokenizer, CpuBackend backend, String sha256, String numerics)
+  record Loaded(ModelConfig config, ModelTokenizer tokenizer, OwningBackend backend, String sha256, String numerics)
       implements LanguageModel, AutoCloseable {
 
     @Override
@@ -47,6 +57,11 @@ final class ModelLoader {
 
   private ModelLoader() {}
 
+  /** Puts weights where they are computed with. */
+  private interface BackendFactory {
+    OwningBackend load(Checkpoint checkpoint) throws IOException;
+  }
+
   /**
    * Loads a model on the CPU; takes a second or so for each 100 million weights.
    *
@@ -55,12 +70,37 @@ final class ModelLoader {
    * @throws ModelFileException when it cannot be used; the message says why
    */
   static Loaded load(Path place, KvPolicy policy, int threads) throws IOException {
+    return load(place, "cpu-f32-" + policy, checkpoint -> CpuBackend.load(checkpoint, policy, threads));
+  }
+
+  /** Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. */
+  static Loaded load(Path place, LlmProperties.Backend wanted, KvPolicy policy, int threads) throws IOException {
+    if (wanted != LlmProperties.Backend.CPU) {
+      try {
+        if (!policy.equals(CUDA_POLICY)) {
+          throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, CUDA_POLICY));
+        }
+        return load(place, "cuda-bf16-" + policy, checkpoint -> {
+          CudaBackend backend = CudaBackend.load(checkpoint, 0);
+          log.info("The GPU computes: {}", backend.description());
+          return backend;
+        });
+      } catch (CudaException e) {
+        // Who asked for the GPU should notice; who did not needs to know where to look at most.
+        log.atLevel(wanted == LlmProperties.Backend.CUDA ? Level.WARN : Level.INFO)
+            .log("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
+      }
+    }
+    return load(place, policy, threads);
+  }
+
+  private static Loaded load(Path place, String numerics, BackendFactory factory) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(place)) {
       // Weights first: without them the tokenizer's native memory would have to be given back.
-      CpuBackend backend = CpuBackend.load(checkpoint, policy, threads);
+      OwningBackend backend = factory.load(checkpoint);
       try {
-        return new Loaded(checkpoint.config(), ModelTokenizer.of(checkpoint), backend, checkpoint.sha256(),
-            "cpu-f32-" + policy);
+        return new Loaded(
+            checkpoint.config(), ModelTokenizer.of(checkpoint), backend, checkpoint.sha256(), numerics);
       } catch (RuntimeException | IOException e) {
         backend.close();
         throw e;

@@ -1,9 +1,9 @@
 package dev.attune.llm.cpu;
 
 import dev.attune.llm.AttentionVisitor;
-import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvCodec;
@@ -29,7 +29,7 @@ import org.jspecify.annotations.Nullable;
  * Llama-architecture inference in fp32. Calls are served one after the other, each with all threads: on a CPU two at
  * once would only share the same cores.
  */
-public final class CpuBackend implements InferenceBackend, AutoCloseable {
+public final class CpuBackend implements OwningBackend {
 
   /**
    * Tokens of passes that run through the layers together. More would not speed up matrix products and would push
@@ -117,6 +117,7 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   }
 
   /** Bytes of weights held, those of the adapter included. */
+  @Override
   public long weightBytes() {
     return weights.bytes() + lowRank.bytes();
   }

@@ -6,8 +6,10 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -23,7 +25,7 @@ import java.util.concurrent.Future;
  * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. Calls are served one after the other by the
  * thread that owns the device.
  */
-public final class CudaBackend implements InferenceBackend, AutoCloseable {
+public final class CudaBackend implements OwningBackend {
 
   /** Share of the free memory that segments may take when no limit is set; activations and graphs need the rest. */
   private static final double SEGMENT_SHARE = 0.7;
@@ -115,6 +117,7 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
   }
 
   /** Bytes of weights on the device. */
+  @Override
   public long weightBytes() {
     return weights.bytes();
   }
@@ -180,6 +183,14 @@ public final class CudaBackend implements InferenceBackend, AutoCloseable {
       device.freePooled(table);
     }
     return whole;
+  }
+
+  @Override
+  public KvSegment recode(KvSegment segment, KvCodec codec) {
+    if (codec != KvCodec.BF16) {
+      throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16, not " + codec);
+    }
+    return own(segment);
   }
 
   /** A copy in host memory; valid beyond the life of the segment. */

@@ -5,7 +5,8 @@ public final class CudaException extends RuntimeException {
 
   private static final long serialVersionUID = 1;
 
-  CudaException(String message) {
+  /** A failure with a message for people. */
+  public CudaException(String message) {
     super(message);
   }
 }

@@ -58,8 +58,8 @@ final class SegmentMemory {
       reclaim();
     }
     if (used.get() + bytes > limit) {
-      throw new CudaException("Keys and values in use take %d bytes; %d more exceed the limit of %d (%s)"
-          .formatted(used.get(), bytes, limit, "attune.llm.device-memory"));
+      throw new CudaException("Keys and values in use take %d bytes of device memory; %d more exceed the limit of %d"
+          .formatted(used.get(), bytes, limit));
     }
     long address = device.allocatePooled(bytes, shape.toString());
     used.addAndGet(bytes);

@@ -69,15 +69,14 @@ DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory")
 DEVICE void waitForCopies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
 
 // The sum of parts of one packed row, each weighted with 2^(its maximum - overall maximum), over the sum of weights;
-// warp `share` of `warps` takes every so many parts, so out and the result are shares of the sum.
-template <int D>
+// warp `share` of `warps` takes every so many parts, so out and the result are shares of the sum. Weights of 32 * CHUNKS
+// parts are computed at once, one a lane and chunk.
+template <int D, int CHUNKS>
 DEVICE void mergeRow(
     const float* partialOut, const float2* partialSums, u64 first, u64 stride, int count, int share, int warps,
     float (&out)[D / 32], float& sum) {
   constexpr int PER = D / 32;
   int lane = threadIdx.x % 32;
-  // Up to this many parts are read at once, one a lane and chunk.
-  constexpr int CHUNKS = 3;
   float top = -INFINITE;
   for (int i = lane; i < count; i += 32) top = fmaxf(top, __ldcg(&partialSums[first + i * stride]).x);
   top = warpMax(top);
@@ -94,9 +93,9 @@ DEVICE void mergeRow(
     #pragma unroll
     for (int c = 0; c < CHUNKS; c++) {
       #pragma unroll 8
-      for (int j = share; j < 32; j += warps) {
+      for (int j = share; j < (CHUNKS == 1 ? min(32, count - from) : 32); j += warps) {
         int i = from + c * 32 + j;
-        if (i >= count) break;
+        if (CHUNKS > 1 && i >= count) break;
         float w = __shfl_sync(~0u, weight[c], j);
         const float* at = partialOut + (first + i * stride) * D + lane * PER;
         if (PER == 2) {
@@ -322,7 +321,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
     u64 stride = (u64)a.kvHeads * 16, first = ((u64)m.firstPartial * a.kvHeads + head) * 16;
     for (int r = 0; r < min(16, rows - firstRow); r++) {
       float merged[D / 32] = {}, weights;
-      mergeRow<D>(a.partialOut, a.partialSums, first + r, stride, m.count, 0, 1, merged, weights);
+      mergeRow<D, 1>(a.partialOut, a.partialSums, first + r, stride, m.count, 0, 1, merged, weights);
       storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r, head, merged, weights);
     }
   }
@@ -376,7 +375,7 @@ template <int D> DEVICE void merge(const MergeArgs& a) {
     u64 stride = (u64)a.kvHeads * a.tileRows;
     u64 first = ((u64)item.firstPartial * a.kvHeads + head) * a.tileRows + inTile;
     float out[PER] = {}, sum;
-    mergeRow<D>(a.partialOut, a.partialSums, first, stride, item.count, warp, 4, out, sum);
+    mergeRow<D, 3>(a.partialOut, a.partialSums, first, stride, item.count, warp, 4, out, sum);
     #pragma unroll
     for (int i = 0; i < PER; i++) shares[warp][lane * PER + i] = out[i];
     __syncthreads();
