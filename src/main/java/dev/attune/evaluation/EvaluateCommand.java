@@ -86,6 +86,9 @@ class EvaluateCommand implements Runnable {
           String firstStage,
       @Option(names = "--limit", defaultValue = "0",
           description = "Only the first documents of each collection, 0 for all; for a quick look.") int limit,
+      @Option(names = "--split", defaultValue = "whole",
+          description = "train, validation or whole: movies and scifact (train part) trained the bundled adapter "
+              + "(default: ${DEFAULT-VALUE}).") String split,
       @Option(names = "--data", defaultValue = "../shared/data",
           description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
     PrintWriter out = spec.commandLine().getOut();
@@ -102,6 +105,7 @@ class EvaluateCommand implements Runnable {
       if (limit > 0) {
         dataset = dataset.limitedTo(limit);
       }
+      dataset = dataset.only(split(split));
       try (EvaluationIndex index =
           EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, vectors, out)) {
         RankingTable table = new RankingTable(out, limit > 0 ? null : expected);
@@ -150,26 +154,31 @@ class EvaluateCommand implements Runnable {
           description = "Length of the lists, 1 to 500 (default: ${DEFAULT-VALUE}).") int candidates,
       @Option(names = "--first-stage", defaultValue = "hybrid",
           description = "Whose candidates: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).") String firstStage,
+      @Option(names = "--all-documents", description = "Write the documents that are in no list too.")
+          boolean allDocuments,
+      @Option(names = "--masses", description = "Write BlockRank's mass of each candidate too; slow.") boolean masses,
       @Option(names = "--data", defaultValue = "../shared/data",
           description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
     PrintWriter out = spec.commandLine().getOut();
     check(List.of(), candidates);
     Mode mode = RankingSystem.mode(firstStage);
-    ListExport.Split part = split(split);
+    Split part = split(split);
     Dataset dataset = read(new DatasetReader(data), name, queries);
     PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models, ModelRole.RANKING));
     try (EvaluationIndex index =
         EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, mode != Mode.LEXICAL, out)) {
-      int lists = new ListExport(dataset, index.documents(), mode, candidates, prompt).write(part, file);
+      ListExport export =
+          new ListExport(dataset, index.documents(), mode, candidates, prompt, masses ? ranker() : null);
+      int lists = export.write(part, allDocuments, file);
       out.printf("%s: %,d lists of the %s part in %s%n", name, lists, split, file);
       out.flush();
     }
     return 0;
   }
 
-  private ListExport.Split split(String name) {
+  private Split split(String name) {
     try {
-      return ListExport.Split.valueOf(name.toUpperCase(Locale.ROOT));
+      return Split.valueOf(name.toUpperCase(Locale.ROOT));
     } catch (IllegalArgumentException e) {
       throw new CommandLine.ParameterException(
           spec.commandLine(), "--split must be train, validation or whole, not '" + name + "'", e);
@@ -224,7 +233,7 @@ class EvaluateCommand implements Runnable {
           index.documents(),
           firstStage,
           ranker(),
-          fusion.getIfAvailable(() -> new RankFusion(0.1, 0.2)),
+          fusion.getIfAvailable(() -> new RankFusion(0.4, 0.2)),
           candidates);
       default -> RankingSystem.retrieval(
           index.documents(), RankingSystem.mode(name.toLowerCase(Locale.ROOT)), candidates);

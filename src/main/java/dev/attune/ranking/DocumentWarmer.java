@@ -120,6 +120,7 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
     if (running == null) {
       return;
     }
+    thread = null;
     running.interrupt();
     try {
       // One document at most is being read.
@@ -127,7 +128,6 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    thread = null;
   }
 
   @Override
@@ -179,6 +179,13 @@ final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
       synchronized (lock) {
         // The ranker has said why.
         state = State.OFF;
+      }
+    } catch (RuntimeException e) {
+      synchronized (lock) {
+        state = State.OFF;
+      }
+      if (thread != null) {
+        log.warn("Background reading ends", e);
       }
     }
   }

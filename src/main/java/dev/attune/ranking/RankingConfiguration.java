@@ -5,17 +5,34 @@ import dev.attune.datadir.DataDirectory;
 import dev.attune.llm.Admission;
 import dev.attune.llm.Models;
 import dev.attune.retrieval.DocumentIndex;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 
 @Configuration(proxyBeanMethods = false)
 class RankingConfiguration {
 
+  private static final Logger log = LoggerFactory.getLogger(RankingConfiguration.class);
+
   @Bean
   TieredDocumentKv documentKvStore(RankingProperties properties, DataDirectory directory) {
     long limit = properties.storeSize().toBytes();
-    DiskTier disk = limit == 0 ? null : DiskTier.open(directory.room("document-kv"), limit);
+    DiskTier disk = limit == 0 ? null : open(directory.room("document-kv"), limit);
     return new TieredDocumentKv(properties.residentSize().toBytes(), disk);
+  }
+
+  /** What is on disk can be read again: a disk that fails is no reason not to start. */
+  private static @Nullable DiskTier open(Path directory, long limit) {
+    try {
+      return DiskTier.open(directory, limit);
+    } catch (UncheckedIOException e) {
+      log.warn("{}; documents that are read are kept in memory only", e.getMessage(), e.getCause());
+      return null;
+    }
   }
 
   @Bean

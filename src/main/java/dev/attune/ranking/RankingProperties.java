@@ -36,7 +36,8 @@ import org.springframework.validation.annotation.Validated;
  * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read
  * @param warm which documents are read in the background while no request runs
  * @param warmField numeric document field that orders documents nobody has searched for yet, highest first
- * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off
+ * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off. The default was
+ *     chosen for the ranking adapter of the default model; a model without one wants 0.1 or less
  * @param affinityWeight weight of the user's affinity beside retrieval; bounds what personalization can move
  */
 @Validated
@@ -58,7 +59,7 @@ record RankingProperties(
     @DefaultValue("1GB") DataSize listSize,
     @DefaultValue("popular") Warm warm,
     @DefaultValue("popularity") @NotBlank String warmField,
-    @DefaultValue("0.1") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
+    @DefaultValue("0.4") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
     @DefaultValue("0.2") @DecimalMin("0") @DecimalMax("100") double affinityWeight) {
 
   /** Where the query stands in the prompt. */

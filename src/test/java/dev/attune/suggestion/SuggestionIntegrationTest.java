@@ -29,6 +29,11 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
@@ -190,7 +195,7 @@ class SuggestionIntegrationTest {
     TextGenerator broken = (model, prefix, prompts, each) -> {
       throw new IllegalStateException("broken on purpose");
     };
-    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", null));
+    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", Duration.ofMinutes(1)));
     assertThat(answer.degraded()).containsExactly("generation");
     assertThat(answer.suggestions()).isNotEmpty().allMatch(s -> s.source().equals("backoff"));
   }
@@ -273,6 +278,47 @@ class SuggestionIntegrationTest {
         .body("{\"query\":\"" + "x".repeat(1 << 20) + "\"}").exchange().expectStatus().isEqualTo(413);
     rest.post().uri("/api/v1/suggestions").contentType(MediaType.APPLICATION_JSON)
         .body("{\"documentId\":\"suggestion-none\"}").exchange().expectStatus().isNotFound();
+  }
+
+  @Test
+  void aFullModelTurnsRequestsAwayAndLeavesSearchesInRetrievalOrder() throws Exception {
+    awaitModel();
+    CountDownLatch over = new CountDownLatch(1);
+    AtomicBoolean full = new AtomicBoolean();
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      while (!full.get()) {
+        threads.submit(
+            () -> {
+              try {
+                return admission.<Boolean, InterruptedException>admit(
+                    "full", Duration.ofMinutes(1), () -> over.await(1, TimeUnit.MINUTES));
+              } catch (Admission.BusyException e) {
+                full.set(true);
+                return false;
+              }
+            });
+        Thread.sleep(1);
+      }
+      for (String[] call :
+          new String[][] {
+            {"/api/v1/suggestions", "{\"userId\":\"" + USER + "\",\"query\":\"starlore\"}"},
+            {"/v1/rerank", "{\"query\":\"starlore\",\"documents\":[\"one\",\"two\"]}"}
+          }) {
+        rest.post().uri(call[0]).contentType(MediaType.APPLICATION_JSON).body(call[1]).exchange()
+            .expectStatus().isEqualTo(429)
+            .expectHeader().value("Retry-After", seconds -> assertThat(Integer.parseInt(seconds)).isPositive())
+            .expectHeader().contentType(MediaType.APPLICATION_PROBLEM_JSON);
+      }
+      byte[] search =
+          rest.get().uri("/api/v1/search?q=starlore&budgetMs=60000").exchange()
+              .expectStatus().isOk().expectBody().returnResult().getResponseBody();
+      JsonNode answer = json.readTree(search);
+      assertThat(answer.get("degraded").valueStream().map(JsonNode::asString)).containsExactly("ranking");
+      assertThat(answer.get("hits").size()).isPositive();
+      over.countDown();
+    }
+    JsonNode later = post("{\"userId\":\"" + USER + "\",\"query\":\"starlore\",\"budgetMs\":60000}");
+    assertThat(later.get("prompt").get("tokens").asInt()).as("tokens that the model was asked with").isPositive();
   }
 
   private Suggester suggester(Models models, TextGenerator generator) {

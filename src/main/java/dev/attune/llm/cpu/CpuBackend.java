@@ -4,6 +4,7 @@ import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
@@ -122,7 +123,10 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public List<PassResult> run(List<Pass> passes) {
-    passes.forEach(this::check);
+    for (Pass pass : passes) {
+      pass.context().forEach(this::own);
+      PassValidation.check(pass, config);
+    }
     List<Pass> needed = passes.stream().map(CpuBackend::withoutUnusedTokens).toList();
     return inTurn(() -> runAll(needed));
   }
@@ -251,9 +255,10 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   @Override
   public void inspect(int[] tokens, int[] rows, AttentionVisitor visitor) {
     Pass pass = new Pass(tokens, 0, List.of(), config.layers(), false, Logits.NONE, null);
-    check(pass);
-    require(Arrays.stream(rows).allMatch(row -> row >= 0 && row < tokens.length), "Rows are not all below %d",
-        tokens.length);
+    PassValidation.check(pass, config);
+    if (!Arrays.stream(rows).allMatch(row -> row >= 0 && row < tokens.length)) {
+      throw new IllegalArgumentException("Rows are not all below " + tokens.length);
+    }
     List<@Nullable CpuKvSegment> kept = new ArrayList<>();
     kept.add(null);
     inTurn(() -> new ForwardPass(weights, lowRank, rope, pool, workspace, counters, List.of(pass), kept)
@@ -289,47 +294,5 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
       throw new IllegalArgumentException("Segment was not made by a backend of this model: " + segment);
     }
     return own;
-  }
-
-  private void check(Pass pass) {
-    int n = pass.tokens().length;
-    require(n > 0, "A pass needs at least one token");
-    for (int i = 0; i < n; i++) {
-      int token = pass.tokens()[i];
-      require(token >= 0 && token < config.vocabulary(), "Token %d at index %d is not below the vocabulary of %d",
-          token, i, config.vocabulary());
-    }
-    require(pass.firstPosition() >= 0 && pass.firstPosition() <= config.context() - n,
-        "Positions %d to %d are not within the model's context of %d", pass.firstPosition(),
-        (long) pass.firstPosition() + n - 1, config.context());
-    require(pass.layers() >= 0 && pass.layers() <= config.layers(), "Cannot run %d layers of %d", pass.layers(),
-        config.layers());
-    require(pass.logits() == Logits.NONE || pass.layers() == config.layers(), "Logits need all %d layers, not %d",
-        config.layers(), pass.layers());
-    for (KvSegment segment : pass.context()) {
-      require(own(segment).valueLayers() >= pass.layers(),
-          "A context segment has values of %d layers, the pass runs %d", segment.valueLayers(), pass.layers());
-    }
-    if (pass.probe() != null) {
-      check(pass, pass.probe());
-    }
-  }
-
-  private void check(Pass pass, Probe probe) {
-    require(pass.layers() < config.layers(), "There is no layer %d to probe", pass.layers());
-    require(probe.rows().length > 0 && probe.scored().length > 0, "A probe needs rows and scored segments");
-    require(Arrays.stream(probe.rows()).allMatch(row -> row >= 0 && row < pass.tokens().length),
-        "Probe rows %s are not all below %d", Arrays.toString(probe.rows()), pass.tokens().length);
-    for (int i : probe.scored()) {
-      require(i >= 0 && i < pass.context().size(), "Scored segment %d is not one of %d", i, pass.context().size());
-      require(pass.context().get(i).layers() > pass.layers(),
-          "Scored segment %d has keys of %d layers, not of layer %d", i, pass.context().get(i).layers(), pass.layers());
-    }
-  }
-
-  private static void require(boolean condition, String message, Object... arguments) {
-    if (!condition) {
-      throw new IllegalArgumentException(message.formatted(arguments));
-    }
   }
 }

@@ -117,17 +117,17 @@ final class ForwardPass {
       LlamaWeights.Layer l = weights.layers().get(layer);
       normalize(l.attentionNorm());
       CpuAdapter.Layer change = lowRank.layer(layer);
-      multiply(rows, w.normed, w.hiddenStride, w.qkv, w.qkvStride, false, l.query(), l.key(), l.value());
+      multiply(rows, w.normed, 0, w.hiddenStride, w.qkv, 0, w.qkvStride, false, l.query(), l.key(), l.value());
       adapt(change.attention(), w.normed, w.hiddenStride, w.qkv, w.qkvStride, 0, w.queryStride,
           w.queryStride + w.keyStride);
       rotateAndKeep(layer);
       inspection.accept(layer);
       attend(layer);
-      multiply(rows, w.mixed, w.attentionStride, w.residual, w.hiddenStride, true, l.attentionOutput());
+      multiply(rows, w.mixed, 0, w.attentionStride, w.residual, 0, w.hiddenStride, true, l.attentionOutput());
       adapt(change.output(), w.mixed, w.attentionStride, w.residual, w.hiddenStride, 0);
       normalize(l.feedForwardNorm());
       gateAndUp(l, change.inner());
-      multiply(rows, w.inner, w.feedForwardStride, w.residual, w.hiddenStride, true, l.down());
+      multiply(rows, w.inner, 0, w.feedForwardStride, w.residual, 0, w.hiddenStride, true, l.down());
       adapt(change.down(), w.inner, w.feedForwardStride, w.residual, w.hiddenStride, 0);
     }
     if (layers > 0) {
@@ -160,15 +160,15 @@ final class ForwardPass {
   }
 
   private void normalize(float[] weight) {
-    forRows((row, worker) -> Lanes.rmsNorm(w.residual, row * w.hiddenStride, weight, config.normEpsilon(), w.normed,
+    forRows(rows, (row, worker) -> Lanes.rmsNorm(w.residual, row * w.hiddenStride, weight, config.normEpsilon(), w.normed,
         row * w.hiddenStride, config.hidden()));
   }
 
-  /** Runs {@code body} for every row of the batch. */
-  private void forRows(WorkerPool.Task body) {
-    int chunk = Math.max(SERIAL_ROWS, rows / (4 * pool.threads()));
-    pool.forEach((rows + chunk - 1) / chunk, (task, worker) -> {
-      for (int row = task * chunk; row < Math.min(rows, (task + 1) * chunk); row++) {
+  /** Runs {@code body} for so many rows. */
+  private void forRows(int count, WorkerPool.Task body) {
+    int chunk = Math.max(SERIAL_ROWS, count / (4 * pool.threads()));
+    pool.forEach((count + chunk - 1) / chunk, (task, worker) -> {
+      for (int row = task * chunk; row < Math.min(count, (task + 1) * chunk); row++) {
         body.run(row, worker);
       }
     });
@@ -176,34 +176,44 @@ final class ForwardPass {
 
   /** {@code out (+)= in . matrices}, the outputs of the matrices side by side. */
   private void multiply(
-      int count, float[] in, int inStride, float[] out, int outStride, boolean add, PackedMatrix... matrices) {
+      int count, float[] in, int inOffset, int inStride, float[] out, int outOffset, int outStride, boolean add,
+      PackedMatrix... matrices) {
     int panels = 0;
     for (PackedMatrix matrix : matrices) {
       panels += matrix.panels();
       counters.projection.add(2L * count * matrix.outputs * matrix.inputs);
     }
+    sumGroups(count, in, inOffset, inStride, matrices);
     int total = panels;
     int blocks = (count + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     pool.forEach(blocks * total, (task, worker) -> {
       int row = task / total * Gemm.ROW_BLOCK;
       int panel = task % total;
-      int column = panel * Lanes.PANEL;
+      int target = outOffset + row * outStride + panel * Gemm.PANEL;
       int matrix = 0;
       while (panel >= matrices[matrix].panels()) {
         panel -= matrices[matrix++].panels();
       }
       int n = Math.min(Gemm.ROW_BLOCK, count - row);
-      int target = row * outStride + column;
-      if (add) {
-        float[] product = w.panel[worker];
-        Gemm.panel(in, row * inStride, inStride, n, matrices[matrix], panel, product, 0, Lanes.PANEL);
-        for (int i = 0; i < n; i++) {
-          Lanes.add(out, target + i * outStride, product, i * Lanes.PANEL, Lanes.PANEL);
-        }
-      } else {
-        Gemm.panel(in, row * inStride, inStride, n, matrices[matrix], panel, out, target, outStride);
+      if (!add) {
+        clear(out, target, outStride, n);
       }
+      Gemm.panel(in, inOffset + row * inStride, inStride, n, matrices[matrix], panel, out, target, outStride,
+          w.scratch[worker]);
     });
+  }
+
+  /** What products with minima need beside their inputs. */
+  private void sumGroups(int count, float[] in, int offset, int stride, PackedMatrix... matrices) {
+    if (Arrays.stream(matrices).anyMatch(matrix -> matrix.hasMinima)) {
+      forRows(count, (row, worker) -> Gemm.sumGroups(in, offset + row * stride, matrices[0].inputs));
+    }
+  }
+
+  private static void clear(float[] out, int offset, int stride, int rows) {
+    for (int row = 0; row < rows; row++) {
+      Arrays.fill(out, offset + row * stride, offset + row * stride + Gemm.PANEL, 0);
+    }
   }
 
   /** Adds the change of products with the same input, the output of each at its column. */
@@ -222,6 +232,7 @@ final class ForwardPass {
       lowRank.reduce(change, rows, w.normed, 0, w.hiddenStride);
     }
     counters.projection.add(4L * rows * config.feedForward() * config.hidden());
+    sumGroups(rows, w.normed, 0, w.hiddenStride, l.gate(), l.up());
     int panels = l.gate().panels();
     int blocks = (rows + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     pool.forEach(blocks * panels, (task, worker) -> {
@@ -229,16 +240,19 @@ final class ForwardPass {
       int panel = task % panels;
       int count = Math.min(Gemm.ROW_BLOCK, rows - row);
       int in = row * w.hiddenStride;
-      int out = row * w.feedForwardStride + panel * Lanes.PANEL;
-      float[] up = w.panel[worker];
-      Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride);
-      Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Lanes.PANEL);
+      int out = row * w.feedForwardStride + panel * Gemm.PANEL;
+      Gemm.Scratch scratch = w.scratch[worker];
+      float[] up = scratch.product;
+      clear(w.inner, out, w.feedForwardStride, count);
+      clear(up, 0, Gemm.PANEL, count);
+      Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride, scratch);
+      Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Gemm.PANEL, scratch);
       if (change != null) {
         lowRank.add(change, 0, row, count, panel, w.inner, out, w.feedForwardStride, worker);
-        lowRank.add(change, 1, row, count, panel, up, 0, Lanes.PANEL, worker);
+        lowRank.add(change, 1, row, count, panel, up, 0, Gemm.PANEL, worker);
       }
       for (int i = 0; i < count; i++) {
-        Lanes.swiGlu(w.inner, out + i * w.feedForwardStride, up, i * Lanes.PANEL, Lanes.PANEL);
+        Lanes.swiGlu(w.inner, out + i * w.feedForwardStride, up, i * Gemm.PANEL, Gemm.PANEL);
       }
     });
   }
@@ -359,16 +373,8 @@ final class ForwardPass {
 
   private void keepNextKeys(
       Sequence s, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
-    PackedMatrix key = l.key();
-    int blocks = (s.tokens + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
-    counters.projection.add(2L * s.tokens * key.outputs * key.inputs);
-    pool.forEach(blocks * key.panels(), (task, worker) -> {
-      int row = task / key.panels() * Gemm.ROW_BLOCK;
-      int panel = task % key.panels();
-      Gemm.panel(w.normed, (s.first + row) * w.hiddenStride, w.hiddenStride,
-          Math.min(Gemm.ROW_BLOCK, s.tokens - row), key, panel, w.qkv,
-          (s.first + row) * w.qkvStride + w.queryStride + panel * Lanes.PANEL, w.qkvStride);
-    });
+    multiply(s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride, w.qkv,
+        s.first * w.qkvStride + w.queryStride, w.qkvStride, false, l.key());
     if (change != null) {
       lowRank.reduce(change, s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride);
       lowRank.add(change, 1, s.tokens, w.qkv, s.first * w.qkvStride + w.queryStride, w.qkvStride);
@@ -386,7 +392,7 @@ final class ForwardPass {
     for (int i = 0; i < probed.length; i++) {
       System.arraycopy(w.normed, (s.first + probed[i]) * w.hiddenStride, in, i * w.hiddenStride, config.hidden());
     }
-    multiply(probed.length, in, w.hiddenStride, queries, w.queryStride, false, l.query());
+    multiply(probed.length, in, 0, w.hiddenStride, queries, 0, w.queryStride, false, l.query());
     if (change != null) {
       lowRank.reduce(change, probed.length, in, 0, w.hiddenStride);
       lowRank.add(change, 0, probed.length, queries, 0, w.queryStride);
@@ -438,7 +444,7 @@ final class ForwardPass {
     for (int from = 0; from < count; from += SERIAL_ROWS) {
       int n = Math.min(SERIAL_ROWS, count - from);
       float[] piece = Arrays.copyOfRange(in, from * w.hiddenStride, (from + n) * w.hiddenStride);
-      multiply(n, piece, w.hiddenStride, out, stride, false, output);
+      multiply(n, piece, 0, w.hiddenStride, out, 0, stride, false, output);
       for (int i = 0; i < n; i++) {
         logits[from + i] = Arrays.copyOfRange(out, i * stride, i * stride + config.vocabulary());
       }

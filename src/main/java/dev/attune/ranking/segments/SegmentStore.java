@@ -7,14 +7,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.InstantSource;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.Deque;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -60,9 +55,7 @@ public final class SegmentStore implements AutoCloseable {
   private final UnmappedFiles unmapped = new UnmappedFiles();
 
   // Guarded by this.
-  private final Map<String, Map<Digest, StoredRecord>> spaces = new HashMap<>();
-  private final List<SegmentFile> files = new ArrayList<>();
-  private final Deque<StoredRecord> deaths = new ArrayDeque<>();
+  private final RecordIndex index = new RecordIndex();
   private @Nullable String current;
   private long nextSequence;
   private int sweep;
@@ -107,32 +100,14 @@ public final class SegmentStore implements AutoCloseable {
         damaged++;
         Files.delete(path);
       } else {
-        add(file);
+        damaged += file.damaged();
+        index.open(file);
       }
     }
     if (damaged > 0) {
       log.warn("Document store: {} damaged records; their documents will be read again", damaged);
     }
     makeRoom(0);
-  }
-
-  private void add(SegmentFile file) {
-    files.add(file);
-    damaged += file.damaged();
-    for (StoredRecord record : List.copyOf(file.records)) {
-      // A later record for the same document is the newer one.
-      StoredRecord older = records(file).put(record.document, record);
-      if (older != null) {
-        die(older);
-      }
-    }
-    if (file.damaged() > 0 || file.deadBytes() > 0) {
-      file.deadSince = System.nanoTime();
-    }
-  }
-
-  private Map<Digest, StoredRecord> records(SegmentFile file) {
-    return spaces.computeIfAbsent(file.header.space(), _ -> new HashMap<>());
   }
 
   /** Names the space that is in use from now on; files of others go first when room is needed. */
@@ -142,7 +117,7 @@ public final class SegmentStore implements AutoCloseable {
 
   /** Whether there is a record, without looking at it. */
   public synchronized boolean contains(String space, Digest document, Digest content) {
-    return lookup(space, document, content) != null;
+    return index.find(space, document, content) != null;
   }
 
   /**
@@ -152,7 +127,7 @@ public final class SegmentStore implements AutoCloseable {
   public @Nullable MemorySegment find(String space, Digest document, Digest content) {
     StoredRecord record;
     synchronized (this) {
-      record = lookup(space, document, content);
+      record = index.find(space, document, content);
       if (record == null) {
         return null;
       }
@@ -167,7 +142,7 @@ public final class SegmentStore implements AutoCloseable {
 
   /** Drops a record whose value turned out to be of no use. */
   public synchronized void dropDamaged(String space, Digest document, Digest content) {
-    StoredRecord record = lookup(space, document, content);
+    StoredRecord record = index.find(space, document, content);
     if (record != null) {
       dropDamaged(record);
     }
@@ -177,45 +152,22 @@ public final class SegmentStore implements AutoCloseable {
     if (record.live) {
       log.warn("A record in {} is damaged; its document will be read again", record.file.path);
       damaged++;
-      remove(record);
+      index.remove(record);
     }
-  }
-
-  private @Nullable StoredRecord lookup(String space, Digest document, Digest content) {
-    Map<Digest, StoredRecord> records = spaces.get(space);
-    StoredRecord record = records == null ? null : records.get(document);
-    return record != null && record.content.equals(content) ? record : null;
   }
 
   /** Drops every record of a document except those with this content; null drops them all. */
   public synchronized void retain(Digest document, @Nullable Digest content) {
-    for (Map<Digest, StoredRecord> records : spaces.values()) {
-      StoredRecord record = records.get(document);
-      if (record != null && !record.content.equals(content)) {
-        remove(record);
+    for (StoredRecord record : index.of(document)) {
+      if (!record.content.equals(content)) {
+        index.remove(record);
       }
     }
   }
 
   /** Whether there is a record of the document, in whatever space and of whatever content. */
   public synchronized boolean holds(Digest document) {
-    return spaces.values().stream().anyMatch(records -> records.containsKey(document));
-  }
-
-  private void remove(StoredRecord record) {
-    records(record.file).remove(record.document, record);
-    die(record);
-  }
-
-  private void die(StoredRecord record) {
-    SegmentFile file = record.file;
-    record.live = false;
-    file.records.remove(record);
-    file.liveBytes -= record.bytes();
-    if (file.deadSince == 0) {
-      file.deadSince = System.nanoTime();
-    }
-    deaths.add(record);
+    return !index.of(document).isEmpty();
   }
 
   /** Begins to look for records of documents that are gone. */
@@ -225,9 +177,8 @@ public final class SegmentStore implements AutoCloseable {
 
   /** Keeps the records of a document with this content over the sweep. */
   public synchronized void keep(Digest document, Digest content) {
-    for (Map<Digest, StoredRecord> records : spaces.values()) {
-      StoredRecord record = records.get(document);
-      if (record != null && record.content.equals(content)) {
+    for (StoredRecord record : index.of(document)) {
+      if (record.content.equals(content)) {
         record.sweep = sweep;
       }
     }
@@ -235,20 +186,14 @@ public final class SegmentStore implements AutoCloseable {
 
   /** Drops what was there when the sweep began and was not kept. */
   public synchronized int sweep() {
-    List<StoredRecord> gone =
-        spaces.values().stream()
-            .flatMap(records -> records.values().stream())
-            .filter(record -> record.sweep != sweep)
-            .toList();
-    gone.forEach(this::remove);
+    List<StoredRecord> gone = index.all().stream().filter(record -> record.sweep != sweep).toList();
+    gone.forEach(index::remove);
     return gone.size();
   }
 
   /** Whether so many bytes more fit without giving up a record of the space in use. */
   public synchronized boolean hasRoom(long bytes) {
-    long used =
-        files.stream().filter(file -> file.header.space().equals(current)).mapToLong(SegmentFile::bytes).sum();
-    return used + bytes <= budget();
+    return index.bytes(current) + bytes <= budget();
   }
 
   /** Records are moved before their file is deleted. */
@@ -281,18 +226,8 @@ public final class SegmentStore implements AutoCloseable {
     SegmentFile file = writable(space, value.byteSize());
     StoredRecord record = file.append(document, content, value, checksum, lastUsed);
     synchronized (this) {
-      file.records.add(record);
-      file.liveBytes += record.bytes();
-      if (moved != null && !moved.live) {
-        // It died while it was copied.
-        die(record);
-        return;
-      }
       record.sweep = moved == null ? sweep : moved.sweep;
-      StoredRecord older = records(file).put(document, record);
-      if (older != null) {
-        die(older);
-      }
+      index.written(record, moved);
     }
   }
 
@@ -300,10 +235,9 @@ public final class SegmentStore implements AutoCloseable {
     Header header;
     long sequence;
     synchronized (this) {
-      for (SegmentFile file : files.reversed()) {
-        if (file.header.space().equals(space) && file.fits(length)) {
-          return file;
-        }
+      SegmentFile known = index.writable(space, length);
+      if (known != null) {
+        return known;
       }
       long least = new Header(fileSize, capacity, space).firstValue() + SegmentFormat.aligned(length);
       header = new Header(Math.max(fileSize, least), capacity, space);
@@ -311,7 +245,7 @@ public final class SegmentStore implements AutoCloseable {
     }
     SegmentFile file = SegmentFile.create(directory.resolve("%016x%s".formatted(sequence, SUFFIX)), sequence, header);
     synchronized (this) {
-      files.add(file);
+      index.addFile(file);
     }
     return file;
   }
@@ -321,21 +255,18 @@ public final class SegmentStore implements AutoCloseable {
       SegmentFile victim;
       Set<StoredRecord> warm = new HashSet<>();
       synchronized (this) {
-        long used = files.stream().mapToLong(SegmentFile::bytes).sum();
-        if (files.isEmpty() || used + bytes <= budget()) {
+        if (index.files().isEmpty() || index.bytes() + bytes <= budget()) {
           return;
         }
-        victim = unused();
+        victim = index.unused(current);
         if (victim == null) {
-          warm.addAll(moreRecentlyUsedHalf());
-          victim = coldest(warm);
+          warm.addAll(index.moreRecentlyUsedHalf());
+          victim = index.coldest(warm);
         }
         for (StoredRecord record : List.copyOf(victim.records)) {
           if (!warm.contains(record)) {
             evicted += record.file.header.space().equals(current) ? 1 : 0;
-            records(victim).remove(record.document, record);
-            victim.records.remove(record);
-            record.live = false;
+            index.giveUp(record);
           }
         }
       }
@@ -343,48 +274,11 @@ public final class SegmentStore implements AutoCloseable {
     }
   }
 
-  /** A file of a space that is not in use, the one used longest ago; null when there is none. */
-  private @Nullable SegmentFile unused() {
-    return files.stream()
-        .filter(file -> current != null && !file.header.space().equals(current))
-        .min(
-            Comparator.comparingInt(SegmentFile::lastUsed).thenComparingLong(file -> file.sequence))
-        .orElse(null);
-  }
-
-  private List<StoredRecord> moreRecentlyUsedHalf() {
-    List<StoredRecord> all = new ArrayList<>();
-    files.forEach(file -> all.addAll(file.records));
-    all.sort(
-        Comparator.<StoredRecord>comparingInt(record -> -record.lastUsed)
-            .thenComparingLong(record -> -record.file.sequence)
-            .thenComparingInt(record -> -record.slot));
-    long half = all.stream().mapToLong(StoredRecord::bytes).sum() / 2;
-    long sum = 0;
-    int count = 0;
-    while (count < all.size() && sum + all.get(count).bytes() <= half) {
-      sum += all.get(count++).bytes();
-    }
-    return all.subList(0, count);
-  }
-
-  private SegmentFile coldest(Set<StoredRecord> warm) {
-    return files.stream()
-        .min(
-            Comparator.<SegmentFile>comparingDouble(
-                    file ->
-                        (double) file.records.stream().filter(warm::contains).mapToLong(StoredRecord::bytes).sum()
-                            / file.bytes())
-                .thenComparingInt(SegmentFile::lastUsed)
-                .thenComparingLong(file -> file.sequence))
-        .orElseThrow();
-  }
-
   /** Writes the live records of a file behind the newest ones and deletes it. */
   private void moveAndDelete(SegmentFile file) throws IOException {
     List<StoredRecord> moving;
     synchronized (this) {
-      files.remove(file);
+      index.removeFile(file);
       moving = List.copyOf(file.records);
     }
     boolean moved = false;
@@ -401,12 +295,12 @@ public final class SegmentStore implements AutoCloseable {
     } finally {
       if (!moved) {
         synchronized (this) {
-          files.addFirst(file);
+          index.returnFile(file);
         }
       }
     }
     synchronized (this) {
-      deaths.removeIf(record -> record.file == file);
+      index.forgetDeaths(file);
     }
     file.close();
     Files.deleteIfExists(file.path);
@@ -428,8 +322,7 @@ public final class SegmentStore implements AutoCloseable {
   private void writeDeaths() throws IOException {
     List<StoredRecord> dead;
     synchronized (this) {
-      dead = List.copyOf(deaths);
-      deaths.clear();
+      dead = index.takeDeaths();
     }
     for (StoredRecord record : dead) {
       record.file.markDead(record);
@@ -439,7 +332,7 @@ public final class SegmentStore implements AutoCloseable {
   private void saveUse() throws IOException {
     List<StoredRecord> used = new ArrayList<>();
     synchronized (this) {
-      for (SegmentFile file : files) {
+      for (SegmentFile file : index.files()) {
         for (StoredRecord record : file.records) {
           if (record.lastUsed != record.savedLastUsed) {
             record.savedLastUsed = record.lastUsed;
@@ -455,7 +348,7 @@ public final class SegmentStore implements AutoCloseable {
 
   private synchronized List<SegmentFile> reclaimable() {
     long now = System.nanoTime();
-    return files.stream()
+    return index.files().stream()
         .filter(file -> file.deadSince != 0)
         .filter(
             file ->
@@ -479,8 +372,8 @@ public final class SegmentStore implements AutoCloseable {
 
   public synchronized Usage usage() {
     return new Usage(
-        files.stream().mapToInt(file -> file.records.size()).sum(),
-        files.stream().mapToLong(SegmentFile::bytes).sum(),
+        index.documents(),
+        index.bytes(),
         limit,
         evicted,
         damaged,
@@ -502,7 +395,7 @@ public final class SegmentStore implements AutoCloseable {
     }
     writeDeaths();
     saveUse();
-    for (SegmentFile file : files) {
+    for (SegmentFile file : index.files()) {
       file.close();
     }
   }
