@@ -378,6 +378,7 @@ export interface ModelView {
   message: string | null;
   shape: Record<string, unknown> | null;
   fingerprint: string | null;
+  adapters: { role: string; source: string; active: boolean; message: string | null }[];
 }
 
 export const overview = (signal?: AbortSignal) => get<Overview>('/api/v1/admin/overview', signal);

@@ -1,3 +1,4 @@
+import { Fragment, type ReactNode } from 'react';
 import { Progress } from '@mantine/core';
 import type { Job } from '../../api';
 import { Time } from '../../components/Parts';
@@ -14,6 +15,26 @@ const STATES: Record<Job['state'], string> = {
 /** A background job and how far it is. */
 export function JobCard({ job }: { job: Job }) {
   const percent = job.total > 0 ? Math.min(100, (100 * job.done) / job.total) : job.state === 'done' ? 100 : 0;
+  const details: ReactNode[] = [];
+  if (job.total > 0) details.push(`${number(job.done)} of ${number(job.total)}`);
+  if (job.part) details.push(job.part);
+  if (job.perSecond !== null) {
+    const digits = job.perSecond < 10 ? 1 : 0;
+    details.push(`${job.perSecond.toFixed(digits)} ${job.id === 'warm' ? 'tokens' : 'items'} per second`);
+  }
+  if (job.finishedAt) {
+    details.push(
+      <>
+        finished <Time at={job.finishedAt} />
+      </>,
+    );
+  } else if (job.startedAt) {
+    details.push(
+      <>
+        started <Time at={job.startedAt} />
+      </>,
+    );
+  }
   return (
     <li className="job">
       <div className="job-head">
@@ -25,29 +46,16 @@ export function JobCard({ job }: { job: Job }) {
         aria-label={`${job.label}: ${Math.floor(percent)} %`}
         color={job.state === 'failed' ? 'red' : undefined}
       />
-      <p className="dim small">
-        {number(job.done)} of {number(job.total)}
-        {job.part && <> · {job.part}</>}
-        {job.perSecond !== null && (
-          <>
-            {' '}
-            · {number(Math.round(job.perSecond))} {job.id === 'warm' ? 'tokens' : 'items'} per second
-          </>
-        )}
-        {job.finishedAt ? (
-          <>
-            {' '}
-            · finished <Time at={job.finishedAt} />
-          </>
-        ) : (
-          job.startedAt && (
-            <>
-              {' '}
-              · started <Time at={job.startedAt} />
-            </>
-          )
-        )}
-      </p>
+      {details.length > 0 && (
+        <p className="dim small">
+          {details.map((detail, i) => (
+            <Fragment key={i}>
+              {i > 0 && ' · '}
+              {detail}
+            </Fragment>
+          ))}
+        </p>
+      )}
       {job.error && (
         <p className="notice notice-error" role="alert">
           {job.error}

@@ -39,6 +39,12 @@ export function ModelsPage() {
                 <dd>{typeof value === 'number' ? number(value) : String(value)}</dd>
               </div>
             ))}
+            {model.adapters.map((adapter) => (
+              <div key={adapter.role}>
+                <dt>Adapter for {adapter.role.toLowerCase()}</dt>
+                <dd className="break">{adapter.active ? adapter.source : `none: ${adapter.message}`}</dd>
+              </div>
+            ))}
             {model.fingerprint && (
               <div>
                 <dt>Fingerprint</dt>

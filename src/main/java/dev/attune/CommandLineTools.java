@@ -9,6 +9,7 @@ import org.springframework.beans.factory.config.BeanDefinition;
 import org.springframework.boot.Banner;
 import org.springframework.boot.WebApplicationType;
 import org.springframework.boot.builder.SpringApplicationBuilder;
+import org.springframework.boot.context.properties.EnableConfigurationProperties;
 import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.ClassPathScanningCandidateComponentProvider;
 import org.springframework.core.type.filter.AnnotationTypeFilter;
@@ -21,7 +22,8 @@ import picocli.CommandLine.Model.CommandSpec;
 /**
  * The tools of the command line. A room adds one by a Spring component with picocli's {@code @Command(name = …)} that
  * is a {@code Callable<Integer>} or {@code Runnable}; it runs in the application context without web server and
- * without the demo.
+ * without the demo. A tool that names its settings itself ({@link EnableConfigurationProperties}) needs nothing else: it
+ * runs alone, without database and beside a running service.
  */
 final class CommandLineTools {
 
@@ -70,7 +72,7 @@ final class CommandLineTools {
       return CommandLine.ExitCode.USAGE;
     }
     try (ConfigurableApplicationContext context =
-        new SpringApplicationBuilder(AttuneApplication.class)
+        new SpringApplicationBuilder(alone(type) ? type : AttuneApplication.class)
             .web(WebApplicationType.NONE)
             .bannerMode(Banner.Mode.OFF)
             // What a tool reads would only push out what the service has read.
@@ -87,6 +89,10 @@ final class CommandLineTools {
       }
       return tool.execute(arguments.toArray(String[]::new));
     }
+  }
+
+  private static boolean alone(Class<?> type) {
+    return type.isAnnotationPresent(EnableConfigurationProperties.class);
   }
 
   private static CommandSpec overview(Map<String, Class<?>> tools) {

@@ -48,8 +48,8 @@ class ArchitectureTest {
   }
 
   @Test
-  void nativeCodeStaysInOneRoom() {
-    noClasses().that().resideOutsideOfPackage("dev.attune.llm..")
+  void nativeCodeIsCalledByTheModelAndForThreadPriorities() {
+    noClasses().that().resideOutsideOfPackages("dev.attune.llm..", "dev.attune.background")
         .should().dependOnClassesThat().areAssignableTo(Linker.class)
         .orShould().dependOnClassesThat().areAssignableTo(SymbolLookup.class)
         .orShould().callMethod(MemorySegment.class, "reinterpret", long.class)

@@ -33,7 +33,11 @@ class ServiceStartTest {
       String url = first.awaitUrl();
       // No model: the service is up, and says so.
       assertThat(get(url + "/actuator/health")).contains("\"UP\"");
-      assertThat(get(url + "/api/v1/admin/models")).contains("\"missing\"").contains("no-model.gguf");
+      assertThat(models(url)).contains("\"missing\"").contains("no-model.gguf");
+      // Nothing to find and nobody known: empty answers, no errors.
+      assertThat(get(url + "/api/v1/complete?q=any&userId=nobody")).contains("\"completions\":[]");
+      assertThat(get(url + "/api/v1/search?q=anything&userId=nobody")).contains("\"total\":0").contains("\"hits\":[]");
+      assertThat(get(url + "/api/v1/users/nobody/entities")).contains("\"total\":0");
       try (Connection connection = first.connect()) {
         connection.createStatement().execute("insert into service_info values ('test.kill', 'committed')");
       }
@@ -87,11 +91,7 @@ class ServiceStartTest {
     Files.write(model, new byte[] {'G', 'G', 'U', 'F', 3, 0, 0, 0, 1, 2, 3});
     try (ServiceProcess service = ServiceProcess.start(temporary.resolve("data"), "--attune.llm.model=" + model)) {
       String url = service.awaitUrl();
-      String models = get(url + "/api/v1/admin/models");
-      for (int i = 0; models.contains("\"loading\"") && i < 100; i++) {
-        models = get(url + "/api/v1/admin/models");
-      }
-      assertThat(models).contains("\"broken\"").contains("damaged.gguf");
+      assertThat(models(url)).contains("\"broken\"").contains("damaged.gguf");
     }
   }
 
@@ -106,6 +106,16 @@ class ServiceStartTest {
       assertThat(unknown.output()).contains("There is no command 'sing'");
     }
     assertThat(temporary.resolve("data")).doesNotExist();
+  }
+
+  /** The model is loaded once the service is ready. */
+  private static String models(String url) throws IOException, InterruptedException {
+    String models = get(url + "/api/v1/admin/models");
+    for (int i = 0; models.contains("\"loading\"") && i < 300; i++) {
+      Thread.sleep(100);
+      models = get(url + "/api/v1/admin/models");
+    }
+    return models;
   }
 
   static String get(String url) throws IOException, InterruptedException {

@@ -13,12 +13,16 @@ import jakarta.validation.constraints.Min;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import org.springframework.http.HttpStatus;
 import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestMapping;
 import org.springframework.web.bind.annotation.RequestParam;
+import org.springframework.web.bind.annotation.ResponseStatus;
 import org.springframework.web.bind.annotation.RestController;
 
-/** Read-only views of the whole service. */
+/** Views of the whole service, and the jobs that can be started. */
 @RestController
 @RequestMapping("/api/v1/admin")
 class AdminController {
@@ -28,6 +32,7 @@ class AdminController {
 
   private final OverviewReader overview;
   private final JobOverview jobs;
+  private final StartedJobs started;
   private final AuditTrail audit;
   private final Models models;
   private final KnowledgeBase knowledge;
@@ -37,6 +42,7 @@ class AdminController {
   AdminController(
       OverviewReader overview,
       JobOverview jobs,
+      StartedJobs started,
       AuditTrail audit,
       Models models,
       KnowledgeBase knowledge,
@@ -44,6 +50,7 @@ class AdminController {
       LogQuality quality) {
     this.overview = overview;
     this.jobs = jobs;
+    this.started = started;
     this.audit = audit;
     this.models = models;
     this.knowledge = knowledge;
@@ -58,6 +65,14 @@ class AdminController {
 
   @GetMapping("/jobs")
   List<JobOverview.Job> jobs() {
+    return jobs.jobs();
+  }
+
+  /** Starts {@code rebuild}, {@code reindex} or {@code warm}; {@code GET /jobs} says how far it is. */
+  @PostMapping("/jobs/{job}")
+  @ResponseStatus(HttpStatus.ACCEPTED)
+  List<JobOverview.Job> start(@PathVariable String job) {
+    started.start(job);
     return jobs.jobs();
   }
 

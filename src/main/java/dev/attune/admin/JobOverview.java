@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
-import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.stereotype.Component;
 
 /** The background jobs of all rooms in one shape. */
@@ -17,18 +16,20 @@ class JobOverview {
 
   private final DemoLoading demo;
   private final DocumentIndex documents;
-  private final ObjectProvider<DocumentWarming> warming;
+  private final DocumentWarming warming;
+  private final StartedJobs started;
 
-  JobOverview(DemoLoading demo, DocumentIndex documents, ObjectProvider<DocumentWarming> warming) {
+  JobOverview(DemoLoading demo, DocumentIndex documents, DocumentWarming warming, StartedJobs started) {
     this.demo = demo;
     this.documents = documents;
     this.warming = warming;
+    this.started = started;
   }
 
   /**
    * A background job.
    *
-   * @param id {@code demo}, {@code embed} or {@code warm}
+   * @param id {@code demo}, {@code embed}, {@code warm}, {@code rebuild} or {@code reindex}
    * @param state {@code off}, {@code waiting}, {@code running}, {@code done} or {@code failed}
    * @param part what it is at, if it has parts
    * @param perSecond items or, for {@code warm}, tokens per second; null if unknown
@@ -46,8 +47,8 @@ class JobOverview {
       @Nullable String error) {}
 
   List<Job> jobs() {
-    List<Job> jobs = new ArrayList<>(List.of(demo(), embedding()));
-    warming.ifAvailable(warmer -> jobs.add(warming(warmer.progress())));
+    List<Job> jobs = new ArrayList<>(List.of(demo(), embedding(), warming(warming.progress())));
+    jobs.addAll(started.jobs());
     return jobs;
   }
 

@@ -12,6 +12,9 @@ import org.slf4j.LoggerFactory;
 /**
  * Threads for work that nobody waits for. On Linux they get the lowest priority of the operating system (nice 19), which
  * leaves the processor to others whenever they want it; Java's own thread priorities have no effect there.
+ *
+ * <p>For computing alone: threads that such a thread starts inherit its priority, among them carriers of virtual threads
+ * when it wakes one (by unlocking, say) and pools of native libraries when its call is the first.
  */
 public final class BackgroundThread {
 

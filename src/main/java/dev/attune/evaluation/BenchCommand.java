@@ -8,6 +8,7 @@ import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TextGenerator;
+import dev.attune.ranking.PromptTokens;
 import dev.attune.ranking.Ranker;
 import dev.attune.ranking.Ranker.RankCandidate;
 import dev.attune.ranking.Ranker.RankRequest;
@@ -42,6 +43,7 @@ class BenchCommand {
   private final TextGenerator generator;
   private final Embedder embedder;
   private final DataDirectory dataDirectory;
+  private final ObjectProvider<PromptTokens.Factory> prompts;
 
   @Spec private CommandSpec spec;
 
@@ -50,8 +52,10 @@ class BenchCommand {
       Ranker ranker,
       TextGenerator generator,
       Embedder embedder,
-      DataDirectory dataDirectory) {
+      DataDirectory dataDirectory,
+      ObjectProvider<PromptTokens.Factory> prompts) {
     this.models = models;
+    this.prompts = prompts;
     this.ranker = ranker;
     this.generator = generator;
     this.embedder = embedder;
@@ -116,6 +120,21 @@ class BenchCommand {
 
   private Ranker.Ranking rank(List<RankCandidate> candidates) {
     return ranker.rank(new RankRequest(QUERY, candidates, List.of(), NO_LIMIT));
+  }
+
+  @Command(name = "warm", description = "The last block over documents read before: as read, in int8, and one token in "
+      + "ten of that, beside reading them in the same run; with the work that the engine counted.")
+  int warm(
+      @Option(names = "--documents", split = ",", defaultValue = "10,100,500",
+          description = "List lengths. Default: ${DEFAULT-VALUE}.") List<Integer> lengths,
+      @Option(names = "--last-tokens", defaultValue = "48",
+          description = "Tokens of the last block; its query is cut or filled. Default: ${DEFAULT-VALUE}.") int last,
+      @Option(names = "--samples", defaultValue = "5", description = "Default: ${DEFAULT-VALUE}.") int samples)
+      throws Exception {
+    LanguageModel model = LoadedModel.await(models, ModelRole.RANKING);
+    int most = lengths.stream().mapToInt(Integer::intValue).max().orElse(1);
+    new WarmBenchmark(model, prompts.getObject().of(model), films(most), last, samples).print(lengths, this::print);
+    return 0;
   }
 
   @Command(name = "prefill", description = "Reading text: one document a call against batches.")

@@ -49,6 +49,12 @@ record Dataset(
         kept);
   }
 
+  /** The same documents with the queries of a part. */
+  Dataset only(Split split) {
+    return new Dataset(
+        name, fingerprint, corpus, queries.stream().filter(query -> split.holds(query.id())).toList(), judgments);
+  }
+
   /** A query of the collection. */
   record Query(String id, String text) {}
 }

@@ -3,6 +3,7 @@ package dev.attune.evaluation;
 import dev.attune.datadir.DataDirectory;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
+import dev.attune.llm.TextGenerator;
 import dev.attune.ranking.PromptTokens;
 import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker;
@@ -36,6 +37,7 @@ class EvaluateCommand implements Runnable {
   private final ObjectProvider<Models> models;
   private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
   private final ObjectProvider<PromptTokens.Factory> prompts;
+  private final ObjectProvider<TextGenerator> generator;
 
   @Spec private CommandSpec spec;
 
@@ -46,7 +48,9 @@ class EvaluateCommand implements Runnable {
       ObjectProvider<RankFusion> fusion,
       ObjectProvider<Models> models,
       ObjectProvider<SuggestionEvaluationRunner> suggestions,
-      ObjectProvider<PromptTokens.Factory> prompts) {
+      ObjectProvider<PromptTokens.Factory> prompts,
+      ObjectProvider<TextGenerator> generator) {
+    this.generator = generator;
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
     this.ranker = ranker;
@@ -82,6 +86,9 @@ class EvaluateCommand implements Runnable {
           String firstStage,
       @Option(names = "--limit", defaultValue = "0",
           description = "Only the first documents of each collection, 0 for all; for a quick look.") int limit,
+      @Option(names = "--split", defaultValue = "whole",
+          description = "train, validation or whole: movies and scifact (train part) trained the bundled adapter "
+              + "(default: ${DEFAULT-VALUE}).") String split,
       @Option(names = "--data", defaultValue = "../shared/data",
           description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
     PrintWriter out = spec.commandLine().getOut();
@@ -98,6 +105,7 @@ class EvaluateCommand implements Runnable {
       if (limit > 0) {
         dataset = dataset.limitedTo(limit);
       }
+      dataset = dataset.only(split(split));
       try (EvaluationIndex index =
           EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, vectors, out)) {
         RankingTable table = new RankingTable(out, limit > 0 ? null : expected);
@@ -146,30 +154,55 @@ class EvaluateCommand implements Runnable {
           description = "Length of the lists, 1 to 500 (default: ${DEFAULT-VALUE}).") int candidates,
       @Option(names = "--first-stage", defaultValue = "hybrid",
           description = "Whose candidates: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).") String firstStage,
+      @Option(names = "--all-documents", description = "Write the documents that are in no list too.")
+          boolean allDocuments,
+      @Option(names = "--masses", description = "Write BlockRank's mass of each candidate too; slow.") boolean masses,
       @Option(names = "--data", defaultValue = "../shared/data",
           description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
     PrintWriter out = spec.commandLine().getOut();
     check(List.of(), candidates);
     Mode mode = RankingSystem.mode(firstStage);
-    ListExport.Split part = split(split);
+    Split part = split(split);
     Dataset dataset = read(new DatasetReader(data), name, queries);
     PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models, ModelRole.RANKING));
     try (EvaluationIndex index =
         EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, mode != Mode.LEXICAL, out)) {
-      int lists = new ListExport(dataset, index.documents(), mode, candidates, prompt).write(part, file);
+      ListExport export =
+          new ListExport(dataset, index.documents(), mode, candidates, prompt, masses ? ranker() : null);
+      int lists = export.write(part, allDocuments, file);
       out.printf("%s: %,d lists of the %s part in %s%n", name, lists, split, file);
       out.flush();
     }
     return 0;
   }
 
-  private ListExport.Split split(String name) {
+  private Split split(String name) {
     try {
-      return ListExport.Split.valueOf(name.toUpperCase(Locale.ROOT));
+      return Split.valueOf(name.toUpperCase(Locale.ROOT));
     } catch (IllegalArgumentException e) {
       throw new CommandLine.ParameterException(
           spec.commandLine(), "--split must be train, validation or whole, not '" + name + "'", e);
     }
+  }
+
+  @Command(
+      name = "kv",
+      description = "Fidelity of KV policies on real text against everything kept in bf16: bytes, mean KL divergence of "
+          + "the next token, top-1 agreement, and how often the five greedy continuations are the same.",
+      mixinStandardHelpOptions = true)
+  int kv(
+      @Option(names = "--tokens", split = ",", defaultValue = "1024,2048,4096,8064",
+          description = "Prompt lengths (default: ${DEFAULT-VALUE}).") List<Integer> lengths,
+      @Option(names = "--policies", split = ";", defaultValue = "full+int8;razor(retrieval=0.15)+bf16;"
+          + "razor(retrieval=0.32)+bf16;razor(retrieval=0.5)+bf16;razor(retrieval=0.5)+int8",
+          description = "Policies; streaming at equal bytes is added for each razor (default: ${DEFAULT-VALUE}).")
+          List<String> policies,
+      @Option(names = "--texts", defaultValue = "2", description = "Default: ${DEFAULT-VALUE}.") int texts,
+      @Option(names = "--topics", defaultValue = "5",
+          description = "Greedy suggestions asked for per text and length (default: ${DEFAULT-VALUE}).") int topics) {
+    new KvFidelity(LoadedModel.await(models, ModelRole.SUGGESTION), generator.getObject(), spec.commandLine().getOut())
+        .run(lengths, policies, texts, topics);
+    return 0;
   }
 
   private Dataset read(DatasetReader reader, String name, int queries) {
@@ -200,7 +233,7 @@ class EvaluateCommand implements Runnable {
           index.documents(),
           firstStage,
           ranker(),
-          fusion.getIfAvailable(() -> new RankFusion(0.1, 0.2)),
+          fusion.getIfAvailable(() -> new RankFusion(0.4, 0.2)),
           candidates);
       default -> RankingSystem.retrieval(
           index.documents(), RankingSystem.mode(name.toLowerCase(Locale.ROOT)), candidates);

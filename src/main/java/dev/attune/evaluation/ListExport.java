@@ -1,6 +1,7 @@
 package dev.attune.evaluation;
 
 import dev.attune.ranking.PromptTokens;
+import dev.attune.ranking.Ranker;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.retrieval.DocumentIndex.Candidate;
@@ -20,7 +21,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.zip.CRC32;
 import java.util.zip.GZIPOutputStream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.json.JsonMapper;
@@ -35,29 +35,6 @@ import tools.jackson.databind.node.ObjectNode;
  */
 final class ListExport {
 
-  /** Parts of a collection, by a hash of the query id: 80 % train, 10 % validation, 10 % that is never written. */
-  enum Split {
-    TRAIN,
-    VALIDATION,
-    /** All queries: for a collection that no part of training sees. */
-    WHOLE;
-
-    boolean holds(String queryId) {
-      int tenth = tenth(queryId);
-      return switch (this) {
-        case TRAIN -> tenth < 8;
-        case VALIDATION -> tenth == 8;
-        case WHOLE -> true;
-      };
-    }
-
-    private static int tenth(String queryId) {
-      CRC32 checksum = new CRC32();
-      checksum.update(queryId.getBytes(StandardCharsets.UTF_8));
-      return (int) (checksum.getValue() % 10);
-    }
-  }
-
   private static final JsonMapper MAPPER = JsonMapper.builder().build();
 
   private final Dataset dataset;
@@ -65,23 +42,38 @@ final class ListExport {
   private final Mode mode;
   private final int candidates;
   private final PromptTokens prompt;
+  private final @Nullable Ranker ranker;
 
-  ListExport(Dataset dataset, DocumentIndex index, Mode mode, int candidates, PromptTokens prompt) {
+  /**
+   * Prepares an export.
+   *
+   * @param ranker whose masses are written beside the candidates, null for none
+   */
+  ListExport(
+      Dataset dataset, DocumentIndex index, Mode mode, int candidates, PromptTokens prompt, @Nullable Ranker ranker) {
     this.dataset = dataset;
     this.index = index;
     this.mode = mode;
     this.candidates = candidates;
     this.prompt = prompt;
+    this.ranker = ranker;
   }
 
-  /** Writes the lists of a part and returns their number. */
-  int write(Split split, Path file) {
+  /**
+   * Writes the lists of a part and returns their number.
+   *
+   * @param allDocuments whether to write the documents that are in no list too
+   */
+  int write(Split split, boolean allDocuments, Path file) {
     int lists = 0;
     Set<String> written = new HashSet<>();
     try (Writer out =
         new BufferedWriter(
             new OutputStreamWriter(new GZIPOutputStream(Files.newOutputStream(file)), StandardCharsets.UTF_8))) {
       line(out, header(split));
+      if (allDocuments) {
+        index.forEach(document -> document(out, document, written));
+      }
       for (Dataset.Query query : dataset.queries()) {
         if (split.holds(query.id())) {
           write(out, query, split == Split.TRAIN, written);
@@ -102,15 +94,22 @@ final class ListExport {
     return header;
   }
 
-  private void write(Writer out, Dataset.Query query, boolean addMissed, Set<String> written) throws IOException {
+  private void write(Writer out, Dataset.Query query, boolean addMissed, Set<String> written) {
     Map<String, Integer> grades = new HashMap<>(dataset.judgments().getOrDefault(query.id(), Map.of()));
     PromptTokens.Last last = prompt.last(query.text(), List.of());
     ObjectNode list = MAPPER.createObjectNode().put("kind", "list").put("id", query.id()).put("query", query.text());
     list.set("tokens", array(last.tokens()));
     list.set("signals", array(last.signals()));
     ArrayNode rows = list.putArray("candidates");
-    for (Candidate candidate :
-        index.search(new RetrievalRequest(query.text(), mode, candidates, Map.of(), List.of())).candidates()) {
+    List<Candidate> found =
+        index.search(new RetrievalRequest(query.text(), mode, candidates, Map.of(), List.of())).candidates();
+    if (ranker != null) {
+      ArrayNode masses = list.putArray("masses");
+      for (double mass : RankingSystem.rank(ranker, query.text(), found).scores()) {
+        masses.add(mass);
+      }
+    }
+    for (Candidate candidate : found) {
       document(out, candidate.document(), written);
       Integer grade = grades.remove(candidate.document().id());
       row(rows, candidate.document().id(), candidate.rank(), candidate.score(), candidate.lexical(),
@@ -141,7 +140,7 @@ final class ListExport {
     return ideal;
   }
 
-  private void document(Writer out, Document document, Set<String> written) throws IOException {
+  private void document(Writer out, Document document, Set<String> written) {
     if (written.add(document.id())) {
       ObjectNode node = MAPPER.createObjectNode().put("kind", "document").put("id", document.id());
       node.put("title", document.title()).put("text", document.text());
@@ -163,8 +162,12 @@ final class ListExport {
     return array;
   }
 
-  private static void line(Writer out, ObjectNode node) throws IOException {
-    out.write(MAPPER.writeValueAsString(node));
-    out.write('\n');
+  private static void line(Writer out, ObjectNode node) {
+    try {
+      out.write(MAPPER.writeValueAsString(node));
+      out.write('\n');
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 }

@@ -71,7 +71,8 @@ interface RankingSystem {
     return index.search(new RetrievalRequest(query, mode, limit, Map.of(), List.of())).candidates();
   }
 
-  private static Ranking rank(Ranker ranker, String query, List<Candidate> candidates) {
+  /** BlockRank's masses, without a limit of time. */
+  static Ranking rank(Ranker ranker, String query, List<Candidate> candidates) {
     Ranking ranking =
         ranker.rank(
             new RankRequest(

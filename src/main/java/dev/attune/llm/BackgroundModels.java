@@ -1,6 +1,7 @@
 package dev.attune.llm;
 
 import dev.attune.llm.LlmProperties.Adapters;
+import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.lora.LoraFiles;
@@ -47,6 +48,7 @@ final class BackgroundModels implements Models, DisposableBean {
   private final LlmProperties properties;
   private final Scheduler scheduler;
   private final KvPolicy policy;
+  private final ModelPlaces places;
   private final Thread loader;
   private volatile Status status;
   private ModelLoader.@Nullable Loaded base;
@@ -58,6 +60,7 @@ final class BackgroundModels implements Models, DisposableBean {
     this.scheduler = scheduler;
     // A misspelt policy is an error of configuration: it must stop the start, not leave the service without a model.
     this.policy = KvPolicy.parse(properties.kvPolicy());
+    this.places = new ModelPlaces(properties);
     this.status = new Status(State.LOADING, properties.model(), null, null,
         "The model is being loaded; ask again soon", List.of());
     this.loader = Thread.ofPlatform().daemon().name("attune-llm-loader").unstarted(this::load);
@@ -86,27 +89,38 @@ final class BackgroundModels implements Models, DisposableBean {
     }
     long start = System.nanoTime();
     try {
-      ModelLoader.Loaded loaded = ModelLoader.load(path(source), policy, properties.threadsOrCores());
+      ModelLoader.Loaded loaded = ModelLoader.load(places.fetched(source, this::downloading), policy, properties.threadsOrCores());
       adapt(loaded);
       log.info("Loaded {} ({} layers, {} MB of weights, {} threads, KV {}) in {} ms", loaded.config().name(),
           loaded.config().layers(), loaded.backend().weightBytes() >> 20, properties.threadsOrCores(), policy,
           Duration.ofNanos(System.nanoTime() - start).toMillis());
     } catch (NoSuchFileException e) {
       fail(State.MISSING, "There is no model at %s. Fetch the default model with `python3 models/fetch.py`, or set "
-          .formatted(e.getFile()) + "attune.llm.model to a GGUF file; then restart. Until then results are not re-ranked");
+          .formatted(e.getFile()) + "attune.llm.model to a model; then restart. Until then results are not re-ranked");
     } catch (ModelFileException e) {
       fail(State.BROKEN, "The model cannot be used: " + e.getMessage()
-          + ". Delete the file and fetch it again, or set attune.llm.model to another; then restart");
+          + ". Fetch it again, or set attune.llm.model to another; then restart");
     } catch (IOException | RuntimeException | OutOfMemoryError | LinkageError e) {
+      if (closed) {
+        return;
+      }
       log.error("The model at {} could not be loaded", source, e);
       fail(State.BROKEN, "The model could not be loaded: " + e + ". The log has the details");
     }
+  }
+
+  private void downloading(String file, long bytes, long ofBytes) {
+    status = new Status(State.LOADING, properties.model(), null, null,
+        "The model is being downloaded (%s, %d of %d MB); ask again soon".formatted(file, bytes >> 20, ofBytes >> 20),
+        List.of());
   }
 
   private void adapt(ModelLoader.Loaded loaded) {
     Map<ModelRole, LanguageModel> adapted = new EnumMap<>(ModelRole.class);
     List<Adapter> adapters = new ArrayList<>();
     try {
+      // A policy that needs a calibration this model lacks: said now, not at the first request.
+      KvCache.of(loaded, List.of());
       for (ModelRole role : ModelRole.values()) {
         adapters.add(adapt(role, loaded, adapted));
       }
@@ -144,17 +158,13 @@ final class BackgroundModels implements Models, DisposableBean {
       case Adapters.NONE -> Optional.empty();
       case Adapters.BUNDLED -> LoraFiles.classPath(
           BackgroundModels.class.getClassLoader(), "models/" + role.name().toLowerCase(Locale.ROOT));
-      default -> Optional.of(LoraFiles.directory(path(source)));
+      default -> Optional.of(LoraFiles.directory(ModelPlaces.path(source)));
     };
   }
 
   private static Adapter refuse(ModelRole role, String source, String message) {
     log.warn("The adapter for {} is not used: {}", role, message);
     return new Adapter(role, source, false, message);
-  }
-
-  private static Path path(String source) {
-    return Path.of(source.startsWith("~/") ? System.getProperty("user.home") + source.substring(1) : source);
   }
 
   private synchronized void publish(
@@ -178,6 +188,7 @@ final class BackgroundModels implements Models, DisposableBean {
   @Override
   public synchronized void destroy() {
     closed = true;
+    loader.interrupt();
     ModelLoader.Loaded loaded = base;
     base = null;
     models = Map.of();

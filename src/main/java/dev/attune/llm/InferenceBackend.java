@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -38,6 +39,54 @@ public interface InferenceBackend {
   KvSegment concat(List<KvSegment> segments);
 
   /**
+   * One segment with chosen slots of several segments that follow each other; the sources stay as they are. What is
+   * kept keeps its keys, and so its positions.
+   *
+   * @throws IllegalArgumentException when the segments do not follow each other, differ in layers, or a slot is out of
+   *     range
+   * @throws UnsupportedOperationException when the backend cannot keep heads of different length
+   */
+  default KvSegment retain(List<KvSegment> segments, Retained retained) {
+    throw new UnsupportedOperationException("Backend " + name() + " keeps all slots of a segment");
+  }
+
+  /**
+   * The segment in another codec; itself when it is in that one already.
+   *
+   * @throws UnsupportedOperationException when the backend has one codec only
+   */
+  default KvSegment recode(KvSegment segment, KvCodec codec) {
+    throw new UnsupportedOperationException("Backend " + name() + " does not change the codec of segments");
+  }
+
+  /**
+   * A segment of consecutive tokens of another, at their positions.
+   *
+   * @param from first token
+   * @param to token after the last
+   * @throws IllegalArgumentException when the range is empty or out of range, or the segment is reduced
+   * @throws UnsupportedOperationException when the backend cannot divide segments
+   */
+  default KvSegment slice(KvSegment segment, int from, int to) {
+    throw new UnsupportedOperationException("Backend " + name() + " does not divide segments");
+  }
+
+  /**
+   * A segment with some of its tokens, the same ones for all heads and layers. Attention then runs over these alone.
+   *
+   * @param tokens ascending indices of tokens to keep, at least one
+   * @throws IllegalArgumentException when an index is out of range or the segment is reduced already
+   */
+  default KvSegment select(KvSegment segment, int[] tokens) {
+    if (segment.reduced() || tokens.length == 0) {
+      throw new IllegalArgumentException(tokens.length == 0
+          ? "A segment keeps at least one token"
+          : "Tokens can only be chosen from a segment that has all of them");
+    }
+    return retain(List.of(segment), (layer, kvHead, available) -> tokens);
+  }
+
+  /**
    * The segment as bytes, without copying: a self-describing image for {@link #restore}. Valid while the segment is
    * reachable, read-only.
    */
@@ -59,6 +108,18 @@ public interface InferenceBackend {
    * @param adapter read for the shape of this model
    */
   InferenceBackend with(LoraAdapter adapter);
+
+  /**
+   * Runs tokens as one causal sequence from position 0 through all layers and shows the attention of some of them: for
+   * calibration and analysis, not for speed.
+   *
+   * @param rows indices of the tokens whose attention is wanted
+   * @throws IllegalArgumentException when a token, a row or the length is out of range
+   * @throws UnsupportedOperationException when the backend cannot show it
+   */
+  default void inspect(int[] tokens, int[] rows, AttentionVisitor visitor) {
+    throw new UnsupportedOperationException("Backend " + name() + " does not show attention");
+  }
 
   /** Work done since the start, without that of backends made by {@link #with}; for reports. */
   Work work();
@@ -98,6 +159,28 @@ public interface InferenceBackend {
     ALL
   }
 
+  /** Which slots of which head {@link #retain} keeps. */
+  @FunctionalInterface
+  interface Retained {
+
+    /**
+     * Slots to keep of one head.
+     *
+     * @param available slots of this head in all segments; they are counted through the segments in order
+     * @return ascending, each below {@code available}; may be empty
+     */
+    int[] slots(int layer, int kvHead, int available);
+
+    /**
+     * Whether one more slot stands for those dropped: the mean of their keys and of their values, with the logarithm of
+     * their number added to its logit (the compensation token of RazorAttention, arXiv 2407.15891, §3.2). A dropped
+     * slot that itself stands for n tokens counts as n.
+     */
+    default boolean compensated(int layer, int kvHead) {
+      return false;
+    }
+  }
+
   /**
    * Attention to measure: the softmax, over the tokens of the scored segments only, of the scaled query-key logits of
    * some rows, summed per segment, averaged over heads and rows.
@@ -121,8 +204,10 @@ public interface InferenceBackend {
    *
    * @param projectionFlops floating point operations of matrix products with weights, two per multiply-add
    * @param attentionFlops floating point operations of the two products of attention (and the one of a probe), over
-   *     visible pairs of tokens only
+   *     visible pairs of token and slot only
+   * @param cacheBytes bytes of stored keys and values that passes attended to, scales included, each counted once for
+   *     every pass and layer
    * @param tokens tokens that went through at least one layer
    */
-  record Work(long projectionFlops, long attentionFlops, long tokens) {}
+  record Work(long projectionFlops, long attentionFlops, long cacheBytes, long tokens) {}
 }

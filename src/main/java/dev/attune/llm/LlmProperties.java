@@ -4,6 +4,7 @@ import jakarta.validation.Valid;
 import jakarta.validation.constraints.Min;
 import jakarta.validation.constraints.NotBlank;
 import jakarta.validation.constraints.NotNull;
+import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
 import org.springframework.validation.annotation.Validated;
@@ -11,11 +12,15 @@ import org.springframework.validation.annotation.Validated;
 /**
  * Settings of the language model.
  *
- * @param model path of a GGUF file of a Llama-architecture model, or of a directory that holds exactly one; {@code ~/} is
+ * @param model path of a GGUF file or of a directory with safetensors, or {@code hf:org/name} on the hub; {@code ~/} is
  *     the home directory
+ * @param cache directory of downloaded models
+ * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
+ *     named {@code hf:…} are ever looked for there
  * @param backend what computes: {@code auto} takes the best that is there
  * @param threads threads that compute, 0 for one per core
- * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}
+ * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
+ *     dev.attune.llm.kv.KvPolicy}
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */
@@ -23,6 +28,8 @@ import org.springframework.validation.annotation.Validated;
 @ConfigurationProperties("attune.llm")
 record LlmProperties(
     @DefaultValue("~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf") @NotBlank String model,
+    @DefaultValue("~/.cache/attune/models") @NotBlank String cache,
+    @Nullable String hub,
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue("full+bf16") @NotBlank String kvPolicy,

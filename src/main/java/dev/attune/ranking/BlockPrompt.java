@@ -98,6 +98,21 @@ final class BlockPrompt {
     return join(List.of(documentFrame, titleTokens, newline, textTokens, blank));
   }
 
+  /**
+   * The tokens of a document block whose keys and values are kept.
+   *
+   * @param document of {@link #document}
+   * @param share in (0,1]
+   */
+  int[] keptTokens(int[] document, double share) {
+    // Texts have no newlines any more, so the first one ends the title.
+    int end = documentFrame.length;
+    while (end < document.length && document[end] != newline[0]) {
+      end++;
+    }
+    return KeptTokens.choose(document.length, Math.min(documentFrame.length, document.length), end, share);
+  }
+
   /** The last block; query and memory are cut so that the signal tokens are always there. */
   LastBlock last(String query, List<String> memory) {
     List<int[]> parts = new ArrayList<>();

@@ -184,7 +184,7 @@ final class BlockRanker implements Ranker {
         KvSegment stored = storable(i) ? store.find(key(i)) : null;
         if (stored == null) {
           cold.add(i);
-        } else if (affordable(0, stored.tokens()) && fits(stored)) {
+        } else if (affordable(0, stored.meanSlots()) && fits(stored)) {
           take(i, stored);
           warm++;
         } else {
@@ -299,7 +299,7 @@ final class BlockRanker implements Ranker {
 
     private void take(int candidate, KvSegment segment) {
       read[candidate] = segment;
-      contextTokens += segment.tokens();
+      contextTokens += segment.meanSlots();
       contextBytes += segment.bytes();
     }
 

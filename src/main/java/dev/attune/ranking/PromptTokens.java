@@ -36,6 +36,11 @@ public final class PromptTokens {
     return prompt.document(title, text);
   }
 
+  /** Which tokens of a document's block the service keeps at a share of them, in (0,1]; ascending. */
+  public int[] kept(int[] document, double share) {
+    return prompt.keptTokens(document, share);
+  }
+
   /** The last block, at {@link #lastPosition}. */
   public Last last(String query, List<String> memory) {
     BlockPrompt.LastBlock last = prompt.last(query, memory);

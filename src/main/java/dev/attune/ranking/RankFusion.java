@@ -12,14 +12,18 @@ import java.util.stream.IntStream;
  *
  * <ul>
  *   <li>retrieval is the retrieval score scaled to [0,1] over the list;
- *   <li>blockrank is the candidate's mass divided by the largest mass of the list, in [0,1]. A candidate that was not
- *       read takes the mean of those that were read, so that reading moves nobody up or down on average;
+ *   <li>blockrank is the logarithm of the candidate's mass relative to the largest of the list, 1 for the largest and 0
+ *       for a thousandth of it or less. A candidate that was not read takes the mean of those that were read, so that
+ *       reading moves nobody up or down on average;
  *   <li>affinity is the caller's, cut to [0,1].
  * </ul>
  *
  * <p>Equal scores keep the retrieval order, so with both weights 0 the result is the retrieval order. Thread-safe.
  */
 public final class RankFusion {
+
+  /** Share of the largest mass that counts as nothing; masses of a trained model span several powers of ten. */
+  private static final double FLOOR = 1e-3;
 
   private final double blockRankWeight;
   private final double affinityWeight;
@@ -76,8 +80,10 @@ public final class RankFusion {
     if (high <= 0) {
       return new double[masses.length];
     }
-    double mean = Arrays.stream(masses).filter(mass -> !Double.isNaN(mass)).average().orElse(0) / high;
-    return Arrays.stream(masses).map(mass -> Double.isNaN(mass) ? mean : mass / high).toArray();
+    double[] relative =
+        Arrays.stream(masses).map(mass -> Math.max(0, 1 - Math.log(mass / high) / Math.log(FLOOR))).toArray();
+    double mean = Arrays.stream(relative).filter(value -> !Double.isNaN(value)).average().orElse(0);
+    return Arrays.stream(relative).map(value -> Double.isNaN(value) ? mean : value).toArray();
   }
 
   /**

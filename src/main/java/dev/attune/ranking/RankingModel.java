@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
+import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -46,8 +47,14 @@ final class RankingModel {
     }
     this.instruction = read(tokens);
     this.space =
-        model.fingerprint() + '/' + model.backend().name() + '/' + properties.layer() + '/' + prompt.fingerprint();
+        model.fingerprint() + '/' + model.backend().name() + '/' + properties.layer() + '/' + prompt.fingerprint() + kept();
     this.cost = new ReadingCost(measure());
+  }
+
+  /** What is kept of a document, for the fingerprint; empty when it is everything as the model keeps it. */
+  private String kept() {
+    String codec = properties.documentCodec() == null ? "" : "/" + properties.documentCodec();
+    return codec + (properties.keptTokens() == 1 ? "" : "/kept-" + properties.keptTokens() + "-" + KeptTokens.RULE);
   }
 
   /** The second of two documents counts: the first one pays for what is compiled or loaded on first use. */
@@ -101,11 +108,21 @@ final class RankingModel {
       passes.add(
           new Pass(tokens, instructionBlock.tokens(), context, properties.layer(), true, Logits.NONE, null));
     }
+    List<PassResult> results = model.backend().run(passes);
     List<KvSegment> read = new ArrayList<>(documents.size());
-    for (PassResult result : model.backend().run(passes)) {
-      read.add(Objects.requireNonNull(result.kv()));
+    for (int i = 0; i < results.size(); i++) {
+      read.add(kept(Objects.requireNonNull(results.get(i).kv()), documents.get(i)));
     }
     return read;
+  }
+
+  /** Quantised before tokens are chosen, so that a token's numbers do not depend on which others are kept. */
+  private KvSegment kept(KvSegment whole, int[] tokens) {
+    KvCodec codec = properties.documentCodec();
+    KvSegment coded = codec == null ? whole : model.backend().recode(whole, codec);
+    return properties.keptTokens() == 1
+        ? coded
+        : model.backend().select(coded, prompt.keptTokens(tokens, properties.keptTokens()));
   }
 
   /** Attention of the signal tokens per document, summing to 1. */

@@ -1,11 +1,13 @@
 package dev.attune.ranking;
 
+import dev.attune.llm.kv.KvCodec;
 import jakarta.validation.constraints.DecimalMax;
 import jakarta.validation.constraints.DecimalMin;
 import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
 import jakarta.validation.constraints.NotBlank;
 import java.time.Duration;
+import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
 import org.springframework.util.unit.DataSize;
@@ -18,6 +20,10 @@ import org.springframework.validation.annotation.Validated;
  * @param signals which tokens of the last block give the score with their attention
  * @param layer the layer whose attention is the score, counted from 0; layers from it on are not run
  * @param documentTokens longest document block, frame included; longer documents are cut at a word boundary
+ * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: those of the title and
+ *     evenly spaced ones
+ * @param documentCodec {@code f32}, {@code bf16} or {@code int8}: how keys and values of documents are kept; the codec of
+ *     {@code attune.llm.kv-policy} when not set
  * @param queryTokens longest query; longer ones are cut
  * @param memoryTokens most tokens of the user's memory in the last block; lines that do not fit are left out
  * @param lastPosition RoPE position of the last block, beyond every document
@@ -30,7 +36,8 @@ import org.springframework.validation.annotation.Validated;
  * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read
  * @param warm which documents are read in the background while no request runs
  * @param warmField numeric document field that orders documents nobody has searched for yet, highest first
- * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off
+ * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off. The default was
+ *     chosen for the ranking adapter of the default model; a model without one wants 0.1 or less
  * @param affinityWeight weight of the user's affinity beside retrieval; bounds what personalization can move
  */
 @Validated
@@ -40,6 +47,8 @@ record RankingProperties(
     @DefaultValue("query") Signals signals,
     @DefaultValue("18") @Min(1) int layer,
     @DefaultValue("160") @Min(32) @Max(1024) int documentTokens,
+    @DefaultValue("1") @DecimalMin("0.01") @DecimalMax("1") double keptTokens,
+    @Nullable KvCodec documentCodec,
     @DefaultValue("96") @Min(8) @Max(512) int queryTokens,
     @DefaultValue("96") @Min(0) @Max(512) int memoryTokens,
     @DefaultValue("2048") @Min(1280) int lastPosition,
@@ -50,7 +59,7 @@ record RankingProperties(
     @DefaultValue("1GB") DataSize listSize,
     @DefaultValue("popular") Warm warm,
     @DefaultValue("popularity") @NotBlank String warmField,
-    @DefaultValue("0.1") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
+    @DefaultValue("0.4") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
     @DefaultValue("0.2") @DecimalMin("0") @DecimalMax("100") double affinityWeight) {
 
   /** Where the query stands in the prompt. */

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.LongPredicate;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -22,6 +23,15 @@ public interface DocumentIndex {
   boolean delete(String id);
 
   long size();
+
+  /**
+   * Writes every document into the index again, as it was sent and with its vector, and tells the listener of changes; a
+   * document that is written meanwhile stays as it is written.
+   *
+   * @param progress asked after each batch with the number of documents so far; false ends the work
+   * @return how many documents were written
+   */
+  long reindex(LongPredicate progress);
 
   /** Visits every document of one snapshot of the index. */
   void forEach(Consumer<Document> visitor);

@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import java.util.function.LongPredicate;
 import org.apache.lucene.index.LeafReaderContext;
 import org.apache.lucene.index.Term;
 import org.apache.lucene.search.IndexSearcher;
@@ -24,6 +25,9 @@ import org.jspecify.annotations.Nullable;
  * IndexFields} for the layout.
  */
 public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
+
+  /** Documents between two commits of {@link #reindex}. */
+  private static final int REINDEX_BATCH = 500;
 
   private final IndexStore store;
   private final Embedder embedder;
@@ -194,6 +198,41 @@ public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
   @Override
   public long size() {
     return store.read(searcher -> (long) searcher.getIndexReader().numDocs());
+  }
+
+  @Override
+  public long reindex(LongPredicate progress) {
+    List<String> ids = new ArrayList<>();
+    forEach(document -> ids.add(document.id()));
+    long[] done = {0};
+    for (int from = 0; from < ids.size(); from += REINDEX_BATCH) {
+      List<String> batch = ids.subList(from, Math.min(ids.size(), from + REINDEX_BATCH));
+      store.inOrder(
+          () -> {
+            List<Document> written = new ArrayList<>();
+            store.write(
+                (writer, before) -> {
+                  for (String id : batch) {
+                    int doc = IndexReads.docId(before, id);
+                    if (doc >= 0) {
+                      byte[] source = IndexReads.source(before, doc);
+                      Document document = DocumentJson.read(source);
+                      writer.updateDocument(
+                          new Term(IndexFields.ID, id),
+                          IndexFields.toLucene(document, source, IndexReads.vector(before, doc)));
+                      written.add(document);
+                    }
+                  }
+                },
+                true);
+            listener.accept(new DocumentsChanged(written, List.of()));
+            done[0] += written.size();
+          });
+      if (!progress.test(done[0])) {
+        break;
+      }
+    }
+    return done[0];
   }
 
   @Override

@@ -59,7 +59,7 @@ final class OnnxEmbedder implements Embedder, AutoCloseable {
    * Unpacks the model if need be and loads it.
    *
    * @param directory where the model and native libraries are unpacked to
-   * @param threads threads of one call
+   * @param threads threads of one call; with one the calling thread computes, at its own priority
    * @throws IllegalStateException when the model or a native library cannot be loaded
    */
   static OnnxEmbedder open(Path directory, int threads) {

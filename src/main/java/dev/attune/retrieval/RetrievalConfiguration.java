@@ -11,11 +11,7 @@ class RetrievalConfiguration {
 
   @Bean
   LazyEmbedder embedder(DataDirectory dataDirectory, RetrievalProperties properties) {
-    int threads =
-        properties.embedThreads() > 0
-            ? properties.embedThreads()
-            : Math.min(4, Runtime.getRuntime().availableProcessors());
-    return new LazyEmbedder(() -> OnnxEmbedder.open(dataDirectory.room("embedding"), threads));
+    return new LazyEmbedder(() -> OnnxEmbedder.open(dataDirectory.room("embedding"), properties.embedThreads()));
   }
 
   @Bean

@@ -9,6 +9,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.lucene.index.Term;
 import org.apache.lucene.search.ScoreDoc;
@@ -26,7 +29,7 @@ final class VectorBackfill implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(VectorBackfill.class);
 
   /** Documents between two commits: a few seconds of work. */
-  private static final int ROUND = 512;
+  private static final int ROUND = 128;
 
   /** Documents per call of the embedder: some 200 ms of one core, after which it looks whether somebody waits. */
   private static final int CALL = 8;
@@ -41,6 +44,13 @@ final class VectorBackfill implements AutoCloseable {
   private final ForegroundTraffic traffic;
   private final AtomicBoolean wanted = new AtomicBoolean();
   private final Thread thread;
+  private final ExecutorService computing =
+      Executors.newSingleThreadExecutor(work -> BackgroundThread.of("vector-computing", work));
+  private boolean called;
+
+  /** Guarded by {@code wanted}. */
+  private boolean waiting;
+
   private volatile boolean running;
   private volatile boolean closed;
   private volatile double rate;
@@ -50,7 +60,7 @@ final class VectorBackfill implements AutoCloseable {
     this.store = store;
     this.embedder = embedder;
     this.traffic = traffic;
-    this.thread = BackgroundThread.of("vector-backfill", this::loop);
+    this.thread = Thread.ofPlatform().name("vector-backfill").daemon().unstarted(this::loop);
   }
 
   void start() {
@@ -77,7 +87,7 @@ final class VectorBackfill implements AutoCloseable {
 
   private void loop() {
     try {
-      traffic.awaitQuiet(QUIET, PATIENCE);
+      awaitTurn();
       while (!closed) {
         if (wanted.getAndSet(false)) {
           run();
@@ -94,6 +104,26 @@ final class VectorBackfill implements AutoCloseable {
     }
   }
 
+  /** Waits while others need the machine; only here an interrupt does no harm to the files of the index. */
+  private void awaitTurn() throws InterruptedException {
+    synchronized (wanted) {
+      if (closed) {
+        throw new InterruptedException();
+      }
+      waiting = true;
+    }
+    try {
+      traffic.awaitQuiet(QUIET, PATIENCE);
+    } finally {
+      synchronized (wanted) {
+        waiting = false;
+      }
+    }
+    if (closed && Thread.interrupted()) {
+      throw new InterruptedException();
+    }
+  }
+
   private void run() throws InterruptedException {
     long start = System.nanoTime();
     long done = 0;
@@ -104,9 +134,9 @@ final class VectorBackfill implements AutoCloseable {
       while (!round.isEmpty() && !closed) {
         List<float[]> vectors = new ArrayList<>();
         for (int from = 0; from < round.size() && !closed; from += CALL) {
-          traffic.awaitQuiet(QUIET, PATIENCE);
+          awaitTurn();
           List<Work> call = round.subList(from, Math.min(from + CALL, round.size()));
-          vectors.addAll(embedder.embed(call.stream().map(w -> IndexFields.embedded(w.document())).toList()));
+          vectors.addAll(embed(call.stream().map(w -> IndexFields.embedded(w.document())).toList()));
           rate = (done + vectors.size()) * 1e9 / (System.nanoTime() - start);
         }
         write(round.subList(0, vectors.size()), vectors);
@@ -123,6 +153,19 @@ final class VectorBackfill implements AutoCloseable {
       }
     } finally {
       running = false;
+    }
+  }
+
+  private List<float[]> embed(List<String> texts) throws InterruptedException {
+    if (!called) {
+      // The first call starts threads that all others share, queries as well.
+      called = true;
+      return embedder.embed(texts);
+    }
+    try {
+      return computing.submit(() -> embedder.embed(texts)).get();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e.getCause().getMessage(), e.getCause());
     }
   }
 
@@ -164,10 +207,16 @@ final class VectorBackfill implements AutoCloseable {
   /** Stops after the call of the embedder that is running. */
   @Override
   public void close() throws IOException {
-    closed = true;
+    synchronized (wanted) {
+      closed = true;
+      if (waiting) {
+        thread.interrupt();
+      }
+    }
     wake();
     try {
       thread.join();
+      computing.shutdown();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }

@@ -11,6 +11,7 @@ import org.springframework.security.config.annotation.web.builders.HttpSecurity;
 import org.springframework.security.config.annotation.web.configurers.CsrfConfigurer;
 import org.springframework.security.config.http.SessionCreationPolicy;
 import org.springframework.security.web.SecurityFilterChain;
+import org.springframework.security.web.access.intercept.AuthorizationFilter;
 import org.springframework.security.web.header.HeaderWriterFilter;
 
 /** Local mode: no login; who can reach the loopback interface is the user. */
@@ -30,6 +31,7 @@ class LocalSecurityConfiguration {
     SecurityHeaders.apply(http, properties);
     return http.authorizeHttpRequests(requests -> requests.anyRequest().permitAll())
         .addFilterAfter(new LocalRequestFilter(properties, problems), HeaderWriterFilter.class)
+        .addFilterBefore(new RateLimitFilter(properties.rateLimit(), problems), AuthorizationFilter.class)
         .sessionManagement(sessions -> sessions.sessionCreationPolicy(SessionCreationPolicy.STATELESS))
         // No cookie identifies anybody; LocalRequestFilter stops cross-site requests.
         .csrf(CsrfConfigurer::disable)

@@ -1,5 +1,6 @@
 package dev.attune.security;
 
+import dev.attune.web.ProblemWriter;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnProperty;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnWebApplication;
 import org.springframework.context.annotation.Bean;
@@ -12,6 +13,7 @@ import org.springframework.security.config.annotation.web.builders.HttpSecurity;
 import org.springframework.security.config.annotation.web.configurers.CsrfConfigurer;
 import org.springframework.security.config.http.SessionCreationPolicy;
 import org.springframework.security.web.SecurityFilterChain;
+import org.springframework.security.web.access.intercept.AuthorizationFilter;
 import org.springframework.security.web.access.intercept.RequestAuthorizationContext;
 
 /**
@@ -24,7 +26,7 @@ import org.springframework.security.web.access.intercept.RequestAuthorizationCon
 class OidcSecurityConfiguration {
 
   @Bean
-  SecurityFilterChain oidcSecurity(HttpSecurity http, SecurityProperties properties) {
+  SecurityFilterChain oidcSecurity(HttpSecurity http, SecurityProperties properties, ProblemWriter problems) {
     SecurityHeaders.apply(http, properties);
     return http.authorizeHttpRequests(
             requests ->
@@ -43,6 +45,7 @@ class OidcSecurityConfiguration {
                     .hasAnyAuthority(Scopes.SEARCH, Scopes.ADMIN)
                     .anyRequest()
                     .permitAll())
+        .addFilterBefore(new RateLimitFilter(properties.rateLimit(), problems), AuthorizationFilter.class)
         .oauth2ResourceServer(server -> server.jwt(Customizer.withDefaults()))
         .sessionManagement(sessions -> sessions.sessionCreationPolicy(SessionCreationPolicy.STATELESS))
         // Bearer tokens are never sent by a browser on its own.

@@ -1,5 +1,5 @@
 /**
- * Local mode, OIDC resource server, scopes, security headers.
+ * Local mode, OIDC resource server, scopes, rate limits, security headers.
  */
 @ApplicationModule(displayName = "Security", allowedDependencies = {"web"})
 @NullMarked

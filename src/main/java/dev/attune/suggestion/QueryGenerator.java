@@ -47,7 +47,8 @@ class QueryGenerator {
   /**
    * Writes queries about several entities, all at the same time.
    *
-   * @param each called with the queries about a topic as soon as they are written; false ends the call
+   * @param each called with the queries about a topic as soon as they and those about the topics before it are written;
+   *     false ends the call
    */
   void write(Prepared prepared, List<Topic> topics, Duration budget, BiPredicate<Topic, Written> each) {
     List<Topic> written = new ArrayList<>();
@@ -74,11 +75,21 @@ class QueryGenerator {
       grammars.add(grammar);
       prompts.add(new TextGenerator.Prompt(text.tokens(), options));
     }
+    @Nullable Written[] outcomes = new Written[prompts.size()];
+    int[] next = {0};
     generator.generate(
         prepared.model(),
         prepared.prefix(),
         prompts,
-        (i, generation) -> each.test(written.get(i), written(generation, grammars.get(i))));
+        (i, generation) -> {
+          outcomes[i] = written(generation, grammars.get(i));
+          for (; next[0] < outcomes.length && outcomes[next[0]] != null; next[0]++) {
+            if (!each.test(written.get(next[0]), outcomes[next[0]])) {
+              return false;
+            }
+          }
+          return true;
+        });
   }
 
   private static Written written(Generation generation, LexiconGrammar grammar) {

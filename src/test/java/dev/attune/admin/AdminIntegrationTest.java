@@ -1,11 +1,26 @@
 package dev.attune.admin;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
 
 import dev.attune.AttuneIntegrationTest;
+import dev.attune.knowledge.KnowledgeStores;
 import dev.attune.knowledge.UserErased;
+import dev.attune.ranking.DocumentWarming;
+import dev.attune.retrieval.Document;
+import dev.attune.retrieval.EmbedMode;
+import dev.attune.retrieval.Embedder;
+import dev.attune.retrieval.LuceneDocumentIndex;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
 import java.util.UUID;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.springframework.beans.factory.annotation.Autowired;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.http.MediaType;
@@ -13,7 +28,7 @@ import org.springframework.test.web.servlet.client.RestTestClient;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** The read-only views of the administration. */
+/** Views of the administration, and the jobs that it starts. */
 @AttuneIntegrationTest
 class AdminIntegrationTest {
 
@@ -21,6 +36,9 @@ class AdminIntegrationTest {
   @Autowired JsonMapper json;
   @Autowired AuditTrail audit;
   @Autowired ApplicationEventPublisher events;
+  @Autowired KnowledgeStores stores;
+  @Autowired DocumentWarming warming;
+  @Autowired Embedder embedder;
 
   @Test
   void overviewCountsWhatIsThere() {
@@ -37,6 +55,56 @@ class AdminIntegrationTest {
     assertThat(jobs).allSatisfy(job ->
         assertThat(job.get("state").asString()).isIn("off", "waiting", "running", "done", "failed"));
     assertThat(jobs.get(0).get("state").asString()).as("the demo is off in tests").isEqualTo("off");
+  }
+
+  @Test
+  void jobsAreStartedOnceAndAudited() {
+    rest.post().uri("/api/v1/documents").contentType(MediaType.APPLICATION_NDJSON)
+        .body("{\"id\":\"admin-job-1\",\"title\":\"Reindexed\",\"text\":\"quokkaword\"}").exchange().expectStatus().isOk();
+    for (String job : List.of("rebuild", "reindex")) {
+      rest.post().uri("/api/v1/admin/jobs/" + job).header("X-Audit-Reason", "test of jobs").exchange()
+          .expectStatus().isEqualTo(202);
+      await().atMost(Duration.ofSeconds(60)).until(() -> !job(job).get("state").asString().equals("running"));
+      assertThat(job(job).get("state").asString()).isEqualTo("done");
+      assertThat(job(job).get("finishedAt").asString()).isNotEmpty();
+    }
+    assertThat(job("reindex").get("done").asInt()).isPositive().isEqualTo(job("reindex").get("total").asInt());
+    assertThat(get("/api/v1/search?q=quokkaword&retrieval=lexical").get("total").asInt()).isEqualTo(1);
+    rest.post().uri("/api/v1/admin/jobs/none").exchange().expectStatus().isNotFound();
+    assertThat(get("/api/v1/admin/audit?size=20").get("items")).anySatisfy(entry -> {
+      assertThat(entry.get("action").asString()).isEqualTo("POST /api/v1/admin/jobs/{job}");
+      assertThat(entry.get("subject").asString()).isEqualTo("reindex");
+      assertThat(entry.get("reason").asString()).isEqualTo("test of jobs");
+      assertThat(entry.get("status").asInt()).isEqualTo(202);
+    });
+  }
+
+  @Test
+  void aRunningJobIsNotStartedAgain(@TempDir Path directory) throws Exception {
+    CountDownLatch entered = new CountDownLatch(1);
+    CountDownLatch leave = new CountDownLatch(1);
+    try (LuceneDocumentIndex index =
+        LuceneDocumentIndex.open(directory, embedder, EmbedMode.NONE, change -> {
+          // The write before the job holds it up.
+          entered.countDown();
+          assertThatCode(leave::await).doesNotThrowAnyException();
+        })) {
+      Thread first = Thread.ofPlatform().start(
+          () -> index.put(List.of(new Document("held", "t", "x", null, null, Map.of()))));
+      entered.await();
+      StartedJobs jobs = new StartedJobs(stores, index, warming);
+      jobs.start("reindex");
+      assertThatThrownBy(() -> jobs.start("reindex")).hasMessageContaining("409");
+      leave.countDown();
+      first.join();
+      await().atMost(Duration.ofSeconds(30)).until(() -> jobs.jobs().stream()
+          .anyMatch(job -> job.id().equals("reindex") && job.state().equals("done")));
+    }
+  }
+
+  private JsonNode job(String id) {
+    return get("/api/v1/admin/jobs").valueStream().filter(job -> job.get("id").asString().equals(id)).findFirst()
+        .orElseThrow();
   }
 
   @Test

@@ -27,6 +27,7 @@ import org.springframework.boot.context.properties.source.MapConfigurationProper
 @Timeout(120)
 class BackgroundModelsTest {
 
+  private static final String CACHE = "~/.cache/attune/models";
   private static final Adapters NO_ADAPTERS = new Adapters("none", "none");
 
   private static final Scheduler SCHEDULER = new Scheduler(8, new SimpleMeterRegistry());
@@ -34,7 +35,7 @@ class BackgroundModelsTest {
   @TempDir private Path directory;
 
   private static LlmProperties properties(String model) {
-    return new LlmProperties(model, LlmProperties.Backend.AUTO, 1, "full+bf16", 8, NO_ADAPTERS);
+    return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, 1, "full+bf16", 8, NO_ADAPTERS);
   }
 
   /** The status after loading. */
@@ -157,7 +158,8 @@ class BackgroundModelsTest {
   @Test
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
-        new LlmProperties(write(file -> {}).toString(), LlmProperties.Backend.CUDA, 1, "full+f32", 8, NO_ADAPTERS);
+        new LlmProperties(
+            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, 1, "full+f32", 8, NO_ADAPTERS);
     try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
     }
@@ -170,8 +172,11 @@ class BackgroundModelsTest {
     Files.writeString(good.resolve("adapter_config.json"), "{\"peft_type\":\"LORA\",\"lora_alpha\":4}");
     String module = "base_model.model.model.layers.1.mlp.down_proj.lora_";
     Files.write(good.resolve("adapter_model.safetensors"), new SafetensorsBytes()
-        .random(module + "A.weight", new Random(1), 1, 2, 24).random(module + "B.weight", new Random(2), 1, 40, 2).bytes());
-    LlmProperties settings = new LlmProperties(model.toString(), LlmProperties.Backend.AUTO, 1, "full+bf16", 8,
+        .random(module + "A.weight", new Random(1), 1, 2, 24)
+        .random(module + "B.weight", new Random(2), 1, 40, 2)
+        .bytes());
+    LlmProperties settings = new LlmProperties(
+        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, 1, "full+bf16", 8,
         new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
@@ -195,7 +200,8 @@ class BackgroundModelsTest {
 
   @Test
   void misspeltPolicyStopsTheStart() {
-    LlmProperties wrong = new LlmProperties("x", LlmProperties.Backend.AUTO, 1, "full+int3", 8, NO_ADAPTERS);
+    LlmProperties wrong =
+        new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, 1, "full+int3", 8, NO_ADAPTERS);
     assertThatThrownBy(() -> models(wrong)).hasMessageContaining("int3");
   }
 
@@ -204,8 +210,8 @@ class BackgroundModelsTest {
     LlmProperties defaults =
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
-        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", LlmProperties.Backend.AUTO, 0, "full+bf16", 64,
-        new Adapters("bundled", "bundled")));
+        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO, 0, "full+bf16",
+        64, new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -245,6 +245,7 @@ class BlockAttentionTest {
   void attentionWorkGrowsLinearlyWithDocuments() {
     TinyModel tiny = TinyModel.shared();
     long[] flops = new long[4];
+    long[] bytes = new long[4];
     for (int n = 1; n <= 3; n++) {
       Random random = new Random(1);
       int[] document = random.ints(30, 0, tiny.config().vocabulary()).toArray();
@@ -256,11 +257,15 @@ class BlockAttentionTest {
       tiny.backend().run(List.of(
           new Pass(last, 100, segments, 1, false, Logits.NONE, new Probe(new int[] {9}, range(0, 8 * n)))));
       flops[n] = tiny.backend().work().attentionFlops() - before.attentionFlops();
+      bytes[n] = tiny.backend().work().cacheBytes() - before.cacheBytes();
       assertThat(tiny.backend().work().tokens() - before.tokens()).isEqualTo(30 * 8L * n + 10);
     }
     assertThat(flops[3] - flops[2]).isEqualTo(flops[2] - flops[1]);
     int width = tiny.config().heads() * tiny.config().headSize();
     // Per list of eight: documents see themselves, the last block's ten rows and then one probed row see them.
+    // Keys and values of one layer in f32, then the keys of the probed layer.
+    assertThat(bytes[1]).isEqualTo(8L * 30 * 3 * tiny.config().kvHeads() * tiny.config().headSize() * 4);
+    assertThat(bytes[3]).isEqualTo(3 * bytes[1]);
     assertThat(flops[2] - flops[1]).isEqualTo(8L * width * (4 * 30 * 31 / 2 + 4 * 10 * 30 + 2 * 30));
   }
 }

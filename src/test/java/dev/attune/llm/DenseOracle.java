@@ -3,6 +3,7 @@ package dev.attune.llm;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A Llama transformer written as plainly as possible: double precision, all tokens of all blocks at once, a dense mask,
@@ -13,9 +14,18 @@ final class DenseOracle {
   /** A block of tokens; each of its tokens sees all tokens of the blocks in {@code sees}, and its own block causally. */
   record Block(int[] tokens, int firstPosition, List<Integer> sees) {}
 
+  /** What the last block sees of the first one, head by head. */
+  interface Reduction {
+    boolean keeps(int layer, int kvHead, int token);
+
+    /** Whether the mean of the rest stands for it, with the logarithm of its number as bias. */
+    boolean compensated(int layer, int kvHead);
+  }
+
   private final TinyGguf file;
   private final ModelConfig config;
   private final List<Block> blocks;
+  private final @Nullable Reduction reduction;
   private final int[] blockOf;
   private final int[] token;
   private final int[] position;
@@ -23,6 +33,11 @@ final class DenseOracle {
   private final boolean[][] mask;
 
   DenseOracle(TinyGguf file, ModelConfig config, List<Block> blocks) {
+    this(file, config, blocks, null);
+  }
+
+  DenseOracle(TinyGguf file, ModelConfig config, List<Block> blocks, @Nullable Reduction reduction) {
+    this.reduction = reduction;
     this.file = file;
     this.config = config;
     this.blocks = blocks;
@@ -102,7 +117,7 @@ final class DenseOracle {
       double[][] q = rotate(multiply(normed, block + "attn_q.weight", config.heads() * config.headSize()));
       double[][] k = rotate(multiply(normed, block + "attn_k.weight", config.kvHeads() * config.headSize()));
       double[][] v = multiply(normed, block + "attn_v.weight", config.kvHeads() * config.headSize());
-      add(x, multiply(attend(q, k, v), block + "attn_output.weight", config.hidden()));
+      add(x, multiply(attend(layer, q, k, v), block + "attn_output.weight", config.hidden()));
       normed = norm(x, block + "ffn_norm.weight");
       double[][] gate = multiply(normed, block + "ffn_gate.weight", config.feedForward());
       double[][] up = multiply(normed, block + "ffn_up.weight", config.feedForward());
@@ -116,18 +131,39 @@ final class DenseOracle {
     return x;
   }
 
-  private double[][] attend(double[][] q, double[][] k, double[][] v) {
-    double[][] out = new double[token.length][config.heads() * config.headSize()];
-    for (int i = 0; i < token.length; i++) {
+  private double[][] attend(int layer, double[][] q, double[][] k, double[][] v) {
+    int n = token.length;
+    double[][] out = new double[n][config.heads() * config.headSize()];
+    for (int i = 0; i < n; i++) {
       for (int head = 0; head < config.heads(); head++) {
-        double[] logits = new double[token.length];
-        for (int j = 0; j < token.length; j++) {
-          logits[j] = mask[i][j] ? logit(q[i], k[j], head) : Double.NEGATIVE_INFINITY;
+        List<double[]> keys = new ArrayList<>(Arrays.asList(k));
+        List<double[]> values = new ArrayList<>(Arrays.asList(v));
+        double[] logits = new double[n + 1];
+        double[] meanKey = new double[k[0].length];
+        double[] meanValue = new double[v[0].length];
+        int dropped = 0;
+        for (int j = 0; j < n; j++) {
+          boolean lost = mask[i][j] && reduction != null && blockOf[i] == blocks.size() - 1 && blockOf[j] == 0
+              && !reduction.keeps(layer, kvHead(head), j);
+          logits[j] = mask[i][j] && !lost ? logit(q[i], k[j], head) : Double.NEGATIVE_INFINITY;
+          if (lost) {
+            dropped++;
+            for (int d = 0; d < meanKey.length; d++) {
+              meanKey[d] += k[j][d];
+              meanValue[d] += v[j][d];
+            }
+          }
         }
+        int count = dropped;
+        keys.add(Arrays.stream(meanKey).map(x -> x / Math.max(1, count)).toArray());
+        values.add(Arrays.stream(meanValue).map(x -> x / Math.max(1, count)).toArray());
+        logits[n] = dropped > 0 && reduction != null && reduction.compensated(layer, kvHead(head))
+            ? logit(q[i], keys.getLast(), head) + Math.log(dropped)
+            : Double.NEGATIVE_INFINITY;
         double[] p = softmax(logits);
-        for (int j = 0; j < token.length; j++) {
+        for (int j = 0; j <= n; j++) {
           for (int d = 0; d < config.headSize(); d++) {
-            out[i][head * config.headSize() + d] += p[j] * v[j][kvHead(head) * config.headSize() + d];
+            out[i][head * config.headSize() + d] += p[j] * values.get(j)[kvHead(head) * config.headSize() + d];
           }
         }
       }

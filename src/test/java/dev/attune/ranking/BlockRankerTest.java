@@ -206,7 +206,8 @@ class BlockRankerTest {
     int documentTokens = candidates(TEXTS).stream()
         .mapToInt(c -> fixture.model().prompt().document("", c.text()).length)
         .sum();
-    int lastTokens = fixture.model().prompt().last("market", List.of()).tokens().length;
+    // Tokens after the last signal token are not run.
+    int lastTokens = 1 + Arrays.stream(fixture.model().prompt().last("market", List.of()).signals()).max().orElseThrow();
     int threads = 4;
     long before = model.backend().work().tokens();
     CyclicBarrier together = new CyclicBarrier(threads);

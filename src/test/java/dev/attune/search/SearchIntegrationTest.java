@@ -128,10 +128,25 @@ class SearchIntegrationTest {
   }
 
   @Test
+  void aPageOfEmojiIsIndexedFoundAndSuggestedFor() {
+    String page = "😀🎉👩‍👩‍👧‍👦🇳🇴".repeat(1_000);
+    index.put(List.of(new Document("search-emoji", "🎬 zorvaxmoji 🎬", page, null, null, Map.of("genres", List.of("🎭")))));
+    JsonNode answer = search("{\"query\":\"zorvaxmoji 😀🎉\",\"userId\":\"search-emoji-user\",\"retrieval\":\"lexical\"}");
+    assertThat(ids(answer)).contains("search-emoji");
+    assertThat(search("{\"query\":\"" + "😀".repeat(2_000) + "\"}").get("hits").isArray()).isTrue();
+    rest.post().uri("/api/v1/suggestions").contentType(MediaType.APPLICATION_JSON)
+        .body("{\"userId\":\"search-emoji-user\",\"budgetMs\":500,\"page\":{\"title\":\"🎬\",\"text\":\"" + page + "\"}}")
+        .exchange().expectStatus().isOk();
+    index.delete("search-emoji");
+  }
+
+  @Test
   void badRequestsNameTheField() {
     bad("{\"query\":\"zorvax\",\"size\":1000}", "size");
     bad("{\"query\":\"" + "x".repeat(10_001) + "\"}", "query");
     bad("{}", "query");
+    bad("{\"query\":\"zorvax\",\"size\":\"ten\"}", "size");
+    bad("{\"query\":[\"zorvax\"]}", "query");
     rest.get().uri("/api/v1/search").exchange().expectStatus().isBadRequest();
     rest.get().uri("/api/v1/search?q=a&size=ten").exchange().expectStatus().isBadRequest();
     rest.get().uri("/api/v1/complete").exchange().expectStatus().isBadRequest();

@@ -11,12 +11,12 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.springframework.beans.factory.annotation.Autowired;
 
-/** The public UBI sample logs go in without a rejection. Skipped where {@code ATTUNE_TEST_DATA} is not there. */
+/** The public UBI sample logs go in without a rejection. Skipped where they are not at hand. */
 @AttuneIntegrationTest
 class UbiSampleFilesTest {
 
   private static final Path DATA =
-      Path.of(System.getenv().getOrDefault("ATTUNE_TEST_DATA", "shared/data")).resolve("ubi");
+      Path.of(System.getProperty("attune.test.data", "../shared/data")).resolve("ubi");
 
   @Autowired LogFiles files;
 
@@ -28,7 +28,7 @@ class UbiSampleFilesTest {
   })
   void goesInAndIsKnownTheSecondTime(String name, int items) throws IOException {
     Path file = DATA.resolve(name);
-    assumeTrue(Files.exists(file), () -> file + " is not here; set ATTUNE_TEST_DATA to the folder of data sets");
+    assumeTrue(Files.exists(file), () -> file + " is not here; -Dattune.test.data names another place");
 
     long start = System.nanoTime();
     SearchLog.IngestReport first = files.ingest(file);

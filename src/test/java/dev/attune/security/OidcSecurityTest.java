@@ -16,6 +16,7 @@ import dev.attune.ServiceProcess;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -63,6 +64,8 @@ class OidcSecurityTest {
         ServiceProcess.start(
             temporary.resolve("data"),
             "--attune.security.mode=oidc",
+            "--attune.security.rate-limit.per-second=1",
+            "--attune.security.rate-limit.burst=30",
             "--spring.security.oauth2.resourceserver.jwt.jwk-set-uri=http://127.0.0.1:"
                 + issuer.getAddress().getPort() + "/keys");
     url = service.awaitUrl();
@@ -110,6 +113,53 @@ class OidcSecurityTest {
     assertThat(get("/api/v1/users/ben/settings", admin)).isNotIn(401, 403);
     assertThat(get("/api/v1/search?q=x&userId=ben", ada)).isEqualTo(403);
     assertThat(get("/api/v1/search?q=x&userId=ada", ada)).isNotIn(401, 403);
+  }
+
+  @Test
+  void whoAsksTooOftenIsToldWhenToComeAgain() throws Exception {
+    String hasty = token(key, "hasty", "attune:search", 60);
+    HttpRequest request =
+        HttpRequest.newBuilder(URI.create(url + "/api/v1/documents/none"))
+            .header("Authorization", "Bearer " + hasty)
+            .build();
+    HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+    for (int i = 0; i < 300 && answer.statusCode() == 404; i++) {
+      answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+    }
+    assertThat(answer.statusCode()).isEqualTo(429);
+    assertThat(answer.headers().firstValue("Content-Type")).hasValue("application/problem+json");
+    assertThat(answer.body()).contains("\"status\":429", "attune.security.rate-limit");
+    long seconds = Long.parseLong(answer.headers().firstValue("Retry-After").orElseThrow());
+    assertThat(seconds).isBetween(1L, 2L);
+    assertThat(get("/api/v1/documents/none", token(key, "calm", "attune:search", 60))).isEqualTo(404);
+    assertThat(get("/actuator/health", hasty)).isEqualTo(200);
+    Thread.sleep(1000 * seconds + 100);
+    assertThat(get("/api/v1/documents/none", hasty)).isEqualTo(404);
+  }
+
+  @Test
+  void withoutATokenTheAddressCounts() throws Exception {
+    // Another address of this machine, so that the other tests are not limited.
+    int status = 0;
+    for (int i = 0; i < 300 && status != 429; i++) {
+      status = anonymousFrom("127.0.0.2");
+      assertThat(status).isIn(401, 429);
+    }
+    assertThat(status).isEqualTo(429);
+    assertThat(get("/api/v1/documents/none", null)).isEqualTo(401);
+  }
+
+  private static int anonymousFrom(String address) throws IOException {
+    URI service = URI.create(url);
+    try (Socket socket = new Socket()) {
+      socket.bind(new InetSocketAddress(address, 0));
+      socket.connect(new InetSocketAddress("127.0.0.1", service.getPort()));
+      socket.getOutputStream().write(
+          "GET /api/v1/documents/none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+              .getBytes(StandardCharsets.US_ASCII));
+      String head = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      return Integer.parseInt(head.substring(9, 12));
+    }
   }
 
   private int get(String path, @Nullable String token) throws Exception {

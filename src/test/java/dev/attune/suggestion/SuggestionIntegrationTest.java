@@ -195,7 +195,7 @@ class SuggestionIntegrationTest {
     TextGenerator broken = (model, prefix, prompts, each) -> {
       throw new IllegalStateException("broken on purpose");
     };
-    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", null));
+    Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", Duration.ofMinutes(1)));
     assertThat(answer.degraded()).containsExactly("generation");
     assertThat(answer.suggestions()).isNotEmpty().allMatch(s -> s.source().equals("backoff"));
   }
@@ -317,8 +317,8 @@ class SuggestionIntegrationTest {
       assertThat(answer.get("hits").size()).isPositive();
       over.countDown();
     }
-    // Answered again, with the status that post expects.
-    assertThat(post("{\"userId\":\"" + USER + "\",\"query\":\"starlore\"}").has("suggestions")).isTrue();
+    JsonNode later = post("{\"userId\":\"" + USER + "\",\"query\":\"starlore\",\"budgetMs\":60000}");
+    assertThat(later.get("prompt").get("tokens").asInt()).as("tokens that the model was asked with").isPositive();
   }
 
   private Suggester suggester(Models models, TextGenerator generator) {

@@ -15,6 +15,11 @@ enum Architecture {
   QWEN2(true, false),
   QWEN3(false, true);
 
+  private static final int MAX_WIDTH = 1 << 20;
+  private static final int MAX_VOCABULARY = 1 << 23;
+  /** Tables of rotations are made for all of it. */
+  private static final int MAX_CONTEXT = 1 << 20;
+
   /** Queries, keys and values have biases. */
   final boolean bias;
   /** Query and key heads are normalised before they rotate. */
@@ -54,9 +59,9 @@ enum Architecture {
           .formatted(config.normEpsilon(), config.ropeTheta()));
     }
     // Absurd shapes would only fail later, and less clearly.
-    long largest = Math.max(Math.max((long) config.heads() * config.headSize(), config.feedForward()),
-        Math.max(config.hidden(), (long) config.context() * config.headSize()));
-    if (config.layers() > 1000 || largest > Integer.MAX_VALUE - 64 || config.vocabulary() < 1) {
+    long largest = Math.max(Math.max((long) config.heads() * config.headSize(), config.feedForward()), config.hidden());
+    if (config.layers() > 1000 || largest > MAX_WIDTH || config.vocabulary() > MAX_VOCABULARY
+        || config.context() > MAX_CONTEXT) {
       throw error.apply("its shape is out of range: " + config);
     }
     return config;

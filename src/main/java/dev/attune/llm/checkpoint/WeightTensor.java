@@ -1,6 +1,7 @@
 package dev.attune.llm.checkpoint;
 
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /** A matrix {@code [rows, columns]} of a model file, row by row; a vector has one row. Mapped, not copied. */
 public interface WeightTensor {
@@ -20,4 +21,9 @@ public interface WeightTensor {
 
   /** Writes one row as {@link #columns} floats. */
   void row(int row, float[] target, int targetOffset);
+
+  /** The codes of a quantised matrix; null where the numbers are stored one by one. */
+  default @Nullable GroupCodes codes() {
+    return null;
+  }
 }

@@ -1,9 +1,12 @@
 package dev.attune.llm.cpu;
 
+import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
@@ -19,6 +22,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,10 +37,16 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
    */
   private static final int BATCH_TOKENS = 1024;
 
+  private static final Retained ALL = (layer, kvHead, available) -> IntStream.range(0, available).toArray();
+
+  /** Segments of fewer tokens are not quantised. */
+  private static final int SHORT = 16;
+
   /** Work done since the start. */
   static final class Counters {
     final LongAdder projection = new LongAdder();
     final LongAdder attention = new LongAdder();
+    final LongAdder cacheBytes = new LongAdder();
     final LongAdder tokens = new LongAdder();
   }
 
@@ -113,8 +123,12 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public List<PassResult> run(List<Pass> passes) {
-    passes.forEach(this::check);
-    return inTurn(() -> runAll(passes));
+    for (Pass pass : passes) {
+      pass.context().forEach(this::own);
+      PassValidation.check(pass, config);
+    }
+    List<Pass> needed = passes.stream().map(CpuBackend::withoutUnusedTokens).toList();
+    return inTurn(() -> runAll(needed));
   }
 
   /** Runs something on the coordinator: only there may the pool be used. */
@@ -133,6 +147,16 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
         case null, default -> throw new IllegalStateException(e);
       }
     }
+  }
+
+  /** Tokens after the last probed row change nothing that the pass returns, unless it keeps them. */
+  private static Pass withoutUnusedTokens(Pass pass) {
+    if (pass.probe() == null || pass.keepKv()) {
+      return pass;
+    }
+    int needed = Arrays.stream(pass.probe().rows()).max().orElseThrow() + 1;
+    return new Pass(Arrays.copyOf(pass.tokens(), needed), pass.firstPosition(), pass.context(), pass.layers(), false,
+        Logits.NONE, pass.probe());
   }
 
   private List<PassResult> runAll(List<Pass> passes) {
@@ -177,14 +201,20 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   private CpuKvSegment allocate(Pass pass) {
     int keyLayers = Math.min(pass.layers() + 1, config.layers());
-    CpuKvSegment.Shape shape = new CpuKvSegment.Shape(policy.codec(), config.kvHeads(), config.headSize(),
-        pass.tokens().length, keyLayers, pass.layers(), pass.firstPosition());
-    ContentHash hash = new ContentHash(pass.layers()).add(policy.codec().ordinal()).add(pass.firstPosition());
+    KvCodec codec = codecFor(pass.tokens().length);
+    KvLayout layout = new KvLayout(codec, config.kvHeads(), config.headSize(), pass.tokens().length, keyLayers,
+        pass.layers(), pass.firstPosition(), pass.tokens().length);
+    ContentHash hash = new ContentHash(pass.layers()).add(codec.ordinal()).add(pass.firstPosition());
     for (int token : pass.tokens()) {
       hash.add(token);
     }
     inContentOrder(pass.context()).forEach(segment -> hash.add(segment.contentId()));
-    return CpuKvSegment.allocate(shape, hash.value());
+    return CpuKvSegment.allocate(layout, hash.value());
+  }
+
+  /** Scales of int8 pay from a few tokens on; what decoding adds token by token is bf16 until it is put together. */
+  private KvCodec codecFor(int tokens) {
+    return policy.codec() == KvCodec.INT8 && tokens < SHORT ? KvCodec.BF16 : policy.codec();
   }
 
   static List<CpuKvSegment> inContentOrder(List<KvSegment> context) {
@@ -196,12 +226,43 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
+    return retain(segments, ALL);
+  }
+
+  @Override
+  public KvSegment retain(List<KvSegment> segments, Retained retained) {
     if (segments.isEmpty()) {
       throw new IllegalArgumentException("Nothing to put together");
     }
-    ContentHash hash = new ContentHash(segments.size());
-    segments.forEach(segment -> hash.add(segment.contentId()));
-    return CpuKvSegment.concat(segments.stream().map(this::own).toList(), hash.value());
+    List<CpuKvSegment> sources = segments.stream().map(this::own).toList();
+    KvCodec codec = sources.size() == 1
+        ? sources.getFirst().layout.codec()
+        : codecFor(sources.stream().mapToInt(KvSegment::tokens).sum());
+    return new SlotGather(sources, codec).gather(retained);
+  }
+
+  @Override
+  public KvSegment recode(KvSegment segment, KvCodec codec) {
+    CpuKvSegment own = own(segment);
+    return own.layout.codec() == codec ? own : new SlotGather(List.of(own), codec).gather(ALL);
+  }
+
+  @Override
+  public KvSegment slice(KvSegment segment, int from, int to) {
+    return SlotGather.slice(own(segment), from, to);
+  }
+
+  @Override
+  public void inspect(int[] tokens, int[] rows, AttentionVisitor visitor) {
+    Pass pass = new Pass(tokens, 0, List.of(), config.layers(), false, Logits.NONE, null);
+    PassValidation.check(pass, config);
+    if (!Arrays.stream(rows).allMatch(row -> row >= 0 && row < tokens.length)) {
+      throw new IllegalArgumentException("Rows are not all below " + tokens.length);
+    }
+    List<@Nullable CpuKvSegment> kept = new ArrayList<>();
+    kept.add(null);
+    inTurn(() -> new ForwardPass(weights, lowRank, rope, pool, workspace, counters, List.of(pass), kept)
+        .inspect(rows, visitor));
   }
 
   @Override
@@ -216,7 +277,8 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
 
   @Override
   public Work work() {
-    return new Work(counters.projection.sum(), counters.attention.sum(), counters.tokens.sum());
+    return new Work(counters.projection.sum(), counters.attention.sum(), counters.cacheBytes.sum(),
+        counters.tokens.sum());
   }
 
   /** Stops the threads; running passes are cancelled. */
@@ -227,52 +289,10 @@ public final class CpuBackend implements InferenceBackend, AutoCloseable {
   }
 
   private CpuKvSegment own(KvSegment segment) {
-    if (!(segment instanceof CpuKvSegment own) || own.shape.kvHeads() != config.kvHeads()
-        || own.shape.headSize() != config.headSize() || own.shape.layers() > config.layers()) {
+    if (!(segment instanceof CpuKvSegment own) || own.layout.kvHeads() != config.kvHeads()
+        || own.layout.headSize() != config.headSize() || own.layers() > config.layers()) {
       throw new IllegalArgumentException("Segment was not made by a backend of this model: " + segment);
     }
     return own;
-  }
-
-  private void check(Pass pass) {
-    int n = pass.tokens().length;
-    require(n > 0, "A pass needs at least one token");
-    for (int i = 0; i < n; i++) {
-      int token = pass.tokens()[i];
-      require(token >= 0 && token < config.vocabulary(), "Token %d at index %d is not below the vocabulary of %d",
-          token, i, config.vocabulary());
-    }
-    require(pass.firstPosition() >= 0 && pass.firstPosition() <= config.context() - n,
-        "Positions %d to %d are not within the model's context of %d", pass.firstPosition(),
-        (long) pass.firstPosition() + n - 1, config.context());
-    require(pass.layers() >= 0 && pass.layers() <= config.layers(), "Cannot run %d layers of %d", pass.layers(),
-        config.layers());
-    require(pass.logits() == Logits.NONE || pass.layers() == config.layers(), "Logits need all %d layers, not %d",
-        config.layers(), pass.layers());
-    for (KvSegment segment : pass.context()) {
-      require(own(segment).valueLayers() >= pass.layers(),
-          "A context segment has values of %d layers, the pass runs %d", segment.valueLayers(), pass.layers());
-    }
-    if (pass.probe() != null) {
-      check(pass, pass.probe());
-    }
-  }
-
-  private void check(Pass pass, Probe probe) {
-    require(pass.layers() < config.layers(), "There is no layer %d to probe", pass.layers());
-    require(probe.rows().length > 0 && probe.scored().length > 0, "A probe needs rows and scored segments");
-    require(Arrays.stream(probe.rows()).allMatch(row -> row >= 0 && row < pass.tokens().length),
-        "Probe rows %s are not all below %d", Arrays.toString(probe.rows()), pass.tokens().length);
-    for (int i : probe.scored()) {
-      require(i >= 0 && i < pass.context().size(), "Scored segment %d is not one of %d", i, pass.context().size());
-      require(pass.context().get(i).layers() > pass.layers(),
-          "Scored segment %d has keys of %d layers, not of layer %d", i, pass.context().get(i).layers(), pass.layers());
-    }
-  }
-
-  private static void require(boolean condition, String message, Object... arguments) {
-    if (!condition) {
-      throw new IllegalArgumentException(message.formatted(arguments));
-    }
   }
 }

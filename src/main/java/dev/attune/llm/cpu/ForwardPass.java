@@ -1,5 +1,6 @@
 package dev.attune.llm.cpu;
 
+import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
@@ -7,9 +8,11 @@ import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.ModelConfig;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CancellationException;
+import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,8 +45,15 @@ final class ForwardPass {
     }
   }
 
-  /** A panel of query rows of one KV head of one sequence. */
-  private record AttentionTask(Sequence sequence, int head, int firstRow) {}
+  /** Query rows of one KV head of one sequence, at most those of {@link BlockAttention#PANELS} panels. */
+  private record AttentionTask(Sequence sequence, int head, int firstRow, int rows) {
+
+    /** Products of panel and slot, and so about how long it takes. */
+    long cost() {
+      long slots = sequence.context.stream().mapToLong(CpuKvSegment::meanSlots).sum() + sequence.tokens;
+      return slots * ((rows + Lanes.PANEL - 1) / Lanes.PANEL);
+    }
+  }
 
   private final LlamaWeights weights;
   private final ModelConfig config;
@@ -54,6 +64,7 @@ final class ForwardPass {
   private final CpuBackend.Counters counters;
   private final List<Sequence> sequences = new ArrayList<>();
   private final List<AttentionTask> attentionTasks = new ArrayList<>();
+  private IntConsumer inspection = layer -> {};
   private final int rows;
   private final int layers;
   /** Query heads per KV head. */
@@ -77,12 +88,23 @@ final class ForwardPass {
       sequences.add(sequence);
       first += sequence.tokens;
       for (int head = 0; head < config.kvHeads(); head++) {
-        for (int row = 0; row < sequence.tokens * group; row += Lanes.PANEL) {
-          attentionTasks.add(new AttentionTask(sequence, head, row));
-        }
+        addAttentionTasks(sequence, head);
       }
     }
     rows = first;
+    // Long ones first, so that the threads end together.
+    attentionTasks.sort(Comparator.comparingLong(AttentionTask::cost).reversed());
+  }
+
+  /** Tasks of many panels, and of one panel at the end: small ones fill what is left of the threads' time. */
+  private void addAttentionTasks(Sequence sequence, int head) {
+    int all = sequence.tokens * group;
+    int most = BlockAttention.PANELS * Lanes.PANEL;
+    for (int row = 0; row < all; ) {
+      int count = all - row <= most ? Math.min(all - row, Lanes.PANEL) : most;
+      attentionTasks.add(new AttentionTask(sequence, head, row, count));
+      row += count;
+    }
   }
 
   List<PassResult> run() {
@@ -95,16 +117,17 @@ final class ForwardPass {
       LlamaWeights.Layer l = weights.layers().get(layer);
       normalize(l.attentionNorm());
       CpuAdapter.Layer change = lowRank.layer(layer);
-      multiply(rows, w.normed, w.hiddenStride, w.qkv, w.qkvStride, false, l.query(), l.key(), l.value());
+      multiply(rows, w.normed, 0, w.hiddenStride, w.qkv, 0, w.qkvStride, false, l.query(), l.key(), l.value());
       adapt(change.attention(), w.normed, w.hiddenStride, w.qkv, w.qkvStride, 0, w.queryStride,
           w.queryStride + w.keyStride);
       rotateAndKeep(layer);
+      inspection.accept(layer);
       attend(layer);
-      multiply(rows, w.mixed, w.attentionStride, w.residual, w.hiddenStride, true, l.attentionOutput());
+      multiply(rows, w.mixed, 0, w.attentionStride, w.residual, 0, w.hiddenStride, true, l.attentionOutput());
       adapt(change.output(), w.mixed, w.attentionStride, w.residual, w.hiddenStride, 0);
       normalize(l.feedForwardNorm());
       gateAndUp(l, change.inner());
-      multiply(rows, w.inner, w.feedForwardStride, w.residual, w.hiddenStride, true, l.down());
+      multiply(rows, w.inner, 0, w.feedForwardStride, w.residual, 0, w.hiddenStride, true, l.down());
       adapt(change.down(), w.inner, w.feedForwardStride, w.residual, w.hiddenStride, 0);
     }
     if (layers > 0) {
@@ -119,6 +142,13 @@ final class ForwardPass {
     return results;
   }
 
+  /** Runs the only sequence and shows the attention of some of its rows. */
+  List<PassResult> inspect(int[] inspected, AttentionVisitor visitor) {
+    AttentionRows attentionRows = new AttentionRows(config, inspected, visitor);
+    inspection = layer -> attentionRows.show(layer, w);
+    return run();
+  }
+
   private void embed() {
     for (Sequence s : sequences) {
       for (int i = 0; i < s.tokens; i++) {
@@ -130,15 +160,15 @@ final class ForwardPass {
   }
 
   private void normalize(float[] weight) {
-    forRows((row, worker) -> Lanes.rmsNorm(w.residual, row * w.hiddenStride, weight, config.normEpsilon(), w.normed,
+    forRows(rows, (row, worker) -> Lanes.rmsNorm(w.residual, row * w.hiddenStride, weight, config.normEpsilon(), w.normed,
         row * w.hiddenStride, config.hidden()));
   }
 
-  /** Runs {@code body} for every row of the batch. */
-  private void forRows(WorkerPool.Task body) {
-    int chunk = Math.max(SERIAL_ROWS, rows / (4 * pool.threads()));
-    pool.forEach((rows + chunk - 1) / chunk, (task, worker) -> {
-      for (int row = task * chunk; row < Math.min(rows, (task + 1) * chunk); row++) {
+  /** Runs {@code body} for so many rows. */
+  private void forRows(int count, WorkerPool.Task body) {
+    int chunk = Math.max(SERIAL_ROWS, count / (4 * pool.threads()));
+    pool.forEach((count + chunk - 1) / chunk, (task, worker) -> {
+      for (int row = task * chunk; row < Math.min(count, (task + 1) * chunk); row++) {
         body.run(row, worker);
       }
     });
@@ -146,34 +176,44 @@ final class ForwardPass {
 
   /** {@code out (+)= in . matrices}, the outputs of the matrices side by side. */
   private void multiply(
-      int count, float[] in, int inStride, float[] out, int outStride, boolean add, PackedMatrix... matrices) {
+      int count, float[] in, int inOffset, int inStride, float[] out, int outOffset, int outStride, boolean add,
+      PackedMatrix... matrices) {
     int panels = 0;
     for (PackedMatrix matrix : matrices) {
       panels += matrix.panels();
       counters.projection.add(2L * count * matrix.outputs * matrix.inputs);
     }
+    sumGroups(count, in, inOffset, inStride, matrices);
     int total = panels;
     int blocks = (count + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     pool.forEach(blocks * total, (task, worker) -> {
       int row = task / total * Gemm.ROW_BLOCK;
       int panel = task % total;
-      int column = panel * Lanes.PANEL;
+      int target = outOffset + row * outStride + panel * Gemm.PANEL;
       int matrix = 0;
       while (panel >= matrices[matrix].panels()) {
         panel -= matrices[matrix++].panels();
       }
       int n = Math.min(Gemm.ROW_BLOCK, count - row);
-      int target = row * outStride + column;
-      if (add) {
-        float[] product = w.panel[worker];
-        Gemm.panel(in, row * inStride, inStride, n, matrices[matrix], panel, product, 0, Lanes.PANEL);
-        for (int i = 0; i < n; i++) {
-          Lanes.add(out, target + i * outStride, product, i * Lanes.PANEL, Lanes.PANEL);
-        }
-      } else {
-        Gemm.panel(in, row * inStride, inStride, n, matrices[matrix], panel, out, target, outStride);
+      if (!add) {
+        clear(out, target, outStride, n);
       }
+      Gemm.panel(in, inOffset + row * inStride, inStride, n, matrices[matrix], panel, out, target, outStride,
+          w.scratch[worker]);
     });
+  }
+
+  /** What products with minima need beside their inputs. */
+  private void sumGroups(int count, float[] in, int offset, int stride, PackedMatrix... matrices) {
+    if (Arrays.stream(matrices).anyMatch(matrix -> matrix.hasMinima)) {
+      forRows(count, (row, worker) -> Gemm.sumGroups(in, offset + row * stride, matrices[0].inputs));
+    }
+  }
+
+  private static void clear(float[] out, int offset, int stride, int rows) {
+    for (int row = 0; row < rows; row++) {
+      Arrays.fill(out, offset + row * stride, offset + row * stride + Gemm.PANEL, 0);
+    }
   }
 
   /** Adds the change of products with the same input, the output of each at its column. */
@@ -192,6 +232,7 @@ final class ForwardPass {
       lowRank.reduce(change, rows, w.normed, 0, w.hiddenStride);
     }
     counters.projection.add(4L * rows * config.feedForward() * config.hidden());
+    sumGroups(rows, w.normed, 0, w.hiddenStride, l.gate(), l.up());
     int panels = l.gate().panels();
     int blocks = (rows + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     pool.forEach(blocks * panels, (task, worker) -> {
@@ -199,16 +240,19 @@ final class ForwardPass {
       int panel = task % panels;
       int count = Math.min(Gemm.ROW_BLOCK, rows - row);
       int in = row * w.hiddenStride;
-      int out = row * w.feedForwardStride + panel * Lanes.PANEL;
-      float[] up = w.panel[worker];
-      Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride);
-      Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Lanes.PANEL);
+      int out = row * w.feedForwardStride + panel * Gemm.PANEL;
+      Gemm.Scratch scratch = w.scratch[worker];
+      float[] up = scratch.product;
+      clear(w.inner, out, w.feedForwardStride, count);
+      clear(up, 0, Gemm.PANEL, count);
+      Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride, scratch);
+      Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Gemm.PANEL, scratch);
       if (change != null) {
         lowRank.add(change, 0, row, count, panel, w.inner, out, w.feedForwardStride, worker);
-        lowRank.add(change, 1, row, count, panel, up, 0, Lanes.PANEL, worker);
+        lowRank.add(change, 1, row, count, panel, up, 0, Gemm.PANEL, worker);
       }
       for (int i = 0; i < count; i++) {
-        Lanes.swiGlu(w.inner, out + i * w.feedForwardStride, up, i * Lanes.PANEL, Lanes.PANEL);
+        Lanes.swiGlu(w.inner, out + i * w.feedForwardStride, up, i * Gemm.PANEL, Gemm.PANEL);
       }
     });
   }
@@ -223,34 +267,41 @@ final class ForwardPass {
           inputs.queries(l, w.qkv, at, s.pass.firstPosition() + i);
           inputs.keys(l, w.qkv, at + w.queryStride, s.pass.firstPosition() + i);
           inputs.values(l, w.qkv, at + w.queryStride + w.keyStride);
-          keepKeys(s, layer, i);
-          if (s.kept != null) {
-            for (int head = 0; head < config.kvHeads(); head++) {
-              int value = at + w.queryStride + w.keyStride + head * config.headSize();
-              s.kept.putValues(layer, head, i, w.qkv, value, 1);
-            }
-          }
         }
       });
     }
+    keep(layer, true);
   }
 
-  private void keepKeys(Sequence s, int layer, int token) {
-    if (s.kept != null) {
-      int at = (s.first + token) * w.qkvStride + w.queryStride;
-      for (int head = 0; head < config.kvHeads(); head++) {
-        s.kept.putKeys(layer, head, token, w.qkv, at + head * config.headSize(), 1);
+  /** Stores keys, and values if wanted, of sequences that keep them; a whole head at once, since int8 scales need it. */
+  private void keep(int layer, boolean withValues) {
+    List<Sequence> keeping = sequences.stream().filter(s -> s.kept != null).toList();
+    pool.forEach(keeping.size() * config.kvHeads(), (task, worker) -> {
+      Sequence s = keeping.get(task / config.kvHeads());
+      int head = task % config.kvHeads();
+      CpuKvSegment kept = Objects.requireNonNull(s.kept);
+      int keys = s.first * w.qkvStride + w.queryStride + head * config.headSize();
+      kept.writeKeys(layer, head, w.qkv, keys, w.qkvStride);
+      if (withValues) {
+        kept.writeValues(layer, head, w.qkv, keys + w.keyStride, w.qkvStride);
       }
-    }
+    });
   }
 
   private void attend(int layer) {
     long pairs = 0;
+    long bytes = 0;
     for (Sequence s : sequences) {
-      long seen = s.context.stream().mapToLong(CpuKvSegment::tokens).sum();
-      pairs += s.tokens * seen + s.tokens * (s.tokens + 1L) / 2;
+      // Per query head; heads of a group see the same slots.
+      long seen = 0;
+      for (CpuKvSegment segment : s.context) {
+        seen += segment.slots(layer);
+        bytes += segment.bytesOf(layer);
+      }
+      pairs += group * s.tokens * seen + config.heads() * s.tokens * (s.tokens + 1L) / 2;
     }
-    counters.attention.add(4L * pairs * config.heads() * config.headSize());
+    counters.attention.add(4L * pairs * config.headSize());
+    counters.cacheBytes.add(bytes);
     pool.forEach(attentionTasks.size(), (task, worker) -> attend(layer, attentionTasks.get(task), w.attention[worker]));
   }
 
@@ -258,41 +309,50 @@ final class ForwardPass {
   private void attend(int layer, AttentionTask task, BlockAttention attention) {
     Sequence s = task.sequence;
     int headSize = config.headSize();
-    int count = Math.min(Lanes.PANEL, s.tokens * group - task.firstRow);
-    int lastToken = (task.firstRow + count - 1) / group;
-    Arrays.fill(attention.queries, 0);
-    Arrays.fill(attention.last, lastToken);
-    for (int lane = 0; lane < count; lane++) {
-      int row = task.firstRow + lane;
-      attention.last[lane] = row / group;
-      loadQuery(attention, lane, w.qkv, (s.first + row / group) * w.qkvStride + queryOffset(task.head, row));
-    }
-    int keys = s.first * w.qkvStride + w.queryStride + task.head * headSize;
-    attention.attend(layer, task.head, s.context, (from, n, k, v) -> {
-      for (int i = 0; i < n; i++) {
-        int at = keys + (from + i) * w.qkvStride;
-        System.arraycopy(w.qkv, at, k, i * headSize, headSize);
-        System.arraycopy(w.qkv, at + w.keyStride, v, i * headSize, headSize);
+    int panels = (task.rows + Lanes.PANEL - 1) / Lanes.PANEL;
+    for (int lane = 0; lane < task.rows; lane++) {
+      QueryPanel panel = attention.panels[lane / Lanes.PANEL];
+      if (lane % Lanes.PANEL == 0) {
+        panel.begin(Math.min(Lanes.PANEL, task.rows - lane));
       }
-    }, lastToken + 1);
-    for (int lane = 0; lane < count; lane++) {
+      int row = task.firstRow + lane;
+      int token = row / group;
+      panel.load(lane % Lanes.PANEL, w.qkv, (s.first + token) * w.qkvStride + queryOffset(task.head, row), token);
+    }
+    attention.attend(layer, task.head, s.context, tail(s, task.head), panels);
+    for (int lane = 0; lane < task.rows; lane++) {
+      float[] output = attention.panels[lane / Lanes.PANEL].output;
       int row = task.firstRow + lane;
       int at = (s.first + row / group) * w.attentionStride + queryOffset(task.head, row);
       for (int d = 0; d < headSize; d++) {
-        w.mixed[at + d] = attention.output[d * Lanes.PANEL + lane];
+        w.mixed[at + d] = output[d * Lanes.PANEL + lane % Lanes.PANEL];
       }
     }
+  }
+
+  private BlockAttention.Tail tail(Sequence s, int head) {
+    int keys = s.first * w.qkvStride + w.queryStride + head * config.headSize();
+    return new BlockAttention.Tail() {
+      @Override
+      public void keys(int from, int count, float[] rows) {
+        copy(keys, from, count, rows);
+      }
+
+      @Override
+      public void values(int from, int count, float[] rows) {
+        copy(keys + w.keyStride, from, count, rows);
+      }
+
+      private void copy(int start, int from, int count, float[] rows) {
+        for (int i = 0; i < count; i++) {
+          System.arraycopy(w.qkv, start + (from + i) * w.qkvStride, rows, i * config.headSize(), config.headSize());
+        }
+      }
+    };
   }
 
   private int queryOffset(int kvHead, int row) {
     return (kvHead * group + row % group) * config.headSize();
-  }
-
-  private void loadQuery(BlockAttention attention, int lane, float[] from, int at) {
-    float scale = (float) (1 / Math.sqrt(config.headSize()));
-    for (int d = 0; d < config.headSize(); d++) {
-      attention.queries[d * Lanes.PANEL + lane] = from[at + d] * scale;
-    }
   }
 
   /** Keys of the next layer for kept segments, and attention masses; an empty array where there is no probe. */
@@ -307,28 +367,20 @@ final class ForwardPass {
       }
       masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l, change));
     }
+    keep(layer, false);
     return masses;
   }
 
   private void keepNextKeys(
       Sequence s, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
-    PackedMatrix key = l.key();
-    int blocks = (s.tokens + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
-    counters.projection.add(2L * s.tokens * key.outputs * key.inputs);
-    pool.forEach(blocks * key.panels(), (task, worker) -> {
-      int row = task / key.panels() * Gemm.ROW_BLOCK;
-      int panel = task % key.panels();
-      Gemm.panel(w.normed, (s.first + row) * w.hiddenStride, w.hiddenStride,
-          Math.min(Gemm.ROW_BLOCK, s.tokens - row), key, panel, w.qkv,
-          (s.first + row) * w.qkvStride + w.queryStride + panel * Lanes.PANEL, w.qkvStride);
-    });
+    multiply(s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride, w.qkv,
+        s.first * w.qkvStride + w.queryStride, w.qkvStride, false, l.key());
     if (change != null) {
       lowRank.reduce(change, s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride);
       lowRank.add(change, 1, s.tokens, w.qkv, s.first * w.qkvStride + w.queryStride, w.qkvStride);
     }
     for (int i = 0; i < s.tokens; i++) {
       inputs.keys(l, w.qkv, (s.first + i) * w.qkvStride + w.queryStride, s.pass.firstPosition() + i);
-      keepKeys(s, layer, i);
     }
   }
 
@@ -340,7 +392,7 @@ final class ForwardPass {
     for (int i = 0; i < probed.length; i++) {
       System.arraycopy(w.normed, (s.first + probed[i]) * w.hiddenStride, in, i * w.hiddenStride, config.hidden());
     }
-    multiply(probed.length, in, w.hiddenStride, queries, w.queryStride, false, l.query());
+    multiply(probed.length, in, 0, w.hiddenStride, queries, 0, w.queryStride, false, l.query());
     if (change != null) {
       lowRank.reduce(change, probed.length, in, 0, w.hiddenStride);
       lowRank.add(change, 0, probed.length, queries, 0, w.queryStride);
@@ -350,8 +402,9 @@ final class ForwardPass {
     }
     List<CpuKvSegment> scored =
         Arrays.stream(probe.scored()).mapToObj(i -> (CpuKvSegment) s.pass.context().get(i)).toList();
-    long tokens = scored.stream().mapToLong(CpuKvSegment::tokens).sum();
-    counters.attention.add(2L * probed.length * tokens * config.heads() * config.headSize());
+    long slots = scored.stream().mapToLong(segment -> segment.slots(layer)).sum();
+    counters.attention.add(2L * probed.length * group * slots * config.headSize());
+    counters.cacheBytes.add(scored.stream().mapToLong(segment -> segment.keyBytesOf(layer)).sum());
 
     AttentionMass mass = new AttentionMass(scored, config.kvHeads(), probed.length * group);
     int panels = (probed.length * group + Lanes.PANEL - 1) / Lanes.PANEL;
@@ -360,14 +413,14 @@ final class ForwardPass {
       int head = task / scored.size() / panels;
       int firstRow = task / scored.size() % panels * Lanes.PANEL;
       int count = Math.min(Lanes.PANEL, probed.length * group - firstRow);
-      BlockAttention attention = w.attention[worker];
-      Arrays.fill(attention.queries, 0);
+      QueryPanel panel = w.attention[worker].panels[0];
+      panel.begin(count);
       for (int lane = 0; lane < count; lane++) {
         int row = firstRow + lane;
-        loadQuery(attention, lane, queries, row / group * w.queryStride + queryOffset(head, row));
+        panel.load(lane, queries, row / group * w.queryStride + queryOffset(head, row), 0);
       }
-      attention.measure(layer, head, scored.get(segment));
-      mass.put(segment, head, firstRow, attention.maximum, attention.sum, count);
+      w.attention[worker].measure(layer, head, scored.get(segment));
+      mass.put(segment, head, firstRow, panel.maximum, panel.sum, count);
     });
     return mass.perSegment();
   }
@@ -391,7 +444,7 @@ final class ForwardPass {
     for (int from = 0; from < count; from += SERIAL_ROWS) {
       int n = Math.min(SERIAL_ROWS, count - from);
       float[] piece = Arrays.copyOfRange(in, from * w.hiddenStride, (from + n) * w.hiddenStride);
-      multiply(n, piece, w.hiddenStride, out, stride, false, output);
+      multiply(n, piece, 0, w.hiddenStride, out, 0, stride, false, output);
       for (int i = 0; i < n; i++) {
         logits[from + i] = Arrays.copyOfRange(out, i * stride, i * stride + config.vocabulary());
       }

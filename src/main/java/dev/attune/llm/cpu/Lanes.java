@@ -3,6 +3,7 @@ package dev.attune.llm.cpu;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -18,6 +19,9 @@ final class Lanes {
   /** Half the width, as many lanes: bf16 beside f32. */
   static final VectorSpecies<Short> HALVES =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
+  /** A quarter of the width, as many lanes: int8 beside f32. More lanes where vectors have 128 bits only. */
+  static final VectorSpecies<Byte> QUARTERS =
+      VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, FLOATS.vectorBitSize() / 4)));
   /** Floats in one vector. */
   static final int WIDTH = FLOATS.length();
   /** Columns that one micro-kernel computes: two vectors. */
@@ -60,6 +64,25 @@ final class Lanes {
     IntVector exponent = shifted.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23);
     FloatVector result = p.reinterpretAsInts().add(exponent).reinterpretAsFloats();
     return result.blend(0f, x.lt(EXP_MIN));
+  }
+
+  /**
+   * 2^x for x up to 127, relative error below 2e-7; exactly 0 for negative infinity, close to 0 below -126. Cephes'
+   * polynomial.
+   */
+  static FloatVector exp2(FloatVector x) {
+    FloatVector clamped = x.max(-127f);
+    FloatVector shifted = clamped.add(ROUND);
+    FloatVector r = clamped.sub(shifted.sub(ROUND));
+    FloatVector p = FloatVector.broadcast(FLOATS, 1.535336188319500e-4f);
+    p = p.fma(r, FloatVector.broadcast(FLOATS, 1.339887440266574e-3f));
+    p = p.fma(r, FloatVector.broadcast(FLOATS, 9.618437357674640e-3f));
+    p = p.fma(r, FloatVector.broadcast(FLOATS, 5.550332471162809e-2f));
+    p = p.fma(r, FloatVector.broadcast(FLOATS, 2.402264791363012e-1f));
+    p = p.fma(r, FloatVector.broadcast(FLOATS, 6.931472028550421e-1f));
+    p = p.fma(r, FloatVector.broadcast(FLOATS, 1f));
+    IntVector exponent = shifted.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23);
+    return p.reinterpretAsInts().add(exponent).reinterpretAsFloats();
   }
 
   /** {@code target[i] = silu(target[i]) * up[i]}, silu(x) = x / (1 + e^-x); {@code count} a multiple of the width. */
@@ -131,6 +154,19 @@ final class Lanes {
     for (int i = bound; i < count; i++) {
       short half = in.get(ValueLayout.JAVA_SHORT_UNALIGNED, inOffset + 2L * i);
       out[offset + i] = Float.intBitsToFloat(half << 16);
+    }
+  }
+
+  /** Converts signed bytes to floats. */
+  static void fromInt8(MemorySegment in, long inOffset, float[] out, int offset, int count) {
+    int bound = QUARTERS.length() == WIDTH ? FLOATS.loopBound(count) : 0;
+    for (int i = 0; i < bound; i += WIDTH) {
+      FloatVector numbers = (FloatVector)
+          ByteVector.fromMemorySegment(QUARTERS, in, inOffset + i, ORDER).convertShape(VectorOperators.B2F, FLOATS, 0);
+      numbers.intoArray(out, offset + i);
+    }
+    for (int i = bound; i < count; i++) {
+      out[offset + i] = in.get(ValueLayout.JAVA_BYTE, inOffset + i);
     }
   }
 }

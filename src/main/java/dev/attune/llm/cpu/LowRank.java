@@ -1,6 +1,7 @@
 package dev.attune.llm.cpu;
 
 import dev.attune.llm.cpu.CpuAdapter.Group;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,7 +15,7 @@ final class LowRank {
   private final @Nullable CpuAdapter adapter;
   private final WorkerPool pool;
   private final CpuBackend.Counters counters;
-  private final float[][] scratch;
+  private final Gemm.Scratch[] scratch;
   private float[] reduced = {};
   private int stride;
 
@@ -22,7 +23,8 @@ final class LowRank {
     this.adapter = adapter;
     this.pool = pool;
     this.counters = counters;
-    this.scratch = new float[adapter == null ? 0 : pool.threads()][Gemm.ROW_BLOCK * Lanes.PANEL];
+    this.scratch = new Gemm.Scratch[adapter == null ? 0 : pool.threads()];
+    Arrays.setAll(scratch, worker -> new Gemm.Scratch());
   }
 
   CpuAdapter.Layer layer(int layer) {
@@ -42,11 +44,12 @@ final class LowRank {
     counters.projection.add(2L * rows * group.a().outputs * group.a().inputs);
     int panels = group.a().panels();
     int blocks = (rows + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
+    Arrays.fill(reduced, 0, rows * stride, 0);
     pool.forEach(blocks * panels, (task, worker) -> {
       int row = task / panels * Gemm.ROW_BLOCK;
       int panel = task % panels;
       Gemm.panel(in, offset + row * inStride, inStride, Math.min(Gemm.ROW_BLOCK, rows - row), group.a(), panel, reduced,
-          row * stride + panel * Lanes.PANEL, stride);
+          row * stride + panel * Gemm.PANEL, stride, scratch[worker]);
     });
   }
 
@@ -62,7 +65,7 @@ final class LowRank {
       int row = task / panels * Gemm.ROW_BLOCK;
       int panel = task % panels;
       add(group, projection, row, Math.min(Gemm.ROW_BLOCK, rows - row), panel, out,
-          offset + row * outStride + panel * Lanes.PANEL, outStride, worker);
+          offset + row * outStride + panel * Gemm.PANEL, outStride, worker);
     });
   }
 
@@ -76,10 +79,7 @@ final class LowRank {
     if (panel == 0) {
       counters.projection.add(2L * rows * b.outputs * b.inputs);
     }
-    float[] product = scratch[worker];
-    Gemm.panel(reduced, row * stride + group.offsets()[projection], stride, rows, b, panel, product, 0, Lanes.PANEL);
-    for (int i = 0; i < rows; i++) {
-      Lanes.add(out, offset + i * outStride, product, i * Lanes.PANEL, Lanes.PANEL);
-    }
+    Gemm.panel(reduced, row * stride + group.offsets()[projection], stride, rows, b, panel, out, offset, outStride,
+        scratch[worker]);
   }
 }

@@ -8,7 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Turns the tensors of a checkpoint into floats and packs them. */
+/** Packs the tensors of a checkpoint in their own precision. */
 final class WeightLoader {
 
   private final Checkpoint file;
@@ -72,7 +72,7 @@ final class WeightLoader {
 
   private PackedMatrix matrix(String name, int outputs, int inputs) {
     WeightTensor tensor = file.tensor(name, outputs, inputs);
-    return PackedMatrix.pack(arena, pool, outputs, inputs, (row, target) -> tensor.row(row, target, 0));
+    return PackedMatrix.pack(arena, pool, tensor, row -> row);
   }
 
   /**
@@ -85,10 +85,9 @@ final class WeightLoader {
     }
     WeightTensor tensor = file.tensor(name, outputs, inputs);
     int half = config.headSize() / 2;
-    return PackedMatrix.pack(arena, pool, outputs, inputs, (row, target) -> {
+    return PackedMatrix.pack(arena, pool, tensor, row -> {
       int inHead = row % config.headSize();
-      int source = row - inHead + (inHead < half ? 2 * inHead : 2 * (inHead - half) + 1);
-      tensor.row(source, target, 0);
+      return row - inHead + (inHead < half ? 2 * inHead : 2 * (inHead - half) + 1);
     });
   }
 }

@@ -4,7 +4,7 @@ import dev.attune.llm.ModelConfig;
 
 /**
  * Activations of one batch, reused between batches. Strides are rounded up to whole panels, because a product writes
- * whole panels.
+ * whole panels, and rows that are inputs of products have room for the sums of their groups.
  */
 final class Workspace {
 
@@ -17,8 +17,8 @@ final class Workspace {
   final int feedForwardStride;
   /** One per worker. */
   final BlockAttention[] attention;
-  /** Scratch for one panel of a product per worker, {@code [ROW_BLOCK][PANEL]}. */
-  final float[][] panel;
+  /** One per worker. */
+  final Gemm.Scratch[] scratch;
 
   /** Residual stream, {@code [tokens][hidden]}. */
   float[] residual = {};
@@ -32,15 +32,16 @@ final class Workspace {
   float[] inner = {};
 
   Workspace(ModelConfig config, int workers) {
-    hiddenStride = Lanes.padded(config.hidden());
-    queryStride = Lanes.padded(config.heads() * config.headSize());
-    keyStride = Lanes.padded(config.kvHeads() * config.headSize());
+    hiddenStride = Gemm.inputStride(config.hidden());
+    queryStride = Gemm.padded(config.heads() * config.headSize());
+    keyStride = Gemm.padded(config.kvHeads() * config.headSize());
     qkvStride = queryStride + 2 * keyStride;
-    attentionStride = queryStride;
-    feedForwardStride = Lanes.padded(config.feedForward());
+    attentionStride = Gemm.inputStride(config.heads() * config.headSize());
+    feedForwardStride = Gemm.inputStride(config.feedForward());
     attention = new BlockAttention[workers];
-    panel = new float[workers][Gemm.ROW_BLOCK * Lanes.PANEL];
+    scratch = new Gemm.Scratch[workers];
     for (int i = 0; i < workers; i++) {
+      scratch[i] = new Gemm.Scratch();
       attention[i] = new BlockAttention(config.headSize());
     }
   }

@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TextGenerator;
+import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
@@ -29,7 +30,8 @@ public final class BatchTextGenerator implements TextGenerator {
     long start = System.nanoTime();
     InferenceBackend backend = model.backend();
     int layers = model.config().layers();
-    int first = prefix.stream().mapToInt(segment -> segment.firstPosition() + segment.tokens()).max().orElse(0);
+    KvCache before = KvCache.of(model, prefix);
+    int first = before.nextPosition();
     List<PassResult> read = backend.run(prompts.stream()
         .map(prompt -> new Pass(prompt.tokens(), first, prefix, layers, true, Logits.LAST, null))
         .toList());
@@ -37,7 +39,7 @@ public final class BatchTextGenerator implements TextGenerator {
     List<Branch> branches = new ArrayList<>();
     for (int i = 0; i < prompts.size(); i++) {
       int room = model.config().context() - first - prompts.get(i).tokens().length;
-      branches.add(new Branch(i, prompts.get(i), prefix, read.get(i), first, room, tokenTexts));
+      branches.add(new Branch(i, prompts.get(i), before, read.get(i), room, tokenTexts));
     }
     List<Branch> open = new ArrayList<>(branches);
     while (true) {
@@ -61,16 +63,15 @@ public final class BatchTextGenerator implements TextGenerator {
     List<Continuation> continuations = new ArrayList<>();
     for (Branch branch : open) {
       for (Continuation continuation : branch.open()) {
-        List<KvSegment> context = new ArrayList<>(branch.shared);
-        context.addAll(continuation.kept());
         int position = branch.firstPosition + continuation.length() - 1;
-        passes.add(new Pass(new int[] {continuation.lastToken()}, position, context, layers, true, Logits.LAST, null));
+        passes.add(new Pass(new int[] {continuation.lastToken()}, position, continuation.cache().segments(), layers,
+            true, Logits.LAST, null));
         continuations.add(continuation);
       }
     }
     List<PassResult> results = backend.run(passes);
     for (int i = 0; i < results.size(); i++) {
-      continuations.get(i).keep(Objects.requireNonNull(results.get(i).kv()), backend);
+      continuations.get(i).cache().append(Objects.requireNonNull(results.get(i).kv()));
       continuations.get(i).extend(new NextTokens(results.get(i).logits()[0]));
     }
   }
@@ -88,24 +89,24 @@ public final class BatchTextGenerator implements TextGenerator {
   private static final class Branch {
     final int index;
     final Options options;
-    final List<KvSegment> shared;
     final int firstPosition;
     final List<Continuation> all = new ArrayList<>();
     private final int cached;
     private final int promptTokens;
     private final int room;
 
-    Branch(int index, Prompt prompt, List<KvSegment> prefix, PassResult read, int first, int room, TokenTexts texts) {
+    Branch(int index, Prompt prompt, KvCache before, PassResult read, int room, TokenTexts texts) {
       this.index = index;
       this.options = prompt.options();
       this.room = room;
-      this.firstPosition = first + prompt.tokens().length;
-      this.cached = prefix.stream().mapToInt(KvSegment::tokens).sum();
+      this.firstPosition = before.nextPosition() + prompt.tokens().length;
+      this.cached = before.segments().stream().mapToInt(KvSegment::tokens).sum();
       this.promptTokens = cached + prompt.tokens().length;
-      this.shared = new ArrayList<>(prefix);
-      shared.add(Objects.requireNonNull(read.kv()));
+      KvCache cache = before.fork();
+      cache.append(Objects.requireNonNull(read.kv()));
+      cache.endPrompt();
       for (int sample = 0; sample < options.samples(); sample++) {
-        Continuation continuation = new Continuation(texts, options, sample);
+        Continuation continuation = new Continuation(texts, options, sample, cache.fork());
         continuation.extend(new NextTokens(read.logits()[0]));
         all.add(continuation);
       }
@@ -122,8 +123,7 @@ public final class BatchTextGenerator implements TextGenerator {
     }
 
     Generation generation() {
-      long bytes = shared.stream().mapToLong(KvSegment::bytes).sum()
-          + all.stream().flatMap(continuation -> continuation.kept().stream()).mapToLong(KvSegment::bytes).sum();
+      long bytes = KvCache.bytes(all.stream().map(Continuation::cache).toList());
       return new Generation(all.stream().map(Continuation::completion).toList(), promptTokens, cached, bytes);
     }
   }

@@ -1,10 +1,9 @@
 package dev.attune.llm.generation;
 
-import dev.attune.llm.InferenceBackend;
-import dev.attune.llm.KvSegment;
 import dev.attune.llm.TextGenerator.Completion;
 import dev.attune.llm.TextGenerator.Options;
 import dev.attune.llm.Tokenizer;
+import dev.attune.llm.kv.KvCache;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -12,9 +11,6 @@ import java.util.SplittableRandom;
 
 /** One continuation while it grows. */
 final class Continuation {
-
-  /** So many segments of one token are put together: many small ones slow attention down, merging copies. */
-  private static final int MERGE = 16;
 
   private final Tokenizer tokenizer;
   private final TokenTexts texts;
@@ -28,14 +24,15 @@ final class Continuation {
   private double logProbability;
   private boolean open = true;
   private boolean finished;
-  /** Keys and values of the tokens so far, all but the last. */
-  private final List<KvSegment> kept = new ArrayList<>();
+  /** Keys and values of the prompt and of the tokens so far, all but the last. */
+  private final KvCache cache;
 
-  Continuation(TokenTexts texts, Options options, int index) {
+  Continuation(TokenTexts texts, Options options, int index, KvCache cache) {
     this.texts = texts;
     this.tokenizer = texts.tokenizer();
     this.options = options;
     this.index = index;
+    this.cache = cache;
     this.random = new SplittableRandom(options.seed() * 0x9e3779b97f4a7c15L + index);
   }
 
@@ -52,17 +49,8 @@ final class Continuation {
     return tokens[tokens.length - 1];
   }
 
-  List<KvSegment> kept() {
-    return kept;
-  }
-
-  void keep(KvSegment segment, InferenceBackend backend) {
-    kept.add(segment);
-    if (kept.size() > MERGE) {
-      KvSegment merged = backend.concat(kept);
-      kept.clear();
-      kept.add(merged);
-    }
+  KvCache cache() {
+    return cache;
   }
 
   /** Chooses the next token and looks whether the text ends with it. */

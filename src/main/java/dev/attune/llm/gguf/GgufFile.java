@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -215,6 +216,18 @@ public final class GgufFile implements AutoCloseable {
     long start = (position + alignment - 1) / alignment * alignment;
     for (Info info : infos) {
       addTensor(info, start);
+    }
+    checkDisjoint();
+  }
+
+  private void checkDisjoint() {
+    List<GgufTensor> order = new ArrayList<>(tensors.values());
+    order.sort(Comparator.comparingLong(tensor -> tensor.data().address()));
+    for (int i = 1; i < order.size(); i++) {
+      GgufTensor before = order.get(i - 1);
+      if (before.data().address() + before.data().byteSize() > order.get(i).data().address()) {
+        throw error("tensors '%s' and '%s' overlap".formatted(before.name(), order.get(i).name()));
+      }
     }
   }
 

@@ -1,25 +1,23 @@
 package dev.attune.llm.kv;
 
-import java.util.Arrays;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
- * How keys and values are kept, written {@code retention+codec[+selection]}, for example {@code full+bf16}. The three
- * choices are independent of each other.
+ * How keys and values are kept, written {@code retention+codec[+selection]}, for example {@code
+ * razor(retrieval=0.32,sink=4,window=256)+int8}. The three choices are independent of each other.
  *
- * @param retention which tokens of which head are kept
+ * @param retention which tokens of which head of a sequence are kept
  * @param codec how a kept row is stored
  * @param selection which kept tokens a decoding step reads
  */
 public record KvPolicy(Retention retention, KvCodec codec, Selection selection) {
-
-  /** Which tokens of which head are kept. */
-  public enum Retention {
-    /** All. */
-    FULL
-  }
 
   /** Which kept tokens a decoding step reads. */
   public enum Selection {
@@ -27,39 +25,133 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
     ALL
   }
 
+  private static final Pattern WORD = Pattern.compile("\\s*([a-z][a-z0-9-]*)\\s*(?:\\(([^()]*)\\))?\\s*");
+  private static final int SINK = 4;
+  private static final int WINDOW = 256;
+
   /**
-   * Parses a policy. Omitted choices are {@code full}, {@code bf16} and {@code all}; the order is free.
+   * Parses a policy. Omitted choices are {@code full}, {@code bf16} and {@code all}; the order is free. Parameters that
+   * are left out: {@code sink=4}, {@code window=256}, {@code retrieval=0.15}.
    *
-   * @throws IllegalArgumentException naming the word that is not known and those that are
+   * @throws IllegalArgumentException naming the part that is wrong and what is possible
    */
   public static KvPolicy parse(String text) {
-    KvPolicy policy = new KvPolicy(Retention.FULL, KvCodec.BF16, Selection.ALL);
-    for (String word : text.trim().split("\\s*\\+\\s*", -1)) {
-      Optional<Retention> retention = find(Retention.values(), word);
-      Optional<KvCodec> codec = find(KvCodec.values(), word);
-      Optional<Selection> selection = find(Selection.values(), word);
-      if (retention.isEmpty() && codec.isEmpty() && selection.isEmpty()) {
-        throw new IllegalArgumentException("Unknown word '%s' in KV policy '%s'; retention is one of %s, codec one of "
-            .formatted(word, text, names(Retention.values()))
-            + "%s, selection one of %s, for example full+bf16"
-                .formatted(names(KvCodec.values()), names(Selection.values())));
+    @Nullable Retention retention = null;
+    @Nullable KvCodec codec = null;
+    @Nullable Selection selection = null;
+    for (String part : text.toLowerCase(Locale.ROOT).split("\\+", -1)) {
+      Matcher word = WORD.matcher(part);
+      if (!word.matches()) {
+        throw unknown(part.trim(), text);
       }
-      policy = new KvPolicy(
-          retention.orElse(policy.retention), codec.orElse(policy.codec), selection.orElse(policy.selection));
+      String name = word.group(1);
+      Parameters parameters = new Parameters(text, name, word.group(2));
+      switch (name) {
+        case "full", "streaming", "razor" -> {
+          once(retention, "retention", text);
+          retention = retention(name, parameters);
+        }
+        case "f32", "bf16", "int8" -> {
+          once(codec, "codec", text);
+          codec = KvCodec.valueOf(name.toUpperCase(Locale.ROOT));
+        }
+        case "all" -> {
+          once(selection, "selection", text);
+          selection = Selection.ALL;
+        }
+        default -> throw unknown(name, text);
+      }
+      parameters.finish();
     }
-    return policy;
+    return new KvPolicy(
+        retention == null ? new Retention.Full() : retention,
+        codec == null ? KvCodec.BF16 : codec,
+        selection == null ? Selection.ALL : selection);
   }
 
-  private static <E extends Enum<E>> Optional<E> find(E[] choices, String word) {
-    return Arrays.stream(choices).filter(choice -> choice.name().equalsIgnoreCase(word)).findFirst();
+  private static Retention retention(String name, Parameters parameters) {
+    try {
+      return switch (name) {
+        case "full" -> new Retention.Full();
+        case "streaming" -> new Retention.Streaming(
+            parameters.integer("sink", SINK), parameters.integer("window", WINDOW));
+        default -> new Retention.Razor(
+            parameters.number("retrieval", 0.15),
+            parameters.integer("sink", SINK),
+            parameters.integer("window", WINDOW));
+      };
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("In KV policy '%s': %s".formatted(parameters.policy, e.getMessage()), e);
+    }
   }
 
-  private static <E extends Enum<E>> List<String> names(E[] choices) {
-    return Arrays.stream(choices).map(choice -> choice.name().toLowerCase(Locale.ROOT)).toList();
+  private static void once(@Nullable Object before, String axis, String text) {
+    if (before != null) {
+      throw new IllegalArgumentException("KV policy '%s' names more than one %s".formatted(text, axis));
+    }
+  }
+
+  private static IllegalArgumentException unknown(String word, String text) {
+    return new IllegalArgumentException(("Unknown word '%s' in KV policy '%s'; retention is one of [full, streaming, "
+        + "razor], codec one of [f32, bf16, int8], selection one of [all], for example "
+        + "razor(retrieval=0.32,sink=4,window=256)+int8").formatted(word, text));
+  }
+
+  /** What stands between brackets; every parameter must be asked for. */
+  private static final class Parameters {
+    private final String policy;
+    private final String word;
+    private final Map<String, String> given = new LinkedHashMap<>();
+    private final List<String> known = new ArrayList<>();
+
+    Parameters(String policy, String word, @Nullable String text) {
+      this.policy = policy;
+      this.word = word;
+      if (text != null && !text.isBlank()) {
+        for (String one : text.split(",", -1)) {
+          String[] pair = one.split("=", -1);
+          if (pair.length != 2 || given.put(pair[0].trim(), pair[1].trim()) != null) {
+            throw new IllegalArgumentException(
+                "In KV policy '%s' a parameter of %s is not one name=value: '%s'".formatted(policy, word, one.trim()));
+          }
+        }
+      }
+    }
+
+    int integer(String name, int otherwise) {
+      double value = number(name, otherwise);
+      if (value != Math.rint(value) || Math.abs(value) > Integer.MAX_VALUE) {
+        throw new IllegalArgumentException(name + " is a whole number, not " + given.get(name));
+      }
+      return (int) value;
+    }
+
+    double number(String name, double otherwise) {
+      known.add(name);
+      String value = given.get(name);
+      if (value == null) {
+        return otherwise;
+      }
+      try {
+        return Double.parseDouble(value);
+      } catch (NumberFormatException e) {
+        throw new IllegalArgumentException("%s is a number, not '%s'".formatted(name, value), e);
+      }
+    }
+
+    void finish() {
+      for (String name : given.keySet()) {
+        if (!known.contains(name)) {
+          throw new IllegalArgumentException(
+              "In KV policy '%s' %s has no parameter '%s'; it has %s".formatted(policy, word, name, known));
+        }
+      }
+    }
   }
 
   @Override
   public String toString() {
-    return (retention + "+" + codec + (selection == Selection.ALL ? "" : "+" + selection)).toLowerCase(Locale.ROOT);
+    String kept = retention + "+" + codec.name().toLowerCase(Locale.ROOT);
+    return selection == Selection.ALL ? kept : kept + "+" + selection.name().toLowerCase(Locale.ROOT);
   }
 }

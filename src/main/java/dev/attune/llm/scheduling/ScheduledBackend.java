@@ -1,7 +1,9 @@
 package dev.attune.llm.scheduling;
 
+import dev.attune.llm.AttentionVisitor;
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
+import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -35,6 +37,26 @@ final class ScheduledBackend implements InferenceBackend {
   @Override
   public KvSegment concat(List<KvSegment> segments) {
     return backend.concat(segments);
+  }
+
+  @Override
+  public KvSegment retain(List<KvSegment> segments, Retained retained) {
+    return backend.retain(segments, retained);
+  }
+
+  @Override
+  public KvSegment slice(KvSegment segment, int from, int to) {
+    return backend.slice(segment, from, to);
+  }
+
+  @Override
+  public KvSegment recode(KvSegment segment, KvCodec codec) {
+    return backend.recode(segment, codec);
+  }
+
+  @Override
+  public void inspect(int[] tokens, int[] rows, AttentionVisitor visitor) {
+    backend.inspect(tokens, rows, visitor);
   }
 
   @Override

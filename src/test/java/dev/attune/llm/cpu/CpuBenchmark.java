@@ -9,6 +9,7 @@ import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TestModel;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
@@ -75,9 +76,11 @@ public class CpuBenchmark {
     private final WorkerPool pool = new WorkerPool(Runtime.getRuntime().availableProcessors());
     private final float[] in = new float[ROWS * INPUTS];
     private final float[] out = new float[ROWS * OUTPUTS];
+    private final Gemm.Scratch[] scratch = new Gemm.Scratch[pool.threads()];
     private final PackedMatrix matrix;
 
     public Product() {
+      Arrays.setAll(scratch, worker -> new Gemm.Scratch());
       Random random = new Random(1);
       for (int i = 0; i < in.length; i++) {
         in[i] = random.nextFloat();
@@ -96,7 +99,7 @@ public class CpuBenchmark {
         int row = task / matrix.panels() * Gemm.ROW_BLOCK;
         int panel = task % matrix.panels();
         Gemm.panel(in, row * INPUTS, INPUTS, Math.min(Gemm.ROW_BLOCK, ROWS - row), matrix, panel, out,
-            row * OUTPUTS + panel * Lanes.PANEL, OUTPUTS);
+            row * OUTPUTS + panel * Gemm.PANEL, OUTPUTS, scratch[worker]);
       });
       return out;
     }

@@ -15,7 +15,7 @@ import java.util.Random;
 import java.util.function.ToDoubleFunction;
 
 /**
- * Times of the CPU backend with the default model. Its only face are types of the JDK, so that {@link
+ * Times of the CPU backend with the default model. Its only face are types of the JDK, so that {@code
  * LlamaCppBenchmark} can load it together with another build of the engine and compare the two in one process.
  */
 public final class EngineSpeed implements ToDoubleFunction<String> {
@@ -97,7 +97,7 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
    * The clock. On a machine that others load, {@code -Dclock=cpu -XX:ActiveProcessorCount=1} measures the processor time
    * of one computing thread instead.
    */
-  static long nanos() {
+  public static long nanos() {
     return CPU_TIME
         ? ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getProcessCpuTime()
         : System.nanoTime();

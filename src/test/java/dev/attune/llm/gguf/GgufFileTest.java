@@ -115,6 +115,20 @@ class GgufFileTest {
     assertThatThrownBy(() -> open(alignment.bytes())).hasMessageContaining("alignment is 33");
   }
 
+  @Test
+  void refusesTensorsThatOverlap() {
+    byte[] bytes = tiny().bytes();
+    byte[] name = "blk.0.attn_q.weight".getBytes(StandardCharsets.UTF_8);
+    int at = 0;
+    while (!Arrays.equals(bytes, at, at + name.length, name, 0, name.length)) {
+      at++;
+    }
+    // After the name: dimension count, two dimensions, type.
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putLong(at + name.length + 4 + 16 + 4, 32);
+    assertThatThrownBy(() -> open(bytes)).isInstanceOf(ModelFileException.class)
+        .hasMessageContaining("'blk.0.attn_q.weight' overlap");
+  }
+
   private void assertRefused(long[] dimensions, int type, int bytes, String message) {
     TinyGguf tiny = tiny();
     tiny.tensors.put("odd", new TinyGguf.Tensor(dimensions, type, new byte[bytes]));

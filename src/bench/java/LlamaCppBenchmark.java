@@ -1,9 +1,8 @@
-package dev.attune.llm.cpu;
-
 import de.kherud.llama.InferenceParameters;
 import de.kherud.llama.LlamaModel;
 import de.kherud.llama.ModelParameters;
 import dev.attune.llm.TestModel;
+import dev.attune.llm.cpu.EngineSpeed;
 import java.net.MalformedURLException;
 import java.net.URL;
 import java.net.URLClassLoader;
@@ -19,7 +18,8 @@ import java.util.function.ToDoubleFunction;
 /**
  * Prefill and decode of this engine beside llama.cpp on the same file with the same threads, in turns in one process.
  * Arguments: rounds (default 7), then class paths of other builds of this engine, compared as well. Prints the minimum
- * and the median of each; see docs/benchmarks.md for the command.
+ * and the median of each; {@code -Dwork=decode} takes only works whose names start so. A program in one file, for the Java
+ * launcher, because llama.cpp is no dependency of the build; see docs/benchmarks.md for the command.
  */
 public final class LlamaCppBenchmark {
 

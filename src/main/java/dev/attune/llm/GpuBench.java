@@ -1,0 +1,41 @@
+package dev.attune.llm;
+
+import dev.attune.llm.cuda.GpuBenchmark;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/** Entry to the benchmark of the GPU kernels, which needs neither a model file nor the rest of the service. */
+public final class GpuBench {
+
+  private GpuBench() {}
+
+  /**
+   * Measures and prints as it goes.
+   *
+   * @param shapes {@code S} (SmolLM2-135M) and {@code M} (Mistral-7B), with random weights
+   * @param documents lengths of the lists
+   * @param samples of each figure
+   * @param compare whether to measure cuBLASLt's products and other tiles beside
+   * @param json file for the results, or null
+   * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the kernels, saying why
+   */
+  public static void run(
+      PrintWriter out, List<String> shapes, List<Integer> documents, int samples, boolean compare,
+      @Nullable Path json) throws IOException {
+    try (GpuBenchmark benchmark = new GpuBenchmark(out)) {
+      benchmark.ceilings();
+      for (String shape : shapes) {
+        benchmark.run(GpuBenchmark.Shape.valueOf(shape), documents, samples, compare);
+      }
+      if (json != null) {
+        Files.writeString(json, benchmark.results().stream().map(GpuBenchmark.Result::json)
+            .collect(Collectors.joining(",\n", "{\"device\": \"" + benchmark.device() + "\", \"results\": [\n", "\n]}\n")));
+      }
+    }
+  }
+}

@@ -1,0 +1,350 @@
+package dev.attune.llm.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import dev.attune.llm.ModelConfig;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the kernels need to know of a batch, laid out in one block of pinned memory and copied to the device at once:
+ * tokens and positions, where each row's keys and values go, the sequences, and the attention items and merges. Capacities
+ * are fixed, so that device addresses stay the same for captured graphs.
+ *
+ * <p>Structures are those of {@code common.cuh}. How a sequence is cut into items depends on that sequence alone.
+ */
+final class BatchPlan {
+
+  private static final int ROW_BYTES = 16;
+  private static final int SEQUENCE_BYTES = 16;
+  private static final int ITEM_BYTES = 24;
+  private static final int MERGE_BYTES = 16;
+  private static final int SPAN_BYTES = 24;
+
+  /**
+   * Most of each kind.
+   *
+   * @param keys rows of the key table: for each sequence its context and its own tokens
+   */
+  record Capacity(int rows, int sequences, int items, int spans, long keys) {
+
+    boolean holds(Capacity other) {
+      return rows >= other.rows && sequences >= other.sequences && items >= other.items && spans >= other.spans
+          && keys >= other.keys;
+    }
+
+    Capacity grownTo(Capacity other) {
+      return new Capacity(grown(rows, other.rows), grown(sequences, other.sequences), grown(items, other.items),
+          grown(spans, other.spans), keys >= other.keys ? keys : Math.max(other.keys, 2 * keys));
+    }
+
+    private static int grown(int has, int needs) {
+      return has >= needs ? has : Math.max(needs, Math.min(2 * has, Integer.MAX_VALUE / 4));
+    }
+  }
+
+  /** One sequence of a batch; {@code context} in the order in which it is summed. */
+  record Sequence(
+      int[] tokens, int firstPosition, List<CudaKvSegment> context, CudaKvSegment own, boolean keepsNextKeys) {
+
+    int contextTokens() {
+      return context.stream().mapToInt(CudaKvSegment::tokens).sum();
+    }
+  }
+
+  private record Item(int sequence, int rowTile, int from, int to, int partial, int merge) {}
+
+  private final CudaDevice device;
+  private final ModelConfig config;
+  private final Kernels kernels;
+  final Capacity capacity;
+  private final MemorySegment host;
+  final long tokens;
+  final long positions;
+  final long places;
+  /** Places for the keys of the layer after the last; only of sequences that keep them. */
+  final long nextPlaces;
+  final long picks;
+  final long sequences;
+  final long items;
+  final long merges;
+  /** Three counts: items, merges, probed spans. */
+  final long counts;
+  final long probeSpans;
+  private final long spans;
+  private final long start;
+  private final long bytes;
+  final long table;
+  /** Counters of finished parts, {@code [merge][KV head]}, zero between runs. */
+  final long arrived;
+  private long partialBytes;
+  long partialOut;
+  long partialSums;
+  /** Changes when an address changes. */
+  int generation;
+
+  private int rows;
+  private int sequenceCount;
+  private int spanCount;
+  private int keyCount;
+  private int itemCount;
+  private int mergeCount;
+  private int partials;
+  private int longestMerge;
+
+  BatchPlan(CudaDevice device, ModelConfig config, Kernels kernels, Capacity capacity) {
+    this.device = device;
+    this.config = config;
+    this.kernels = kernels;
+    this.capacity = capacity;
+    long[] at = {0};
+    long[] offsets = new long[11];
+    long[] sizes = {4L * capacity.rows, 4L * capacity.rows, (long) ROW_BYTES * capacity.rows,
+        (long) ROW_BYTES * capacity.rows, 4L * capacity.rows, (long) SEQUENCE_BYTES * capacity.sequences,
+        (long) ITEM_BYTES * capacity.items, (long) MERGE_BYTES * capacity.items, 16,
+        (long) SPAN_BYTES * capacity.spans, (long) SPAN_BYTES * capacity.spans};
+    for (int i = 0; i < sizes.length; i++) {
+      offsets[i] = at[0];
+      at[0] += sizes[i] + 255 & ~255L;
+    }
+    bytes = at[0];
+    host = device.allocatePinned(bytes);
+    start = device.allocate(bytes, "a batch of %d rows".formatted(capacity.rows));
+    tokens = start + offsets[0];
+    positions = start + offsets[1];
+    places = start + offsets[2];
+    nextPlaces = start + offsets[3];
+    picks = start + offsets[4];
+    sequences = start + offsets[5];
+    items = start + offsets[6];
+    merges = start + offsets[7];
+    counts = start + offsets[8];
+    probeSpans = start + offsets[9];
+    spans = start + offsets[10];
+    long arrivedBytes = 4L * capacity.items * config.kvHeads();
+    arrived = device.allocate(arrivedBytes, "counters of parts");
+    device.fill(arrived, 0, arrivedBytes);
+    table = device.allocate(ROW_BYTES * capacity.keys, "a key table of %d rows".formatted(capacity.keys));
+  }
+
+  /** Gives its memory back. */
+  void free() {
+    device.free(start);
+    device.free(table);
+    device.free(arrived);
+    device.free(partialOut);
+    device.free(partialSums);
+    device.freePinned(host);
+  }
+
+  /**
+   * How many of each kind some sequences need.
+   *
+   * @param smallestPart fewest keys of a part of a split context
+   */
+  Capacity needs(List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
+    return needs(device, config, batch, attention, smallestPart);
+  }
+
+  static Capacity needs(
+      CudaDevice device, ModelConfig config, List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
+    int rows = 0;
+    int items = 0;
+    int spans = 0;
+    long keys = 0;
+    for (Sequence s : batch) {
+      int own = s.contextTokens() + s.tokens.length;
+      rows += s.tokens.length;
+      items += rowTiles(config, s, attention) * parts(device, config, s, attention, smallestPart);
+      spans += s.context.size() + 1;
+      keys += own;
+    }
+    return new Capacity(rows, batch.size(), items, spans, keys);
+  }
+
+  private static int rowTiles(ModelConfig config, Sequence s, Kernels.Attention attention) {
+    int packed = s.tokens.length * (config.heads() / config.kvHeads());
+    return (packed + attention.tileRows() - 1) / attention.tileRows();
+  }
+
+  private static int partKeys(
+      CudaDevice device, ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
+    long keys = (long) s.contextTokens() + s.tokens.length;
+    long work = keys * rowTiles(config, s, attention) * config.kvHeads();
+    long slots = (long) device.multiprocessors * attention.blocksPerMultiprocessor();
+    long part = Math.max(smallestPart, (work + slots - 1) / slots);
+    return (int) Math.min(Integer.MAX_VALUE / 2, (part + Kernels.KEY_TILE - 1) / Kernels.KEY_TILE * Kernels.KEY_TILE);
+  }
+
+  private static int parts(
+      CudaDevice device, ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
+    int part = partKeys(device, config, s, attention, smallestPart);
+    return (s.contextTokens() + s.tokens.length + part - 1) / part;
+  }
+
+  /** Lays out a batch; {@link #upload} brings it to the device. */
+  void lay(List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
+    rows = 0;
+    sequenceCount = 0;
+    spanCount = 0;
+    keyCount = 0;
+    partials = 0;
+    mergeCount = 0;
+    longestMerge = 0;
+    List<Item> all = new ArrayList<>();
+    for (Sequence s : batch) {
+      addSequence(s);
+      cut(s, sequenceCount - 1, attention, smallestPart, all);
+    }
+    // Longest first, so that no long one starts when the others are done.
+    all.sort(Comparator.comparingInt(item -> item.from - item.to));
+    itemCount = all.size();
+    for (int i = 0; i < itemCount; i++) {
+      Item item = all.get(i);
+      long at = items - start + (long) i * ITEM_BYTES;
+      put(at, item.sequence, item.rowTile, item.from, item.to);
+      host.set(JAVA_INT, at + 16, item.partial);
+      host.set(JAVA_INT, at + 20, item.merge);
+    }
+    put(counts - start, itemCount, mergeCount, 0, 0);
+    reservePartials(attention);
+  }
+
+  private void reservePartials(Kernels.Attention attention) {
+    long needed = (long) partials * config.kvHeads() * attention.tileRows();
+    if (needed * config.headSize() * 4 > partialBytes) {
+      device.free(partialOut);
+      device.free(partialSums);
+      partialBytes = needed * config.headSize() * 4 * 5 / 4;
+      partialOut = device.allocate(partialBytes, "%d parts of attention".formatted(partials));
+      partialSums = device.allocate(partialBytes / config.headSize() * 2 + 64, "%d parts of attention".formatted(partials));
+      generation++;
+    }
+  }
+
+  private void addSequence(Sequence s) {
+    int contextTokens = s.contextTokens();
+    put(sequences - start + (long) sequenceCount++ * SEQUENCE_BYTES, rows, s.tokens.length, contextTokens, keyCount);
+    for (CudaKvSegment segment : s.context) {
+      span(spans, spanCount++, segment.address, segment.tokens(), segment.tokens(), keyCount);
+      keyCount += segment.tokens();
+    }
+    span(spans, spanCount++, s.own.address, s.own.tokens(), s.tokens.length, keyCount);
+    keyCount += s.tokens.length;
+    for (int i = 0; i < s.tokens.length; i++, rows++) {
+      host.set(JAVA_INT, tokens - start + 4L * rows, s.tokens[i]);
+      host.set(JAVA_INT, positions - start + 4L * rows, s.firstPosition + i);
+      place(places, rows, s.own, i);
+      place(nextPlaces, rows, s.keepsNextKeys ? s.own : null, i);
+    }
+  }
+
+  private void place(long to, int row, @Nullable CudaKvSegment segment, int token) {
+    long at = to - start + (long) row * ROW_BYTES;
+    host.set(JAVA_LONG, at, segment == null ? 0 : segment.address);
+    host.set(JAVA_INT, at + 8, token);
+    host.set(JAVA_INT, at + 12, segment == null ? 0 : segment.tokens());
+  }
+
+  private void cut(Sequence s, int sequence, Kernels.Attention attention, int smallestPart, List<Item> all) {
+    int part = partKeys(device, config, s, attention, smallestPart);
+    int parts = parts(device, config, s, attention, smallestPart);
+    int keys = s.contextTokens() + s.tokens.length;
+    for (int tile = 0; tile < rowTiles(config, s, attention); tile++) {
+      if (parts > 1) {
+        longestMerge = Math.max(longestMerge, parts);
+        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, parts);
+      }
+      for (int i = 0; i < parts; i++) {
+        all.add(new Item(sequence, tile, i * part, Math.min((i + 1) * part, keys), parts > 1 ? partials++ : -1,
+            mergeCount - 1));
+      }
+    }
+  }
+
+  /**
+   * Lays out decoding that stays on the device: one token at {@code position}, whose segment has room for those that
+   * follow; the kernel that chooses a token advances token, position and sequence.
+   */
+  void layGrowing(CudaKvSegment own, int token, int position) {
+    rows = 1;
+    spanCount = 1;
+    partials = 0;
+    mergeCount = 1;
+    longestMerge = (own.tokens() + Kernels.KEY_TILE - 1) / Kernels.KEY_TILE;
+    int capacity = own.tokens();
+    host.set(JAVA_INT, tokens - start, token);
+    host.set(JAVA_INT, positions - start, position);
+    place(places, 0, own, position);
+    put(sequences - start, 0, 1, position, 0);
+    span(spans, 0, own.address, capacity, capacity, 0);
+    for (int from = 0; from < capacity; from += Kernels.KEY_TILE) {
+      long at = items - start + (long) partials * ITEM_BYTES;
+      put(at, 0, 0, from, Math.min(capacity, from + Kernels.KEY_TILE));
+      host.set(JAVA_INT, at + 16, partials++);
+      host.set(JAVA_INT, at + 20, 0);
+    }
+    itemCount = partials;
+    put(merges - start, 0, 0, 0, partials);
+    put(counts - start, itemCount, mergeCount, 0, 0);
+    reservePartials(kernels.decodeAttention);
+  }
+
+  /** Sets the segments that a probe scores, in the order in which they are summed. */
+  void probe(List<CudaKvSegment> scored) {
+    for (int i = 0; i < scored.size(); i++) {
+      CudaKvSegment segment = scored.get(i);
+      span(probeSpans, i, segment.address, segment.tokens(), segment.tokens(), 0);
+    }
+    host.set(JAVA_INT, counts - start + 8, scored.size());
+  }
+
+  /** Sets rows that a product picks out, from pick {@code first} on. */
+  void pick(int first, int[] picked) {
+    for (int i = 0; i < picked.length; i++) {
+      host.set(JAVA_INT, picks - start + 4L * (first + i), picked[i]);
+    }
+  }
+
+  /** Copies what was laid out, all of it, and fills the key table. */
+  void upload() {
+    device.upload(start, host.asSlice(0, spans - start + (long) spanCount * SPAN_BYTES));
+    kernels.buildTable.launch(spanCount, 1, 128, spans, table);
+  }
+
+  int rows() {
+    return rows;
+  }
+
+  int itemCount() {
+    return itemCount;
+  }
+
+  int mergeCount() {
+    return mergeCount;
+  }
+
+  /** Most parts of a split context. */
+  int longestMerge() {
+    return longestMerge;
+  }
+
+  private void span(long to, int index, long address, int segmentTokens, int count, int firstKey) {
+    long at = to - start + (long) index * SPAN_BYTES;
+    host.set(JAVA_LONG, at, address);
+    host.set(JAVA_INT, at + 8, segmentTokens);
+    host.set(JAVA_INT, at + 12, count);
+    host.set(JAVA_INT, at + 16, firstKey);
+  }
+
+  private void put(long at, int a, int b, int c, int d) {
+    host.set(JAVA_INT, at, a);
+    host.set(JAVA_INT, at + 4, b);
+    host.set(JAVA_INT, at + 8, c);
+    host.set(JAVA_INT, at + 12, d);
+  }
+}

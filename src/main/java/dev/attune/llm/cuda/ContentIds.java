@@ -1,0 +1,50 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.KvSegment;
+import java.util.Comparator;
+import java.util.List;
+
+/** Content hashes of segments (each step is splitmix64's mixer); see {@link KvSegment#contentId}. */
+final class ContentIds {
+
+  private long state;
+
+  private ContentIds(long start) {
+    state = mix(start);
+  }
+
+  /** Of what a pass keeps. */
+  static long of(Pass pass) {
+    ContentIds hash = new ContentIds(pass.layers()).add(pass.firstPosition());
+    for (int token : pass.tokens()) {
+      hash.add(token);
+    }
+    inOrder(pass.context()).forEach(segment -> hash.add(segment.contentId()));
+    return hash.state;
+  }
+
+  /** Of segments put together. */
+  static long of(List<? extends KvSegment> parts) {
+    ContentIds hash = new ContentIds(parts.size());
+    parts.forEach(segment -> hash.add(segment.contentId()));
+    return hash.state;
+  }
+
+  /** A context in the order in which it is summed. */
+  static List<CudaKvSegment> inOrder(List<KvSegment> context) {
+    return context.stream().map(CudaKvSegment.class::cast).sorted(Comparator.comparingLong(CudaKvSegment::contentId))
+        .toList();
+  }
+
+  private ContentIds add(long number) {
+    state = mix(state * 31 + number + 0x9e3779b97f4a7c15L);
+    return this;
+  }
+
+  private static long mix(long z) {
+    z = (z ^ z >>> 30) * 0xbf58476d1ce4e5b9L;
+    z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
+    return z ^ z >>> 31;
+  }
+}

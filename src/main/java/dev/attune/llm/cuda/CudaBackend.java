@@ -1,0 +1,269 @@
+package dev.attune.llm.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import dev.attune.llm.InferenceBackend;
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.PassValidation;
+import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.lora.LoraAdapter;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+/**
+ * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. Calls are served one after the other by the
+ * thread that owns the device.
+ */
+public final class CudaBackend implements InferenceBackend, AutoCloseable {
+
+  /** Share of the free memory that segments may take when no limit is set; activations and graphs need the rest. */
+  private static final double SEGMENT_SHARE = 0.7;
+
+  private final ModelConfig config;
+  private final CudaDevice device;
+  private final CudaWeights weights;
+  private final Kernels kernels;
+  private final SegmentMemory memory;
+  private final PassRunner runner;
+  private final WorkCounters counters;
+  private final ExecutorService owner;
+  private final String description;
+
+  private CudaBackend(ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, long memoryLimit) {
+    this.owner = owner;
+    this.device = device;
+    this.weights = weights;
+    this.config = weights.config();
+    kernels = new Kernels(device, compiler, config);
+    counters = new WorkCounters(config);
+    long limit = memoryLimit > 0 ? memoryLimit : (long) (device.freeBytes() * SEGMENT_SHARE);
+    memory = new SegmentMemory(device, limit);
+    runner = new PassRunner(device, kernels, weights, memory, counters);
+    description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values".formatted(
+        device.name, device.driverVersion(), device.driver.place, compiler.place, limit >> 20);
+  }
+
+  private CudaBackend(CudaBackend base, CudaWeights weights) {
+    this.owner = base.owner;
+    this.device = base.device;
+    this.weights = weights;
+    this.config = base.config;
+    kernels = base.kernels;
+    memory = base.memory;
+    counters = new WorkCounters(config);
+    runner = new PassRunner(device, kernels, weights, memory, counters);
+    description = base.description;
+  }
+
+  /**
+   * Copies the weights to the first GPU and compiles the kernels.
+   *
+   * @param memoryLimit bytes of device memory for keys and values, 0 for a share of what is free
+   * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
+   *     the kernels do not support the model; the message says which
+   */
+  public static CudaBackend load(Checkpoint source, long memoryLimit) {
+    ModelConfig config = source.config();
+    Kernels.refusal(config).ifPresent(reason -> {
+      throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
+    });
+    if (source.has("blk.0.attn_q.bias") || source.has("blk.0.attn_q_norm.weight")) {
+      throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
+          + "supported");
+    }
+    ExecutorService owner = Executors.newSingleThreadExecutor(
+        Thread.ofPlatform().daemon().name("attune-llm-cuda").stackSize(Nvrtc.STACK_BYTES).factory());
+    try {
+      return await(owner, () -> {
+        CudaDevice device = new CudaDevice(new CudaDriver(), 0);
+        try {
+          Nvrtc compiler = new Nvrtc();
+          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit);
+        } catch (RuntimeException | Error e) {
+          device.close();
+          throw e;
+        }
+      });
+    } catch (RuntimeException | Error e) {
+      owner.shutdownNow();
+      throw e;
+    }
+  }
+
+  /** The device, the libraries and where they were found; for the log. */
+  public String description() {
+    return description;
+  }
+
+  @Override
+  public String name() {
+    return "cuda";
+  }
+
+  @Override
+  public String kvPolicy() {
+    return "full+bf16";
+  }
+
+  /** Bytes of weights on the device. */
+  public long weightBytes() {
+    return weights.bytes();
+  }
+
+  @Override
+  public List<PassResult> run(List<Pass> passes) {
+    for (Pass pass : passes) {
+      pass.context().forEach(this::own);
+      PassValidation.check(pass, config);
+      if (pass.probe() != null && pass.probe().rows().length > kernels.maxProbeRows()) {
+        throw new IllegalArgumentException("A probe of %d rows; at most %d are supported"
+            .formatted(pass.probe().rows().length, kernels.maxProbeRows()));
+      }
+    }
+    return await(owner, () -> runner.run(passes));
+  }
+
+  @Override
+  public KvSegment concat(List<KvSegment> segments) {
+    if (segments.isEmpty()) {
+      throw new IllegalArgumentException("Nothing to put together");
+    }
+    List<CudaKvSegment> parts = segments.stream().map(this::own).toList();
+    CudaKvSegment.Shape first = parts.getFirst().shape;
+    int tokens = 0;
+    for (CudaKvSegment part : parts) {
+      CudaKvSegment.Shape s = part.shape;
+      if (s.firstPosition() != first.firstPosition() + tokens) {
+        throw new IllegalArgumentException("Segments do not follow each other: position %d after %d"
+            .formatted(s.firstPosition(), first.firstPosition() + tokens - 1));
+      }
+      if (s.layers() != first.layers() || s.valueLayers() != first.valueLayers()) {
+        throw new IllegalArgumentException("Segments differ in layers: " + s + " and " + first);
+      }
+      tokens += s.tokens();
+    }
+    CudaKvSegment.Shape whole = new CudaKvSegment.Shape(first.kvHeads(), first.headSize(), tokens, first.layers(),
+        first.valueLayers(), first.firstPosition());
+    return await(owner, () -> concat(parts, whole));
+  }
+
+  private CudaKvSegment concat(List<CudaKvSegment> parts, CudaKvSegment.Shape shape) {
+    CudaKvSegment whole = memory.allocate(shape, ContentIds.of(parts));
+    int blocks = (shape.layers() + shape.valueLayers()) * shape.kvHeads();
+    if (blocks > 0) {
+      long table = device.allocatePooled(24L * parts.size(), "a list of segments");
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment spans = arena.allocate(24L * parts.size(), 8);
+        int at = 0;
+        for (int i = 0; i < parts.size(); i++) {
+          int count = parts.get(i).tokens();
+          spans.set(JAVA_LONG, 24L * i, parts.get(i).address);
+          spans.set(JAVA_INT, 24L * i + 8, count);
+          spans.set(JAVA_INT, 24L * i + 12, count);
+          spans.set(JAVA_INT, 24L * i + 16, at);
+          at += count;
+        }
+        device.upload(table, spans);
+        kernels.concatSegments.launch(
+            blocks, parts.size(), 128, table, whole.address, shape.tokens(), 2 * shape.headSize());
+        device.synchronize("Putting %d segments together".formatted(parts.size()));
+      }
+      device.freePooled(table);
+    }
+    return whole;
+  }
+
+  /** A copy in host memory; valid beyond the life of the segment. */
+  @Override
+  public MemorySegment image(KvSegment segment) {
+    CudaKvSegment own = own(segment);
+    return await(owner, () -> {
+      MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
+      SegmentImage.write(image, own);
+      if (own.bytes() > 0) {
+        device.download(image.asSlice(SegmentImage.HEADER), own.address);
+        device.synchronize("Copying a segment of %d tokens".formatted(own.tokens()));
+      }
+      return image.asReadOnly();
+    });
+  }
+
+  /** A copy on the device: the image is not used after the call. */
+  @Override
+  public KvSegment restore(MemorySegment image) {
+    CudaKvSegment.Shape shape = SegmentImage.shape(image);
+    if (shape.kvHeads() != config.kvHeads() || shape.headSize() != config.headSize()
+        || shape.layers() > config.layers()) {
+      throw new IllegalArgumentException("KV image was not made by a backend of this model: " + shape);
+    }
+    return await(owner, () -> {
+      CudaKvSegment segment = memory.allocate(shape, SegmentImage.contentId(image));
+      if (shape.bytes() > 0) {
+        try (Arena arena = Arena.ofConfined()) {
+          MemorySegment numbers = image.asSlice(SegmentImage.HEADER, shape.bytes());
+          device.upload(segment.address, numbers.isNative() ? numbers : arena.allocate(shape.bytes(), 64).copyFrom(numbers));
+          device.synchronize("Copying a segment of %d tokens".formatted(shape.tokens()));
+        }
+      }
+      return segment;
+    });
+  }
+
+  /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
+  @Override
+  public InferenceBackend with(LoraAdapter adapter) {
+    return await(owner, () -> new CudaBackend(this, weights.with(device, kernels, adapter)));
+  }
+
+  @Override
+  public Work work() {
+    return counters.work();
+  }
+
+  private CudaKvSegment own(KvSegment segment) {
+    if (!(segment instanceof CudaKvSegment own) || own.shape.kvHeads() != config.kvHeads()
+        || own.shape.headSize() != config.headSize() || own.shape.layers() > config.layers()) {
+      throw new IllegalArgumentException("Segment was not made by a backend of this model: " + segment);
+    }
+    return own;
+  }
+
+  private static <T> T await(ExecutorService owner, Callable<T> work) {
+    Future<T> result = owner.submit(work);
+    try {
+      return result.get();
+    } catch (InterruptedException e) {
+      result.cancel(true);
+      Thread.currentThread().interrupt();
+      throw new CancellationException("Interrupted while waiting for the GPU");
+    } catch (ExecutionException e) {
+      switch (e.getCause()) {
+        case RuntimeException cause -> throw cause;
+        case Error cause -> throw cause;
+        case null, default -> throw new IllegalStateException(e);
+      }
+    }
+  }
+
+  /** Frees the device, also for backends made by {@link #with}; passes under way are ended first. */
+  @Override
+  public void close() {
+    try {
+      await(owner, () -> {
+        device.close();
+        return true;
+      });
+    } finally {
+      owner.shutdown();
+    }
+  }
+}

@@ -1,0 +1,103 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.Kernels.Epilogue;
+import dev.attune.llm.cuda.Kernels.GemmShape;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Products of a matrix with many rows, the next step of the layer fused; see {@code gemm.cu}. */
+final class GemmProducts {
+
+  /**
+   * Where queries, keys and values of rows go, on the device.
+   *
+   * @param q {@code [rows][heads * headSize]}
+   * @param places a {@code Row} for each row
+   * @param positions of RoPE
+   * @param rope table of rotations
+   */
+  record Places(long q, long places, long positions, long rope) {
+    static final Places NONE = new Places(0, 0, 0, 0);
+  }
+
+  /**
+   * Rows of activations.
+   *
+   * @param capacity rows that may be read
+   * @param squares sums of squares of {@code address}'s rows, in {@code parts} parts, {@code [parts][capacity]}
+   */
+  record Input(long address, int rows, int capacity, long squares, int parts) {}
+
+  private final CudaDevice device;
+  private final ModelConfig config;
+  private final Kernels kernels;
+  private final Map<Epilogue, GemmShape> shapes = new EnumMap<>(Epilogue.class);
+  private final Map<List<Long>, MemorySegment> maps = new HashMap<>();
+
+  GemmProducts(CudaDevice device, ModelConfig config, Kernels kernels) {
+    this.device = device;
+    this.config = config;
+    this.kernels = kernels;
+    for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
+      shapes.put(epilogue, config.hidden() <= 2048 && config.headSize() == 64
+          ? new GemmShape(192, 5, 1) : new GemmShape(256, 4, 1));
+    }
+  }
+
+  /** Chooses tiles for the products with an epilogue. */
+  void shape(Epilogue epilogue, GemmShape shape) {
+    shapes.put(epilogue, shape);
+  }
+
+  /** Parts that a residual product leaves the sums of squares of its result in. */
+  int squareParts() {
+    return (config.hidden() + shapes.get(Epilogue.RESIDUAL).outputs() - 1) / shapes.get(Epilogue.RESIDUAL).outputs();
+  }
+
+  /**
+   * Rotated queries, and rotated keys and values into their segments, of normalised rows.
+   *
+   * @param matrix rows {@code firstOutput} to {@code firstOutput + outputs - 1} of queries, keys and values
+   */
+  void qkv(Input in, long matrix, int firstOutput, int outputs, Places places, int layer) {
+    launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, 0);
+  }
+
+  /** {@code residual += in . matrix^T}, and the sums of squares of the result. */
+  void residual(Input in, long matrix, int inputs, long residual, long squares) {
+    launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, residual, squares);
+  }
+
+  /** {@code out = silu(gate) * up} of normalised rows. */
+  void gateUp(Input in, long matrix, long out) {
+    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, 0);
+  }
+
+  /** Forgets descriptors of inputs, whose memory is given back. */
+  void forgetInputs() {
+    maps.keySet().removeIf(key -> key.getFirst() == 0);
+  }
+
+  private void launch(
+      Epilogue epilogue, Input in, long matrix, int outputs, int inputs, Places places, int layer, int firstOutput,
+      long out, long squaresOut) {
+    GemmShape shape = shapes.get(epilogue);
+    MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity), key ->
+        TensorMap.of(device, Arena.ofAuto(), in.address, in.capacity, inputs, GemmShape.ROWS));
+    MemorySegment wMap = maps.computeIfAbsent(List.of(1L, matrix, (long) outputs, (long) shape.outputs()), key ->
+        TensorMap.of(device, Arena.ofAuto(), matrix, outputs, inputs, shape.outputs()));
+    try (Arena scratch = Arena.ofConfined()) {
+      MemorySegment arguments = new Struct(scratch, 104).put(in.rows).put(outputs).put(inputs)
+          .put((float) config.normEpsilon()).put(in.squares).put(in.parts).put(in.capacity).put(places.q)
+          .put(places.places).put(places.positions).put(places.rope).put(layer).put(config.heads())
+          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(squaresOut).memory();
+      int tiles = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + shape.outputs() - 1) / shape.outputs());
+      kernels.gemm(epilogue, shape).launchEarly(tiles, 1, GemmShape.THREADS, xMap, wMap, arguments);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.KernelModule.Kernel;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The kernels for one model shape, compiled when first needed. */
+final class Kernels {
+
+  /** Keys of a tile of attention; parts of a context begin at multiples of it. */
+  static final int KEY_TILE = 64;
+
+  /**
+   * A compiled attention kernel.
+   *
+   * @param tileRows packed query rows of a tile
+   * @param blocksPerMultiprocessor that run at once
+   */
+  record Attention(Kernel kernel, Kernel merge, int tileRows, int threads, int blocksPerMultiprocessor) {}
+
+  /**
+   * A compiled product with many rows.
+   *
+   * @param outputs of a tile
+   * @param stages of the pipeline from memory
+   * @param blocks on a multiprocessor
+   */
+  record GemmShape(int outputs, int stages, int blocks) {
+
+    static final int ROWS = 128;
+    static final int DEPTH = 64;
+    static final int THREADS = 288;
+
+    int sharedBytes() {
+      return stages * (ROWS + outputs) * DEPTH * 2 + 1024;
+    }
+  }
+
+  /** What a product does with its result. */
+  enum Epilogue {
+    QKV,
+    RESIDUAL,
+    SWIGLU,
+    LOGITS
+  }
+
+  /**
+   * How a product with few tokens is shared out.
+   *
+   * @param outputTiles tiles of 16 outputs a warp
+   * @param outputWarps warps side by side along the outputs
+   * @param inputWarps warps that share the inputs of a tile
+   * @param splits blocks that share the inputs of a tile
+   * @param ahead steps of 32 inputs of weights in flight
+   */
+  record SkinnyShape(int outputTiles, int outputWarps, int inputWarps, int splits, int ahead) {
+
+    int threads() {
+      return outputWarps * inputWarps * 32;
+    }
+
+    int blockTiles() {
+      return outputTiles * outputWarps;
+    }
+
+    int sharedBytes(int tokenTiles) {
+      return inputWarps * blockTiles() * tokenTiles * 512;
+    }
+
+    /** As many steps of the tokens as registers allow; divides {@code ahead}. */
+    private int aheadOfTokens(int tokenTiles) {
+      int steps = ahead;
+      while (steps > 1 && (ahead % steps != 0 || steps * tokenTiles > 16)) {
+        steps--;
+      }
+      return steps;
+    }
+  }
+
+  private final CudaDevice device;
+  private final Nvrtc compiler;
+  private final ModelConfig config;
+  private final Map<List<String>, KernelModule> modules = new HashMap<>();
+  private final Map<List<Object>, Kernel> kernels = new HashMap<>();
+
+  final Kernel embed;
+  final Kernel rmsNorm;
+  final Kernel ropeKeep;
+  final Kernel swiglu;
+  final Kernel buildTable;
+  final Kernel addLowRank;
+  final Kernel concatSegments;
+  final Kernel argmaxAdvance;
+  final Kernel fillNormal;
+  final Attention wideAttention;
+  final Attention decodeAttention;
+  final Kernel probeMeasure;
+  final Kernel probeMasses;
+
+  Kernels(CudaDevice device, Nvrtc compiler, ModelConfig config) {
+    this.device = device;
+    this.compiler = compiler;
+    this.config = config;
+    KernelModule elementwise = module("elementwise.cu");
+    embed = elementwise.kernel("embed");
+    rmsNorm = elementwise.kernel("rms_norm");
+    ropeKeep = elementwise.kernel("rope_keep");
+    swiglu = elementwise.kernel("swiglu");
+    buildTable = elementwise.kernel("build_table");
+    addLowRank = elementwise.kernel("add_low_rank");
+    concatSegments = elementwise.kernel("concat_segments");
+    argmaxAdvance = elementwise.kernel("argmax_advance");
+    fillNormal = elementwise.kernel("fill_normal");
+    int d = config.headSize();
+    KernelModule attention = module("attention.cu");
+    // Two stages of keys and values, three of where they lie.
+    int shared = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
+    Kernel merge = attention.kernel("merge_" + d);
+    wideAttention = d == 64
+        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 320, 2)
+        : new Attention(attention.kernel("attention_128", shared), merge, 192, 384, 1);
+    decodeAttention = new Attention(
+        attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, 2);
+    KernelModule probe = module("probe.cu");
+    probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
+    probeMasses = probe.kernel("probe_masses");
+  }
+
+  /** Why the kernels cannot run a model, or empty when they can. */
+  static Optional<String> refusal(ModelConfig config) {
+    if (config.headSize() != 64 && config.headSize() != 128) {
+      return Optional.of("heads of %d are not supported (64 and 128 are)".formatted(config.headSize()));
+    }
+    if (config.hidden() % 64 != 0 || config.feedForward() % 64 != 0) {
+      return Optional.of("widths of %d and %d are not supported (multiples of 64 are)".formatted(
+          config.hidden(), config.feedForward()));
+    }
+    return Optional.empty();
+  }
+
+  /** Shared memory for the queries of a probe; what does not fit is refused by {@link #maxProbeRows}. */
+  private int maxProbeBytes() {
+    return 160 << 10;
+  }
+
+  /** Rows that one probe may have. */
+  int maxProbeRows() {
+    return maxProbeBytes() / (config.heads() * config.headSize() * 4);
+  }
+
+  Kernel gemm(Epilogue epilogue, GemmShape shape) {
+    return kernels.computeIfAbsent(List.of(epilogue, shape), key -> module("gemm.cu", "-DOUTPUTS=" + shape.outputs,
+        "-DSTAGES=" + shape.stages, "-DBLOCKS=" + shape.blocks).kernel(switch (epilogue) {
+          case QKV -> "gemm_qkv";
+          case RESIDUAL -> "gemm_residual";
+          case SWIGLU -> "gemm_swiglu";
+          case LOGITS -> throw new IllegalArgumentException("Logits are a product with few rows");
+        }, shape.sharedBytes()));
+  }
+
+  Kernel skinny(Epilogue epilogue, SkinnyShape shape, int inputs, int tokenTiles) {
+    return kernels.computeIfAbsent(List.of(epilogue, shape, inputs, tokenTiles), key -> module("skinny.cu",
+        "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=" + tokenTiles, "-DOUTPUT_TILES=" + shape.outputTiles,
+        "-DOUTPUT_WARPS=" + shape.outputWarps, "-DINPUT_WARPS=" + shape.inputWarps, "-DAHEAD=" + shape.ahead,
+        "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles), "-DINPUTS=" + inputs, "-DSPLITS=" + shape.splits,
+        "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
+  }
+
+  /** How to share out a product of few tokens with a matrix. */
+  SkinnyShape skinnyShape(Epilogue epilogue, int outputs, int inputs) {
+    int steps = inputs / 32;
+    if (epilogue == Epilogue.LOGITS) {
+      return new SkinnyShape(inputs <= 2048 ? 1 : 2, 8, 1, 1, inputs <= 2048 ? 6 : 4);
+    }
+    if (inputs <= 2048) {
+      // All of a warp's weights are in flight before its tokens arrive.
+      int warps = 8;
+      for (int candidate : new int[] {9, 12, 8}) {
+        if (steps % candidate == 0 && steps / candidate <= 4) {
+          warps = candidate;
+          break;
+        }
+      }
+      return new SkinnyShape(1, 1, warps, 1, Math.min(4, (steps + warps - 1) / warps));
+    }
+    int tiles = outputs / 16;
+    if (tiles >= 16 * 96) {
+      return new SkinnyShape(2, 8, 1, 1, 4);
+    }
+    int blocks = (tiles + 7) / 8;
+    return new SkinnyShape(2, 4, 2, Math.clamp(device.multiprocessors / blocks, 1, 8), 4);
+  }
+
+  private KernelModule module(String resource, String... options) {
+    return modules.computeIfAbsent(List.of(resource, String.join(" ", options)), key -> new KernelModule(
+        device, compiler.compile(resource, device.architecture, List.of(options)).code(), resource));
+  }
+}

@@ -1,0 +1,281 @@
+package dev.attune.llm.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.InferenceBackend.PassResult;
+import dev.attune.llm.InferenceBackend.Probe;
+import dev.attune.llm.ModelConfig;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Sorts passes into batches for the engines and collects their results. Which engine runs a pass depends on the pass
+ * alone, since engines differ in the order of sums.
+ */
+final class PassRunner {
+
+  /** Tokens of passes that run through the layers together. */
+  private static final int BATCH_TOKENS = 16384;
+
+  /** How a pass is run. */
+  private enum Way {
+    /** Few tokens, in wide tiles of attention: a last block. One a batch. */
+    LAST_BLOCK,
+    /** A step of decoding. */
+    DECODE,
+    /** Everything else. */
+    PREFILL
+  }
+
+  private final CudaDevice device;
+  private final ModelConfig config;
+  private final Kernels kernels;
+  private final SegmentMemory memory;
+  private final WorkCounters counters;
+  private final ProbeLauncher probe;
+  private final PrefillEngine prefill;
+  private final SkinnyEngine skinny;
+  private final int paddedVocabulary;
+  private final long queries;
+  private long logits;
+  private MemorySegment pinned;
+
+  PassRunner(
+      CudaDevice device, Kernels kernels, CudaWeights weights, SegmentMemory memory, WorkCounters counters) {
+    this.device = device;
+    this.config = weights.config();
+    this.kernels = kernels;
+    this.memory = memory;
+    this.counters = counters;
+    probe = new ProbeLauncher(device, config, kernels);
+    SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
+    prefill = new PrefillEngine(device, kernels, weights, products, null);
+    skinny = new SkinnyEngine(device, kernels, weights, products, probe);
+    queries = device.allocate(2L * SkinnyProducts.MAX_TOKENS * config.heads() * config.headSize(), "probed queries");
+    paddedVocabulary = weights.paddedVocabulary();
+    pinned = device.allocatePinned(4L * paddedVocabulary);
+  }
+
+  List<PassResult> run(List<Pass> passes) {
+    @Nullable PassResult[] results = new PassResult[passes.size()];
+    List<Integer> order = new ArrayList<>(IntStream.range(0, passes.size()).boxed().toList());
+    order.sort(Comparator.comparingInt((Integer i) -> passes.get(i).layers()).thenComparing(i -> way(passes.get(i))));
+    List<Integer> batch = new ArrayList<>();
+    int tokens = 0;
+    for (int i : order) {
+      Pass pass = passes.get(i);
+      Way way = way(pass);
+      if (!batch.isEmpty()) {
+        Pass first = passes.get(batch.getFirst());
+        int most = switch (way) {
+          case LAST_BLOCK -> 0;
+          case DECODE -> SkinnyProducts.MAX_TOKENS;
+          case PREFILL -> BATCH_TOKENS;
+        };
+        if (way(first) != way || first.layers() != pass.layers() || tokens + pass.tokens().length > most) {
+          runBatch(passes, batch, results);
+          batch.clear();
+          tokens = 0;
+        }
+      }
+      batch.add(i);
+      tokens += pass.tokens().length;
+    }
+    if (!batch.isEmpty()) {
+      runBatch(passes, batch, results);
+    }
+    return List.of(results);
+  }
+
+  private Way way(Pass pass) {
+    int n = pass.tokens().length;
+    boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
+    if (pass.layers() == 0 || nextKeys || n > SkinnyProducts.MAX_TOKENS) {
+      return Way.PREFILL;
+    }
+    if (pass.probe() == null && !skinny.wide(n)) {
+      return Way.DECODE;
+    }
+    boolean fits = pass.probe() == null || pass.probe().rows().length <= SkinnyProducts.MAX_TOKENS;
+    return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;
+  }
+
+  private void runBatch(List<Pass> all, List<Integer> batch, @Nullable PassResult[] results) {
+    List<Pass> passes = batch.stream().map(all::get).toList();
+    List<BatchPlan.Sequence> sequences = new ArrayList<>();
+    for (Pass pass : passes) {
+      sequences.add(new BatchPlan.Sequence(pass.tokens(), pass.firstPosition(), ContentIds.inOrder(pass.context()),
+          allocate(pass), pass.keepKv() && pass.layers() < config.layers()));
+    }
+    List<PassResult> done = way(passes.getFirst()) == Way.PREFILL
+        ? runPrefill(passes, sequences) : runSkinny(passes, sequences);
+    for (int i = 0; i < batch.size(); i++) {
+      counters.add(passes.get(i));
+      results[batch.get(i)] = done.get(i);
+    }
+  }
+
+  /** Attention reads a pass's own keys and values from a segment, kept or not. */
+  private CudaKvSegment allocate(Pass pass) {
+    int layers = pass.keepKv() ? Math.min(pass.layers() + 1, config.layers()) : pass.layers();
+    return memory.allocate(new CudaKvSegment.Shape(config.kvHeads(), config.headSize(), pass.tokens().length, layers,
+        pass.layers(), pass.firstPosition()), ContentIds.of(pass));
+  }
+
+  private List<PassResult> runSkinny(List<Pass> passes, List<BatchPlan.Sequence> sequences) {
+    Pass first = passes.getFirst();
+    Probe probed = first.probe();
+    List<CudaKvSegment> scored = List.of();
+    if (probed != null) {
+      scored = scored(first, probed);
+      if (probe.reserve(scored.size())) {
+        skinny.forgetGraphs();
+      }
+    }
+    BatchPlan plan = skinny.prepare(sequences, scored.size());
+    int picks = 0;
+    if (probed != null) {
+      plan.probe(scored);
+      plan.pick(0, probed.rows());
+      picks = probed.rows().length;
+    }
+    int[][] wanted = logitRows(passes);
+    int count = 0;
+    for (int[] rows : wanted) {
+      plan.pick(picks + count, rows);
+      count += rows.length;
+    }
+    plan.upload();
+    long out = skinny.run(plan, first.layers(), skinny.wide(first.tokens().length), picks, count);
+    float[] masses = probed == null ? new float[0] : masses(first, probed, scored);
+    float[][] allLogits = download(out, count);
+    List<PassResult> results = new ArrayList<>();
+    int at = 0;
+    for (int i = 0; i < passes.size(); i++) {
+      float[][] own = Arrays.copyOfRange(allLogits, at, at + wanted[i].length);
+      at += wanted[i].length;
+      results.add(new PassResult(passes.get(i).keepKv() ? sequences.get(i).own() : null, own, masses));
+    }
+    return results;
+  }
+
+  private List<PassResult> runPrefill(List<Pass> passes, List<BatchPlan.Sequence> sequences) {
+    int layers = passes.getFirst().layers();
+    BatchPlan plan = prefill.prepare(sequences, PrefillEngine.Products.FUSED);
+    plan.upload();
+    prefill.run(plan, layers, PrefillEngine.Products.FUSED, layer -> {
+      if (Thread.interrupted()) {
+        // What was launched still uses the plan.
+        device.synchronize("Waiting for a cancelled pass");
+        throw new CancellationException("Forward pass cancelled at layer " + layer);
+      }
+    });
+    if (sequences.stream().anyMatch(BatchPlan.Sequence::keepsNextKeys)) {
+      prefill.nextKeys(plan, layers, PrefillEngine.Products.FUSED);
+    }
+    int[][] wanted = logitRows(passes);
+    List<PassResult> results = new ArrayList<>();
+    int row = 0;
+    for (int i = 0; i < passes.size(); i++) {
+      Pass pass = passes.get(i);
+      float[] masses = pass.probe() == null ? new float[0] : probe(plan, pass, pass.probe(), row);
+      results.add(new PassResult(
+          pass.keepKv() ? sequences.get(i).own() : null, prefillLogits(plan, wanted[i]), masses));
+      row += pass.tokens().length;
+    }
+    device.synchronize("Running %d tokens through %d layers".formatted(row, layers));
+    return results;
+  }
+
+  private float[] probe(BatchPlan plan, Pass pass, Probe probed, int firstRow) {
+    List<CudaKvSegment> scored = scored(pass, probed);
+    if (probe.reserve(scored.size())) {
+      skinny.forgetGraphs();
+    }
+    // The plan's own list holds no more spans than its batch; a probe's are among them.
+    plan.probe(scored);
+    int[] rows = Arrays.stream(probed.rows()).map(row -> firstRow + row).toArray();
+    plan.pick(0, rows);
+    plan.upload();
+    prefill.queries(plan, pass.layers(), plan.picks, rows.length, queries);
+    probe.run(plan, pass.layers(), rows.length, queries);
+    return masses(pass, probed, scored);
+  }
+
+  private float[][] prefillLogits(BatchPlan plan, int[] rows) {
+    float[][] result = new float[rows.length][];
+    for (int from = 0; from < rows.length; from += SkinnyProducts.MAX_TOKENS) {
+      int[] piece = Arrays.copyOfRange(rows, from, Math.min(rows.length, from + SkinnyProducts.MAX_TOKENS));
+      if (logits == 0) {
+        logits = device.allocate(4L * SkinnyProducts.MAX_TOKENS * paddedVocabulary, "logits");
+      }
+      plan.pick(0, piece);
+      plan.upload();
+      prefill.logits(plan.picks, piece.length, logits);
+      System.arraycopy(download(logits, piece.length), 0, result, from, piece.length);
+    }
+    return result;
+  }
+
+  /** The batch's rows whose logits each pass wants. */
+  private static int[][] logitRows(List<Pass> passes) {
+    int[][] rows = new int[passes.size()][];
+    int first = 0;
+    for (int i = 0; i < rows.length; i++) {
+      int n = passes.get(i).tokens().length;
+      int from = passes.get(i).logits() == Logits.NONE ? n : passes.get(i).logits() == Logits.LAST ? n - 1 : 0;
+      rows[i] = IntStream.range(first + from, first + n).toArray();
+      first += n;
+    }
+    return rows;
+  }
+
+  private static List<CudaKvSegment> scored(Pass pass, Probe probed) {
+    return ContentIds.inOrder(Arrays.stream(probed.scored()).mapToObj(i -> pass.context().get(i)).toList());
+  }
+
+  /** Masses in the order of the probe: the device has them in the order of content. */
+  private float[] masses(Pass pass, Probe probed, List<CudaKvSegment> order) {
+    reservePinned(4L * order.size());
+    MemorySegment to = pinned.asSlice(0, 4L * order.size());
+    device.download(to, probe.masses());
+    device.synchronize("Probing %d segments at layer %d".formatted(order.size(), pass.layers()));
+    int[] scored = probed.scored();
+    // Stable, as the order of content is: equal segments keep the order of the probe.
+    Integer[] byContent = IntStream.range(0, scored.length).boxed().toArray(Integer[]::new);
+    Arrays.sort(byContent, Comparator.comparingLong(i -> pass.context().get(scored[i]).contentId()));
+    float[] masses = new float[scored.length];
+    for (int i = 0; i < masses.length; i++) {
+      masses[byContent[i]] = to.getAtIndex(JAVA_FLOAT, i);
+    }
+    return masses;
+  }
+
+  private float[][] download(long from, int rows) {
+    long rowBytes = 4L * paddedVocabulary;
+    reservePinned(rows * rowBytes);
+    float[][] result = new float[rows][];
+    if (rows > 0) {
+      device.download(pinned.asSlice(0, rows * rowBytes), from);
+    }
+    device.synchronize("Computing logits of %d tokens".formatted(rows));
+    for (int i = 0; i < rows; i++) {
+      result[i] = pinned.asSlice(i * rowBytes, 4L * config.vocabulary()).toArray(JAVA_FLOAT);
+    }
+    return result;
+  }
+
+  private void reservePinned(long bytes) {
+    if (pinned.byteSize() < bytes) {
+      pinned = device.allocatePinned(bytes);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
+import dev.attune.llm.cuda.Kernels.GemmShape;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.function.IntConsumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs many tokens through the layers: their rows share products, attention goes by sequence. A layer is five kernels,
+ * since norms, rotations, SwiGLU, residuals and the writing of keys and values are part of the products.
+ *
+ * <p>With {@link Products#CUBLASLT} the products are cuBLASLt's and the rest are kernels of their own.
+ */
+final class PrefillEngine {
+
+  /** What computes the products. */
+  enum Products {
+    FUSED,
+    CUBLASLT
+  }
+
+  /** Fewest keys of a part of a split context: documents are not split. */
+  static final int SMALLEST_PART = 512;
+
+  private static final int ELEMENTWISE_THREADS = 128;
+
+  private final CudaDevice device;
+  private final ModelConfig config;
+  private final Kernels kernels;
+  private final CudaWeights weights;
+  private final SkinnyProducts skinny;
+  private final @Nullable CublasLt cublas;
+  private final AttentionLauncher attention;
+  private final Map<List<Object>, CublasLt.Product> products = new HashMap<>();
+  private final GemmProducts gemm;
+  private final int qkvWidth;
+  private final int attentionWidth;
+  private @Nullable BatchPlan plan;
+  private int rowCapacity;
+  /** Parts that the sums of squares of x are in. */
+  private int lastParts;
+  private long x;
+  private long q;
+  private long mixed;
+  private long inner;
+  private long squares;
+  /** Only for cuBLASLt: normalised input, queries with keys and values, gate with up. */
+  private long normed;
+  private long qkv;
+  private long gateUp;
+
+  PrefillEngine(
+      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts skinny, @Nullable CublasLt cublas) {
+    this.device = device;
+    this.config = weights.config();
+    this.kernels = kernels;
+    this.weights = weights;
+    this.skinny = skinny;
+    this.cublas = cublas;
+    this.attention = new AttentionLauncher(device, config);
+    attentionWidth = config.heads() * config.headSize();
+    qkvWidth = attentionWidth + 2 * config.kvHeads() * config.headSize();
+    gemm = new GemmProducts(device, config, kernels);
+  }
+
+  /** The fused products, to choose their tiles. */
+  GemmProducts gemm() {
+    return gemm;
+  }
+
+  /** Lays out a batch and copies its tables to the device. */
+  BatchPlan prepare(List<BatchPlan.Sequence> batch, Products how) {
+    BatchPlan current = lay(batch);
+    reserve(current.rows(), how);
+    return current;
+  }
+
+  private BatchPlan lay(List<BatchPlan.Sequence> batch) {
+    BatchPlan.Capacity needed = BatchPlan.needs(device, config, batch, kernels.wideAttention, SMALLEST_PART);
+    BatchPlan current = plan;
+    if (current == null || !current.capacity.holds(needed)) {
+      if (current != null) {
+        current.free();
+      }
+      current = new BatchPlan(device, config, kernels, current == null ? needed : current.capacity.grownTo(needed));
+      plan = current;
+    }
+    current.lay(batch, kernels.wideAttention, SMALLEST_PART);
+    return current;
+  }
+
+  private void reserve(int rows, Products how) {
+    int needed = (rows + GemmShape.ROWS - 1) / GemmShape.ROWS * GemmShape.ROWS;
+    if (needed > rowCapacity) {
+      for (long buffer : new long[] {x, q, mixed, inner, squares, normed, qkv, gateUp}) {
+        device.free(buffer);
+      }
+      gemm.forgetInputs();
+      rowCapacity = needed;
+      String what = "%d rows of activations".formatted(needed);
+      x = device.allocate(2L * needed * config.hidden(), what);
+      q = device.allocate(2L * needed * attentionWidth, what);
+      mixed = device.allocate(2L * needed * attentionWidth, what);
+      inner = device.allocate(2L * needed * config.feedForward(), what);
+      squares = device.allocate(4L * needed * (config.hidden() / 64 + 1), what);
+      normed = 0;
+    }
+    if (how == Products.CUBLASLT && normed == 0) {
+      String what = "%d rows of activations".formatted(rowCapacity);
+      normed = device.allocate(2L * rowCapacity * config.hidden(), what);
+      qkv = device.allocate(2L * rowCapacity * qkvWidth, what);
+      gateUp = device.allocate(4L * rowCapacity * config.feedForward(), what);
+    }
+  }
+
+  /** Runs the layers of a prepared and uploaded batch. */
+  void run(BatchPlan batch, int layers, Products how) {
+    run(batch, layers, how, layer -> {});
+  }
+
+  /** As above; {@code between} runs before each layer and may end the work by an exception. */
+  void run(BatchPlan batch, int layers, Products how, IntConsumer between) {
+    int rows = batch.rows();
+    kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, squares, rows,
+        config.hidden());
+    AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed);
+    Merging merging = batch.mergeCount() > 0 ? Merging.KERNEL : Merging.NONE;
+    int parts = 1;
+    for (int layer = 0; layer < layers; layer++) {
+      between.accept(layer);
+      CudaWeights.Layer l = weights.layers().get(layer);
+      if (how == Products.FUSED) {
+        gemm.qkv(input(x, rows, parts), l.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
+        attend.run(layer, batch.itemCount(), merging);
+        gemm.residual(input(mixed, rows, 0), l.attentionOutput(), attentionWidth, x, squares);
+        parts = gemm.squareParts();
+        gemm.gateUp(input(x, rows, parts), l.gateUp(), inner);
+        gemm.residual(input(inner, rows, 0), l.down(), config.feedForward(), x, squares);
+      } else {
+        normalize(rows);
+        product(l.qkv(), qkvWidth, config.hidden()).run(normed, qkv, rows, false);
+        kernels.ropeKeep.launch(rows, 1, ELEMENTWISE_THREADS, qkv, q, batch.places, batch.positions, weights.rope(),
+            layer, config.heads(), config.kvHeads(), config.heads() + 2 * config.kvHeads(), config.headSize());
+        attend.run(layer, batch.itemCount(), merging);
+        product(l.attentionOutput(), config.hidden(), attentionWidth).run(mixed, x, rows, true);
+        normalize(rows);
+        product(l.gateUp(), 2 * config.feedForward(), config.hidden()).run(normed, gateUp, rows, false);
+        long groups = (long) rows * config.feedForward() / CudaWeights.GROUP;
+        kernels.swiglu.launch((int) ((groups + 255) / 256), 1, 256, gateUp, inner, groups, config.feedForward());
+        product(l.down(), config.hidden(), config.feedForward()).run(inner, x, rows, true);
+      }
+    }
+    lastParts = parts;
+  }
+
+  /** Keys of the next layer, for the sequences that keep them. */
+  void nextKeys(BatchPlan batch, int layer, Products how) {
+    int width = config.kvHeads() * config.headSize();
+    if (how == Products.FUSED) {
+      gemm.qkv(input(x, batch.rows(), lastParts), weights.keys(layer), attentionWidth, width,
+          places(batch, batch.nextPlaces), layer);
+    } else {
+      normalize(batch.rows());
+      product(weights.keys(layer), width, config.hidden()).run(normed, qkv, batch.rows(), false);
+      kernels.ropeKeep.launch(batch.rows(), 1, ELEMENTWISE_THREADS, qkv, q, batch.nextPlaces, batch.positions,
+          weights.rope(), layer, 0, config.kvHeads(), config.kvHeads(), config.headSize());
+    }
+  }
+
+  /** Queries of a layer for picked rows, {@code [picks][heads * headSize]}. */
+  void queries(BatchPlan batch, int layer, long pick, int count, long out) {
+    skinny.qkv(layer, x, pick, count, out, 0, batch.positions);
+  }
+
+  /** Logits of picked rows, {@code [picks][padded vocabulary]} in fp32. */
+  void logits(long pick, int count, long out) {
+    skinny.logits(x, pick, count, out);
+  }
+
+  private GemmProducts.Input input(long address, int rows, int parts) {
+    return new GemmProducts.Input(address, rows, rowCapacity, squares, parts);
+  }
+
+  private GemmProducts.Places places(BatchPlan batch, long places) {
+    return new GemmProducts.Places(q, places, batch.positions, weights.rope());
+  }
+
+  private void normalize(int rows) {
+    kernels.rmsNorm.launch(rows, 1, ELEMENTWISE_THREADS, x, normed, config.hidden(), (float) config.normEpsilon());
+  }
+
+  private CublasLt.Product product(long matrix, int outputs, int inputs) {
+    CublasLt library = Objects.requireNonNull(cublas, "cuBLASLt");
+    return products.computeIfAbsent(List.of(matrix), key -> library.new Product(matrix, outputs, inputs));
+  }
+}

@@ -1,0 +1,61 @@
+package dev.attune.llm.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Header of a segment's image, native byte order, before the numbers as they lie on the device:
+ *
+ * <pre>
+ * 0 magic "ATKC"   4 version 1     8 KV heads   12 head size   16 tokens   20 key layers   24 value layers
+ * 28 first position   32 content id   40 zero   (64 bytes)
+ * </pre>
+ */
+final class SegmentImage {
+
+  static final int HEADER = 64;
+  private static final int MAGIC = 0x434b5441;
+  private static final int VERSION = 1;
+
+  private SegmentImage() {}
+
+  static void write(MemorySegment image, CudaKvSegment segment) {
+    CudaKvSegment.Shape shape = segment.shape;
+    int[] numbers = {MAGIC, VERSION, shape.kvHeads(), shape.headSize(), shape.tokens(), shape.layers(),
+        shape.valueLayers(), shape.firstPosition()};
+    for (int i = 0; i < numbers.length; i++) {
+      image.set(JAVA_INT_UNALIGNED, 4L * i, numbers[i]);
+    }
+    image.set(JAVA_LONG_UNALIGNED, 32, segment.contentId());
+  }
+
+  /**
+   * Shape that an image says it has.
+   *
+   * @throws IllegalArgumentException when it is not an image, or cut off
+   */
+  static CudaKvSegment.Shape shape(MemorySegment image) {
+    if (image.byteSize() < HEADER || number(image, 0) != MAGIC || number(image, 1) != VERSION) {
+      throw new IllegalArgumentException("Not a KV image of the CUDA backend, version " + VERSION);
+    }
+    CudaKvSegment.Shape shape = new CudaKvSegment.Shape(number(image, 2), number(image, 3), number(image, 4),
+        number(image, 5), number(image, 6), number(image, 7));
+    if (shape.kvHeads() < 1 || shape.headSize() < 1 || shape.tokens() < 1 || shape.layers() < 0
+        || shape.valueLayers() < 0 || shape.layers() - shape.valueLayers() > 1
+        || shape.layers() < shape.valueLayers() || shape.firstPosition() < 0
+        || image.byteSize() < HEADER + shape.bytes()) {
+      throw new IllegalArgumentException("KV image of %d bytes is damaged: %s".formatted(image.byteSize(), shape));
+    }
+    return shape;
+  }
+
+  static long contentId(MemorySegment image) {
+    return image.get(JAVA_LONG_UNALIGNED, 32);
+  }
+
+  private static int number(MemorySegment image, int index) {
+    return image.get(JAVA_INT_UNALIGNED, 4L * index);
+  }
+}

@@ -1,0 +1,177 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs few tokens through the layers: last blocks of a ranking and steps of decoding. Latency is what counts, so each
+ * combination of numbers of tokens, layers, probed rows and logits is captured as a graph and replayed; contexts of any
+ * length use the same graph, since kernels read the numbers of items from memory.
+ */
+final class SkinnyEngine {
+
+  /** What graphs differ by. */
+  private record Shape(int tokens, int layers, boolean wide, Merging merging, int probedRows, int logitRows) {}
+
+  /** Parts that one warp can put together faster than another kernel starts. */
+  private static final int FEW_PARTS = 16;
+
+  private static final int SMALLEST_PART = 64;
+
+  private final CudaDevice device;
+  private final ModelConfig config;
+  private final Kernels kernels;
+  private final CudaWeights weights;
+  private final SkinnyProducts products;
+  private final AttentionLauncher attention;
+  private final ProbeLauncher probe;
+  private final long x;
+  private final long residual;
+  private final long q;
+  private final long mixed;
+  private final long inner;
+  private long logits;
+  private int logitCapacity;
+  private @Nullable BatchPlan plan;
+  private int planGeneration;
+  private final Map<Shape, CudaGraph> graphs = new HashMap<>();
+
+  SkinnyEngine(
+      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe) {
+    this.device = device;
+    this.config = weights.config();
+    this.kernels = kernels;
+    this.weights = weights;
+    this.products = products;
+    this.probe = probe;
+    attention = new AttentionLauncher(device, config);
+    int rows = SkinnyProducts.MAX_TOKENS;
+    x = device.allocate(2L * rows * config.hidden(), "activations of few tokens");
+    residual = device.allocate(4L * rows * config.hidden(), "activations of few tokens");
+    q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
+    mixed = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
+    inner = device.allocate(2L * rows * config.feedForward(), "activations of few tokens");
+  }
+
+  /** Whether attention of sequences of so many tokens uses wide tiles. */
+  boolean wide(int tokens) {
+    return tokens * (config.heads() / config.kvHeads()) > kernels.decodeAttention.tileRows();
+  }
+
+  /** Lays out a batch of sequences that are all {@link #wide} or all not. */
+  BatchPlan prepare(List<BatchPlan.Sequence> batch, int probedSpans) {
+    Kernels.Attention tiles = tiles(wide(batch.getFirst().tokens().length));
+    BatchPlan.Capacity needed = BatchPlan.needs(device, config, batch, tiles, SMALLEST_PART);
+    int rows = SkinnyProducts.MAX_TOKENS;
+    needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024), Math.max(needed.spans(), probedSpans + 1),
+        Math.max(needed.keys(), 8192));
+    BatchPlan current = plan;
+    if (current == null || !current.capacity.holds(needed)) {
+      if (current != null) {
+        device.synchronize("Waiting for the batch before");
+        current.free();
+      }
+      current = new BatchPlan(device, config, kernels, current == null ? needed : current.capacity.grownTo(needed));
+      plan = current;
+      forgetGraphs();
+    }
+    current.lay(batch, tiles, SMALLEST_PART);
+    if (current.generation != planGeneration) {
+      planGeneration = current.generation;
+      forgetGraphs();
+    }
+    return current;
+  }
+
+  /** Captured graphs hold addresses; they are captured again after one has changed. */
+  void forgetGraphs() {
+    graphs.values().forEach(CudaGraph::close);
+    graphs.clear();
+  }
+
+  /**
+   * Runs a prepared and uploaded batch. Rows to probe come first among the plan's picks, then rows for logits.
+   *
+   * @param probedRows 0 for no probe
+   * @return address of the logits, {@code [logitRows][padded vocabulary]} in fp32
+   */
+  long run(BatchPlan batch, int layers, boolean wide, int probedRows, int logitRows) {
+    if (logitRows > logitCapacity) {
+      device.free(logits);
+      logits = device.allocate(4L * logitRows * weights.paddedVocabulary(), "logits of %d tokens".formatted(logitRows));
+      logitCapacity = logitRows;
+      forgetGraphs();
+    }
+    Shape shape = new Shape(batch.rows(), layers, wide, merging(batch, wide), probedRows, logitRows);
+    CudaGraph graph = graphs.get(shape);
+    if (graph == null) {
+      // The first run compiles kernels, which a capture must not.
+      launch(batch, shape);
+      device.synchronize("Running %d tokens through %d layers".formatted(batch.rows(), layers));
+      graph = device.capture(() -> launch(batch, shape));
+      graphs.put(shape, graph);
+      return logits;
+    }
+    graph.launch();
+    return logits;
+  }
+
+  /**
+   * A step of greedy decoding as a graph: the token with the largest logit becomes the next one without leaving the
+   * device.
+   *
+   * @param batch laid out growing and uploaded
+   * @param history {@code [capacity]} ints: the token chosen at each position
+   */
+  CudaGraph greedyStep(BatchPlan batch, long history, int capacity) {
+    if (logitCapacity < 1) {
+      logits = device.allocate(4L * weights.paddedVocabulary(), "logits");
+      logitCapacity = 1;
+    }
+    Runnable step = () -> {
+      layers(batch, 1, config.layers(), false, merging(batch, false));
+      products.logits(x, 0, 1, logits);
+      kernels.argmaxAdvance.launchEarly(1, 1, 1024, logits, config.vocabulary(), batch.tokens, batch.positions,
+          batch.places, batch.sequences, history, capacity);
+    };
+    step.run();
+    device.synchronize("Decoding a token");
+    return device.capture(step);
+  }
+
+  private static Merging merging(BatchPlan batch, boolean wide) {
+    return wide || batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
+  }
+
+  private Kernels.Attention tiles(boolean wide) {
+    return wide ? kernels.wideAttention : kernels.decodeAttention;
+  }
+
+  /** Puts the kernels of a run into the stream; also for loops that stay on the device. */
+  private void launch(BatchPlan batch, Shape shape) {
+    layers(batch, shape.tokens, shape.layers, shape.wide, shape.merging);
+    if (shape.probedRows > 0) {
+      products.qkv(shape.layers, x, batch.picks, shape.probedRows, q, 0, batch.positions);
+      probe.run(batch, shape.layers, shape.probedRows, q);
+    }
+    if (shape.logitRows > 0) {
+      products.logits(x, batch.picks + 4L * shape.probedRows, shape.logitRows, logits);
+    }
+  }
+
+  private void layers(BatchPlan batch, int tokens, int layers, boolean wide, Merging merging) {
+    kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L, tokens, config.hidden());
+    AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
+    for (int layer = 0; layer < layers; layer++) {
+      products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
+      attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
+      products.attentionOutput(layer, mixed, tokens, residual, x);
+      products.gateUp(layer, x, tokens, inner);
+      products.down(layer, inner, tokens, residual, x);
+    }
+  }
+}

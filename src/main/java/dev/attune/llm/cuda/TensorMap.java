@@ -1,0 +1,37 @@
+package dev.attune.llm.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** Descriptors with which the tensor memory accelerator reads tiles of a bf16 matrix. */
+final class TensorMap {
+
+  private static final int BYTES = 128;
+  private static final int BFLOAT16 = 9;
+  private static final int SWIZZLE_128B = 3;
+  private static final int PROMOTION_L2_256B = 3;
+
+  private TensorMap() {}
+
+  /**
+   * Describes tiles of {@code tileRows} rows and 64 columns of a row-major matrix; what lies outside reads as zero.
+   *
+   * @param arena of the descriptor
+   */
+  static MemorySegment of(CudaDevice device, Arena arena, long matrix, long rows, int columns, int tileRows) {
+    MemorySegment map = arena.allocate(BYTES, 64);
+    try (Arena scratch = Arena.ofConfined()) {
+      MemorySegment dimensions = scratch.allocateFrom(JAVA_LONG, columns, rows);
+      MemorySegment strides = scratch.allocateFrom(JAVA_LONG, columns * 2L);
+      MemorySegment box = scratch.allocateFrom(JAVA_INT, Kernels.GemmShape.DEPTH, tileRows);
+      MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
+      device.check(device.driver.tensorMapEncodeTiled(map, BFLOAT16, 2, matrix, dimensions, strides, box, steps, 0,
+          SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
+          .formatted(rows, columns, tileRows));
+    }
+    return map;
+  }
+}

@@ -1,0 +1,68 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.InferenceBackend.Work;
+import dev.attune.llm.KvSegment;
+import dev.attune.llm.ModelConfig;
+import java.util.concurrent.atomic.LongAdder;
+
+/** Counts the operations of passes from their shapes; padding of tiles does not count. */
+final class WorkCounters {
+
+  private final ModelConfig config;
+  private final LongAdder projection = new LongAdder();
+  private final LongAdder attention = new LongAdder();
+  private final LongAdder cacheBytes = new LongAdder();
+  private final LongAdder tokens = new LongAdder();
+
+  WorkCounters(ModelConfig config) {
+    this.config = config;
+  }
+
+  void add(Pass pass) {
+    long n = pass.tokens().length;
+    long hidden = config.hidden();
+    long queries = (long) config.heads() * config.headSize();
+    long keys = (long) config.kvHeads() * config.headSize();
+    long layer = hidden * (queries + 2 * keys) + queries * hidden + 3 * hidden * config.feedForward();
+    long context = 0;
+    long read = 0;
+    for (KvSegment segment : pass.context()) {
+      context += segment.tokens();
+      read += 2 * pass.layers() * layerBytes(segment);
+    }
+    long flops = 2 * n * layer * pass.layers();
+    long pairs = n * context + n * (n + 1) / 2;
+    long attended = 4 * pairs * queries * pass.layers();
+    if (pass.keepKv() && pass.layers() < config.layers()) {
+      flops += 2 * n * hidden * keys;
+    }
+    if (pass.probe() != null) {
+      long rows = pass.probe().rows().length;
+      long scored = 0;
+      for (int i : pass.probe().scored()) {
+        scored += pass.context().get(i).tokens();
+        read += layerBytes(pass.context().get(i));
+      }
+      flops += 2 * rows * hidden * queries;
+      attended += 2 * rows * scored * queries;
+    }
+    if (pass.logits() != Logits.NONE) {
+      flops += 2 * (pass.logits() == Logits.LAST ? 1 : n) * hidden * config.vocabulary();
+    }
+    projection.add(flops);
+    attention.add(attended);
+    cacheBytes.add(read);
+    tokens.add(pass.layers() > 0 ? n : 0);
+  }
+
+  Work work() {
+    return new Work(projection.sum(), attention.sum(), cacheBytes.sum(), tokens.sum());
+  }
+
+  /** Bytes of the keys, or of the values, of one layer. */
+  private static long layerBytes(KvSegment segment) {
+    return segment.bytes() / Math.max(1, segment.layers() + segment.valueLayers());
+  }
+}

@@ -1,0 +1,105 @@
+// Shared by all kernels. No includes: NVRTC needs no headers on the machine.
+typedef unsigned char u8;
+typedef unsigned short bf16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define DEVICE __device__ __forceinline__
+#define INFINITE __int_as_float(0x7f800000)
+
+// Where a token's keys and values lie: block (2 * layer + value) * kvHeads + head of a segment of `capacity` tokens.
+struct Row {
+  u64 segment;
+  u32 token;
+  u32 capacity;
+};
+
+// Tokens of one pass: rows firstRow ... of the batch; keys table[firstKey ...] hold first the context, then its own.
+struct Sequence {
+  int firstRow;
+  int tokens;
+  int contextTokens;
+  int firstKey;
+};
+
+// Keys [keyBegin, keyEnd) for one tile of packed query rows; partial < 0 when no other item shares the tile, otherwise merge
+// is the item that puts the parts together.
+struct AttentionItem {
+  int sequence;
+  int rowTile;
+  int keyBegin;
+  int keyEnd;
+  int partial;
+  int merge;
+};
+
+// Partial results [firstPartial, firstPartial + count) of one tile of packed query rows.
+struct MergeItem {
+  int sequence;
+  int rowTile;
+  int firstPartial;
+  int count;
+};
+
+// Tokens of a segment and where their rows go in the key table.
+struct Span {
+  u64 segment;
+  int capacity;
+  int tokens;
+  int firstKey;
+  int padding;
+};
+
+DEVICE float fromBf16(u32 bits) { return __uint_as_float(bits << 16); }
+DEVICE float lowBf16(u32 pair) { return __uint_as_float(pair << 16); }
+DEVICE float highBf16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+DEVICE u32 packBf16(float low, float high) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+DEVICE bf16 toBf16(float x) { return (bf16)packBf16(x, 0.0f); }
+
+DEVICE u32 sharedAddress(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+
+// Programmatic dependent launch: what precedes waitForPrevious() may overlap the kernel before, so only weights, which
+// no kernel writes, are read there.
+DEVICE void waitForPrevious() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+DEVICE void releaseNext() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
+// Read once, from global memory through the read-only path, without claiming the first-level cache.
+DEVICE uint4 loadStreaming(const void* p) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+  return v;
+}
+
+DEVICE void mma(float (&d)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// 2^x; 0 for -infinity.
+DEVICE float power2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+DEVICE float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
+
+DEVICE float warpSum(float x) {
+  #pragma unroll
+  for (int lane = 16; lane; lane >>= 1) x += __shfl_xor_sync(~0u, x, lane);
+  return x;
+}
+
+DEVICE float warpMax(float x) {
+  #pragma unroll
+  for (int lane = 16; lane; lane >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, lane));
+  return x;
+}

@@ -1,0 +1,385 @@
+// Products of weights with many tokens: out[row][output] = epilogue(sum over inputs of x[row][input] w[output][input]).
+// wgmma over tiles that the tensor memory accelerator brings in, ROWS x OUTPUTS x 64 a step: one warp loads, two
+// warpgroups multiply 64 rows each. RMSNorm is a factor per row: its weights are folded into the matrix, its sums of
+// squares come from the epilogue that wrote x. An output is summed over the inputs in one order whatever the batch.
+//
+// Compiled for OUTPUTS (64 ... 256), STAGES and BLOCKS a multiprocessor.
+
+constexpr int ROWS = 128, DEPTH = 64, CONSUMERS = 2;
+constexpr int THREADS = CONSUMERS * 128 + 32;
+constexpr int X_BYTES = ROWS * DEPTH * 2, W_BYTES = OUTPUTS * DEPTH * 2, STAGE_BYTES = X_BYTES + W_BYTES;
+
+struct __align__(64) TensorMap {
+  u64 opaque[16];
+};
+
+struct GemmArgs {
+  int rows;
+  int outputs;
+  int inputs;
+  float epsilon;
+  const float* squares;     // [squareParts][rowCapacity]: sums of squares of x, in parts
+  int squareParts;
+  int rowCapacity;
+  bf16* q;                  // [row][heads * headSize]
+  const Row* places;        // of KV
+  const int* positions;
+  const float2* rope;       // [position][headSize / 2]: cosine, sine
+  int layer;
+  int heads;
+  int kvHeads;
+  int headSize;
+  int firstOutput;          // of the matrix of queries, keys and values
+  bf16* out;                // residual [row][outputs], or for SwiGLU [row][outputs / 2]
+  float* squaresOut;        // [output tiles][rowCapacity]
+};
+
+enum Epilogue { QKV, RESIDUAL, SWIGLU };
+
+DEVICE void barrierInit(u64* barrier, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(count));
+}
+
+DEVICE void barrierExpect(u64* barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
+}
+
+DEVICE void barrierArrive(u64* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
+}
+
+DEVICE void barrierWait(u64* barrier, int phase) {
+  u32 done;
+  do {
+    asm volatile(
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
+        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
+  } while (!done);
+}
+
+DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+      :: "r"(to), "l"(map), "r"(sharedAddress(barrier)), "r"(column), "r"(row) : "memory");
+}
+
+// Shared memory descriptor of a K-major tile with rows of 128 bytes, swizzled by 128 bytes; groups of 8 rows lie 1024
+// bytes apart.
+DEVICE u64 descriptor(u32 address) {
+  return (u64)(address >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+#if OUTPUTS == 128
+DEVICE void multiply(float (&d)[64], u64 a, u64 b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      "}, %64, %65, p, 1, 1, 0, 0;\n}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
+        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
+        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+      : "l"(a), "l"(b), "r"(accumulate));
+}
+#elif OUTPUTS == 192
+DEVICE void multiply(float (&d)[96], u64 a, u64 b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+      "}, %96, %97, p, 1, 1, 0, 0;\n}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
+        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
+        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
+        "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
+        "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
+        "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
+        "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
+      : "l"(a), "l"(b), "r"(accumulate));
+}
+#elif OUTPUTS == 256
+DEVICE void multiply(float (&d)[128], u64 a, u64 b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+      "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+      "}, %128, %129, p, 1, 1, 0, 0;\n}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
+        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
+        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),
+        "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),
+        "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),
+        "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),
+        "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),
+        "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),
+        "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
+        "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
+        "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
+      : "l"(a), "l"(b), "r"(accumulate));
+}
+#endif
+
+// Lane i of four gets word i of all four: 16 consecutive bytes of a row instead of four times 4.
+DEVICE void transposeQuad(u32 (&v)[4]) {
+  int lane = threadIdx.x % 4;
+  #pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    u32 received = __shfl_xor_sync(~0u, lane & 1 ? v[i] : v[i + 1], 1);
+    if (lane & 1) v[i] = received; else v[i + 1] = received;
+  }
+  #pragma unroll
+  for (int i = 0; i < 2; i++) {
+    u32 received = __shfl_xor_sync(~0u, lane & 2 ? v[i] : v[i + 2], 2);
+    if (lane & 2) v[i] = received; else v[i + 2] = received;
+  }
+}
+
+DEVICE float normFactor(const GemmArgs& a, int row) {
+  float sum = 0;
+  for (int i = 0; i < a.squareParts; i += 8) {
+    float parts[8];
+    #pragma unroll
+    for (int j = 0; j < 8; j++) parts[j] = i + j < a.squareParts ? a.squares[(u64)(i + j) * a.rowCapacity + row] : 0;
+    #pragma unroll
+    for (int j = 0; j < 8; j++) sum += parts[j];
+  }
+  return rsqrtf(sum / a.inputs + a.epsilon);
+}
+
+// d[4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, output 8 j + 2 (lane % 4) + e of the tile.
+template <int HEAD>
+DEVICE void storeQkv(
+    const GemmArgs& a, float (&d)[OUTPUTS / 2], const Row& place, const float2* rope, int row, int h, int output0,
+    float factor) {
+  constexpr int HALF = HEAD / 16;    // groups of eight outputs in half a head
+  int lane = threadIdx.x % 32, q = lane % 4;
+  bool live = row < a.rows;
+  #pragma unroll
+  for (int part = 0; part < OUTPUTS / HEAD; part++) {
+    int head = (a.firstOutput + output0) / HEAD + part;
+    bool turned = head < a.heads + a.kvHeads;
+    u32 low[HALF], high[HALF];
+    #pragma unroll
+    for (int j = 0; j < HALF; j++) {
+      int at = part * HEAD / 8 + j;
+      float x0 = d[4 * at + 2 * h] * factor, x1 = d[4 * at + 2 * h + 1] * factor;
+      float y0 = d[4 * (at + HALF) + 2 * h] * factor, y1 = d[4 * (at + HALF) + 2 * h + 1] * factor;
+      if (turned) {
+        float4 turn = *(const float4*)(rope + j * 8 + 2 * q);
+        float t0 = x0 * turn.x - y0 * turn.y, t1 = x1 * turn.z - y1 * turn.w;
+        y0 = y0 * turn.x + x0 * turn.y;
+        y1 = y1 * turn.z + x1 * turn.w;
+        x0 = t0;
+        x1 = t1;
+      }
+      low[j] = packBf16(x0, x1);
+      high[j] = packBf16(y0, y1);
+    }
+    bf16* to = 0;
+    if (head < a.heads) {
+      to = a.q + ((u64)row * a.heads + head) * HEAD;
+    } else if (head < a.heads + 2 * a.kvHeads && place.segment) {
+      u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
+      to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD;
+    }
+    #pragma unroll
+    for (int j = 0; j < HALF; j += 4) {
+      u32 v[4] = {low[j], low[j + 1], low[j + 2], low[j + 3]};
+      u32 w[4] = {high[j], high[j + 1], high[j + 2], high[j + 3]};
+      transposeQuad(v);
+      transposeQuad(w);
+      if (live && to && output0 + part * HEAD < a.outputs) {
+        *(uint4*)(to + (j + q) * 8) = make_uint4(v[0], v[1], v[2], v[3]);
+        *(uint4*)(to + HEAD / 2 + (j + q) * 8) = make_uint4(w[0], w[1], w[2], w[3]);
+      }
+    }
+  }
+}
+
+// The residual's words of this thread, 16 bytes of each group of four times eight outputs.
+DEVICE void loadResidual(const GemmArgs& a, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
+  int q = threadIdx.x % 4;
+  #pragma unroll
+  for (int j = 0; j < OUTPUTS / 32; j++) {
+    int output = output0 + (4 * j + q) * 8;
+    before[j] = row < a.rows && output < a.outputs ? *(const uint4*)(a.out + (u64)row * a.outputs + output)
+                                                   : make_uint4(0, 0, 0, 0);
+  }
+}
+
+DEVICE void storeResidual(
+    const GemmArgs& a, float (&d)[OUTPUTS / 2], const uint4 (&before)[OUTPUTS / 32], int row, int h, int output0) {
+  int q = threadIdx.x % 4;
+  bool live = row < a.rows;
+  float square = 0;
+  #pragma unroll
+  for (int j = 0; j < OUTPUTS / 8; j += 4) {
+    int output = output0 + (j + q) * 8;
+    u32 v[4] = {before[j / 4].x, before[j / 4].y, before[j / 4].z, before[j / 4].w};
+    transposeQuad(v);
+    #pragma unroll
+    for (int i = 0; i < 4; i++) {
+      v[i] = packBf16(lowBf16(v[i]) + d[4 * (j + i) + 2 * h], highBf16(v[i]) + d[4 * (j + i) + 2 * h + 1]);
+      float x = lowBf16(v[i]), y = highBf16(v[i]);
+      if (output0 + (j + i) * 8 < a.outputs) square += x * x + y * y;
+    }
+    transposeQuad(v);
+    if (live && output < a.outputs)
+      *(uint4*)(a.out + (u64)row * a.outputs + output) = make_uint4(v[0], v[1], v[2], v[3]);
+  }
+  square += __shfl_xor_sync(~0u, square, 1);
+  square += __shfl_xor_sync(~0u, square, 2);
+  if (live && q == 0) a.squaresOut[(u64)(output0 / OUTPUTS) * a.rowCapacity + row] = square;
+}
+
+DEVICE void storeSwiglu(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int h, int output0, float factor) {
+  int q = threadIdx.x % 4;
+  #pragma unroll
+  for (int j = 0; j < OUTPUTS / 8; j += 8) {
+    u32 v[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++) {
+      int gate = 4 * (j + 2 * i) + 2 * h, up = gate + 4;
+      v[i] = packBf16(silu(d[gate] * factor) * (d[up] * factor), silu(d[gate + 1] * factor) * (d[up + 1] * factor));
+    }
+    transposeQuad(v);
+    int output = output0 / 2 + (j / 2 + q) * 8;
+    if (row < a.rows && 2 * output < a.outputs)
+      *(uint4*)(a.out + (u64)row * (a.outputs / 2) + output) = make_uint4(v[0], v[1], v[2], v[3]);
+  }
+}
+
+template <Epilogue E>
+DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a) {
+  extern __shared__ u8 unaligned[];
+  __shared__ u64 full[STAGES], empty[STAGES];
+  u32 tiles = (sharedAddress(unaligned) + 1023) & ~1023u;
+  int warp = threadIdx.x / 32;
+  int outputTiles = (a.outputs + OUTPUTS - 1) / OUTPUTS;
+  // Blocks that run at once cover a block of the result, so that both operands are read from the cache.
+  constexpr int BAND = 16;
+  int rowTiles = (a.rows + ROWS - 1) / ROWS;
+  int band = blockIdx.x / (BAND * outputTiles), inBand = blockIdx.x % (BAND * outputTiles);
+  int height = min(BAND, rowTiles - band * BAND);
+  int row0 = (band * BAND + inBand % height) * ROWS, output0 = inBand / height * OUTPUTS;
+  int steps = a.inputs / DEPTH;
+  if (threadIdx.x == 0) {
+    #pragma unroll
+    for (int i = 0; i < STAGES; i++) {
+      barrierInit(&full[i], 1);
+      barrierInit(&empty[i], CONSUMERS);
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async;" ::: "memory");
+  }
+  __syncthreads();
+
+  if (warp == CONSUMERS * 4) {
+    if (threadIdx.x % 32 == 0) {
+      waitForPrevious();
+      for (int step = 0; step < steps; step++) {
+        int stage = step % STAGES;
+        if (step >= STAGES) barrierWait(&empty[stage], (step / STAGES - 1) & 1);
+        barrierExpect(&full[stage], STAGE_BYTES);
+        loadTile(tiles + stage * STAGE_BYTES, xMap, step * DEPTH, row0, &full[stage]);
+        loadTile(tiles + stage * STAGE_BYTES + X_BYTES, wMap, step * DEPTH, output0, &full[stage]);
+      }
+    }
+    return;
+  }
+
+  waitForPrevious();
+  int group = warp / 4, lane = threadIdx.x % 32;
+  int row = row0 + group * 64 + warp % 4 * 16 + lane / 4;
+  float factor[2] = {1, 1};
+  if (E != RESIDUAL) {
+    factor[0] = row < a.rows ? normFactor(a, row) : 0;
+    factor[1] = row + 8 < a.rows ? normFactor(a, row + 8) : 0;
+  }
+  // Requested before they are needed.
+  Row place[2];
+  const float2* rope[2];
+  if (E == QKV) {
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      int safe = min(row + 8 * h, a.rows - 1);
+      place[h] = a.places[safe];
+      rope[h] = a.rope + (u64)a.positions[safe] * (a.headSize / 2);
+    }
+  }
+  float d[OUTPUTS / 2];
+  for (int step = 0; step < steps; step++) {
+    int stage = step % STAGES;
+    barrierWait(&full[stage], step / STAGES & 1);
+    u64 x = descriptor(tiles + stage * STAGE_BYTES + group * 64 * DEPTH * 2);
+    u64 w = descriptor(tiles + stage * STAGE_BYTES + X_BYTES);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    #pragma unroll
+    for (int k = 0; k < DEPTH / 16; k++) multiply(d, x + k * 2, w + k * 2, step > 0 || k > 0);
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+    // The step before has been read; its stage may be filled again.
+    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+    if (step > 0 && threadIdx.x % 128 == 0) barrierArrive(&empty[(step - 1) % STAGES]);
+  }
+  // Requested while the last products run.
+  uint4 before[2][OUTPUTS / 32];
+  if (E == RESIDUAL) {
+    loadResidual(a, before[0], row, output0);
+    if (OUTPUTS <= 128) loadResidual(a, before[1], row + 8, output0);
+  }
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  releaseNext();
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    if (E == QKV) {
+      if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
+      else if (OUTPUTS % 128 == 0) 
+        storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
+    } else if (E == RESIDUAL) {
+      if (OUTPUTS > 128 && h == 1) loadResidual(a, before[1], row + 8, output0);
+      storeResidual(a, d, before[h], row + 8 * h, h, output0);
+    } else {
+      storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
+    }
+  }
+}
+
+#define GEMM(NAME, EPILOGUE)                                                                                 \
+  extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void NAME(                                        \
+      const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, GemmArgs a) {                \
+    gemm<EPILOGUE>(&x, &w, a);                                                                               \
+  }
+
+GEMM(gemm_qkv, QKV)
+GEMM(gemm_residual, RESIDUAL)
+GEMM(gemm_swiglu, SWIGLU)

@@ -1,0 +1,104 @@
+// Attention masses of segments: the softmax runs over the tokens of the scored segments only, and is summed per segment.
+
+// For each segment, KV head and packed row, the maximum logit and the sum of weights relative to it; a warp per segment
+// and head. q is [rows][heads * D]; row h * (rows * group) + r of the results is query head h * group + r % group of
+// probed row r / group. No logit is written to memory.
+template <int D> DEVICE void measure(
+    const bf16* q, const Span* spans, const int* spanCount, float* maxima, float* sums, int stride, int layer, int heads,
+    int kvHeads, int rows, float scale) {
+  constexpr int TAKE = 8;
+  extern __shared__ float queries[];   // [kvHeads][rows * group][D]
+  waitForPrevious();
+  releaseNext();
+  int group = heads / kvHeads, packed = rows * group;
+  for (int i = threadIdx.x; i < kvHeads * packed * D; i += blockDim.x) {
+    int d = i % D, r = i / D % packed, head = i / D / packed;
+    queries[i] = fromBf16(q[((u64)(r / group) * heads + head * group + r % group) * D + d]) * scale;
+  }
+  __syncthreads();
+  int lane = threadIdx.x % 32;
+  int count = *spanCount * kvHeads;
+  for (int w = (blockIdx.x * blockDim.x + threadIdx.x) / 32; w < count; w += gridDim.x * blockDim.x / 32) {
+    int head = w % kvHeads, segment = w / kvHeads;
+    Span span = spans[segment];
+    const bf16* keys = (const bf16*)span.segment + (u64)(2 * layer * kvHeads + head) * span.capacity * D;
+    for (int r0 = 0; r0 < packed; r0 += TAKE) {
+      float top[TAKE], sum[TAKE];
+      #pragma unroll
+      for (int r = 0; r < TAKE; r++) { top[r] = -INFINITE; sum[r] = 0; }
+      for (int token = lane; token < span.tokens; token += 32) {
+        float logit[TAKE] = {};
+        // All of a key's row in flight at once.
+        uint4 row[D / 8];
+        #pragma unroll
+        for (int i = 0; i < D / 8; i++) row[i] = *(const uint4*)(keys + (u64)token * D + i * 8);
+        #pragma unroll
+        for (int d = 0; d < D; d += 8) {
+          // Queries are read when they are needed: hoisted, they would not fit into registers.
+          asm volatile("" ::: "memory");
+          uint4 v = row[d / 8];
+          float k[8] = {lowBf16(v.x), highBf16(v.x), lowBf16(v.y), highBf16(v.y),
+                        lowBf16(v.z), highBf16(v.z), lowBf16(v.w), highBf16(v.w)};
+          #pragma unroll
+          for (int r = 0; r < TAKE; r++) {
+            const float4* query = (const float4*)(queries + (u64)(head * packed + min(r0 + r, packed - 1)) * D + d);
+            float4 x = query[0], y = query[1];
+            logit[r] += k[0] * x.x + k[1] * x.y + k[2] * x.z + k[3] * x.w
+                + k[4] * y.x + k[5] * y.y + k[6] * y.z + k[7] * y.w;
+          }
+        }
+        #pragma unroll
+        for (int r = 0; r < TAKE; r++) {
+          float maximum = fmaxf(top[r], logit[r]);
+          sum[r] = sum[r] * power2(top[r] - maximum) + power2(logit[r] - maximum);
+          top[r] = maximum;
+        }
+      }
+      #pragma unroll
+      for (int r = 0; r < TAKE; r++) {
+        float maximum = warpMax(top[r]);
+        float total = warpSum(top[r] == -INFINITE ? 0.0f : sum[r] * power2(top[r] - maximum));
+        if (lane == 0 && r0 + r < packed) {
+          maxima[(u64)(head * packed + r0 + r) * stride + segment] = maximum;
+          sums[(u64)(head * packed + r0 + r) * stride + segment] = total;
+        }
+      }
+    }
+  }
+}
+
+#define PROBE(NAME, D)                                                                                       \
+  extern "C" __global__ __launch_bounds__(128) void NAME(                                                    \
+      const bf16* q, const Span* spans, const int* spanCount, float* maxima, float* sums, int stride,        \
+      int layer, int heads, int kvHeads, int rows, float scale) {                                            \
+    measure<D>(q, spans, spanCount, maxima, sums, stride, layer, heads, kvHeads, rows, scale);               \
+  }
+PROBE(probe_measure_64, 64)
+PROBE(probe_measure_128, 128)
+
+// mass[segment] = mean over rows of sums e^(maximum - overall) / total. One block: sums are taken in a fixed order.
+extern "C" __global__ __launch_bounds__(1024) void probe_masses(
+    const float* maxima, const float* sums, const int* spanCount, int stride, int rows, float2* perRow, float* masses) {
+  waitForPrevious();
+  int lane = threadIdx.x % 32, segments = *spanCount;
+  for (int row = threadIdx.x / 32; row < rows; row += 32) {
+    float top = -INFINITE;
+    for (int i = lane; i < segments; i += 32) top = fmaxf(top, maxima[(u64)row * stride + i]);
+    top = warpMax(top);
+    float total = 0;
+    for (int i = lane; i < segments; i += 32)
+      total += sums[(u64)row * stride + i] * power2(maxima[(u64)row * stride + i] - top);
+    total = warpSum(total);
+    if (lane == 0) perRow[row] = make_float2(top, 1.0f / total);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < segments; i += 1024) {
+    float mass = 0;
+    #pragma unroll 8
+    for (int row = 0; row < rows; row++) {
+      float2 r = perRow[row];
+      mass += sums[(u64)row * stride + i] * power2(maxima[(u64)row * stride + i] - r.x) * r.y;
+    }
+    masses[i] = mass / rows;
+  }
+}

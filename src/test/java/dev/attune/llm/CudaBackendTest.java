@@ -1,0 +1,219 @@
+package dev.attune.llm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.InferenceBackend.PassResult;
+import dev.attune.llm.InferenceBackend.Probe;
+import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.kv.KvPolicy;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Objects;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The GPU backend against the CPU backend on the same small model; skipped, saying so, without a GPU. */
+class CudaBackendTest {
+
+  private static final int LAYERS = 3;
+
+  private static ModelLoader.Loaded cpu;
+  private static CudaBackend cuda;
+
+  @BeforeAll
+  static void load() throws IOException {
+    Path path = Files.createTempFile("tiny", ".gguf");
+    try {
+      Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
+      cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
+      try (Checkpoint checkpoint = Checkpoint.open(path)) {
+        cuda = CudaBackend.load(checkpoint, 0);
+      }
+    } catch (CudaException e) {
+      Assumptions.abort("No GPU to test on: " + e.getMessage());
+    } finally {
+      Files.delete(path);
+    }
+  }
+
+  @AfterAll
+  static void close() {
+    if (cuda != null) {
+      cuda.close();
+    }
+    if (cpu != null) {
+      cpu.close();
+    }
+  }
+
+  private static int[] tokens(int seed, int count) {
+    return new Random(seed).ints(count, 3, 250).toArray();
+  }
+
+  private static Pass read(int seed, int count, int position, List<KvSegment> context, int layers) {
+    return new Pass(tokens(seed, count), position, context, layers, true, Logits.NONE, null);
+  }
+
+  private static KvSegment kv(PassResult result) {
+    return Objects.requireNonNull(result.kv());
+  }
+
+  private static float[] rank(InferenceBackend backend, int documents, int layers, int[] order) {
+    KvSegment instruction = kv(backend.run(List.of(read(1, 64, 0, List.of(), layers))).getFirst());
+    List<Pass> reading = new ArrayList<>();
+    for (int i = 0; i < documents; i++) {
+      reading.add(read(100 + i, 1 + (i * 37) % 160, 64, List.of(instruction), layers));
+    }
+    List<KvSegment> context = new ArrayList<>();
+    List<PassResult> read = backend.run(reading);
+    for (int i : order) {
+      context.add(kv(read.get(i)));
+    }
+    context.add(instruction);
+    Probe probe = new Probe(new int[] {20, 47}, IntStream.range(0, documents).toArray());
+    Pass last = new Pass(tokens(2, 48), 600, context, layers, false, Logits.NONE, probe);
+    return backend.run(List.of(last)).getFirst().attention();
+  }
+
+  private static int[] inOrder(int count) {
+    return IntStream.range(0, count).toArray();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 17, 37, 97})
+  void scoresAreThoseOfTheCpu(int documents) {
+    float[] expected = rank(cpu.backend(), documents, 2, inOrder(documents));
+    float[] actual = rank(cuda, documents, 2, inOrder(documents));
+    double difference = 0;
+    double sum = 0;
+    for (int i = 0; i < documents; i++) {
+      difference += Math.abs(actual[i] - expected[i]);
+      sum += actual[i];
+    }
+    // Random weights spread attention widely: total variation of bf16 against fp32.
+    assertThat(difference).isLessThan(0.05);
+    assertThat(sum).isCloseTo(1, within(1e-4));
+  }
+
+  @Test
+  void permutingDocumentsPermutesScoresAndChangesNoBit() {
+    float[] scores = rank(cuda, 97, 2, inOrder(97));
+    List<Integer> shuffled = new ArrayList<>(IntStream.range(0, 97).boxed().toList());
+    Collections.shuffle(shuffled, new Random(5));
+    float[] again = rank(cuda, 97, 2, shuffled.stream().mapToInt(i -> i).toArray());
+    for (int i = 0; i < 97; i++) {
+      assertThat(again[i]).isEqualTo(scores[shuffled.get(i)]);
+    }
+  }
+
+  @Test
+  void aDocumentIsTheSameAloneAndInABatch() {
+    List<Pass> passes = new ArrayList<>();
+    for (int i = 0; i < 40; i++) {
+      passes.add(read(i, 3 + 11 * i % 170, 0, List.of(), 2));
+    }
+    List<PassResult> together = cuda.run(passes);
+    for (int i : new int[] {0, 7, 39}) {
+      KvSegment alone = kv(cuda.run(List.of(passes.get(i))).getFirst());
+      assertThat(cuda.image(alone).mismatch(cuda.image(kv(together.get(i))))).as("pass %d", i).isEqualTo(-1);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 5, 48, 65, 300})
+  void logitsAreThoseOfTheCpu(int count) {
+    for (int context : new int[] {0, 90}) {
+      List<float[][]> both = new ArrayList<>();
+      for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+        List<KvSegment> before =
+            context == 0 ? List.of() : List.of(kv(backend.run(List.of(read(3, context, 0, List.of(), LAYERS))).getFirst()));
+        Pass pass = new Pass(tokens(4, count), context, before, LAYERS, count == 5, Logits.ALL, null);
+        both.add(backend.run(List.of(pass)).getFirst().logits());
+      }
+      for (int i = 0; i < count; i++) {
+        float[] expected = both.get(0)[i];
+        float[] actual = both.get(1)[i];
+        assertThat(actual).hasSameSizeAs(expected);
+        double error = 0;
+        double norm = 0;
+        for (int j = 0; j < expected.length; j++) {
+          error += (actual[j] - expected[j]) * (actual[j] - expected[j]);
+          norm += expected[j] * expected[j];
+        }
+        assertThat(Math.sqrt(error / norm)).as("token %d after %d", i, context).isLessThan(0.03);
+      }
+    }
+  }
+
+  @Test
+  void decodingInParallelIsDecodingAlone() {
+    KvSegment prompt = kv(cuda.run(List.of(read(9, 100, 0, List.of(), LAYERS))).getFirst());
+    List<Pass> steps = new ArrayList<>();
+    for (int i = 0; i < 9; i++) {
+      steps.add(new Pass(new int[] {30 + i}, 100, List.of(prompt), LAYERS, true, Logits.LAST, null));
+    }
+    List<PassResult> together = cuda.run(steps);
+    for (int i = 0; i < steps.size(); i++) {
+      assertThat(cuda.run(List.of(steps.get(i))).getFirst().logits()).isDeepEqualTo(together.get(i).logits());
+    }
+    // Steps one after the other, their segments put together on the way.
+    KvSegment next = kv(together.getFirst());
+    Pass second = new Pass(new int[] {77}, 101, List.of(prompt, next), LAYERS, false, Logits.LAST, null);
+    Pass merged =
+        new Pass(new int[] {77}, 101, List.of(cuda.concat(List.of(prompt, next))), LAYERS, false, Logits.LAST, null);
+    float[] apart = cuda.run(List.of(second)).getFirst().logits()[0];
+    float[] joined = cuda.run(List.of(merged)).getFirst().logits()[0];
+    // Keys in another order: the rounding of sums differs; the spread of logits is about 9.
+    assertThat(joined).containsExactly(apart, within(0.3f));
+  }
+
+  @Test
+  void imagesAreRestored() {
+    KvSegment segment = kv(cuda.run(List.of(read(3, 37, 5, List.of(), 2))).getFirst());
+    KvSegment restored = cuda.restore(cuda.image(segment));
+    assertThat(restored.contentId()).isEqualTo(segment.contentId());
+    assertThat(restored.layers()).isEqualTo(3);
+    assertThat(restored.valueLayers()).isEqualTo(2);
+    Probe probe = new Probe(new int[] {0}, new int[] {0, 1});
+    KvSegment other = kv(cuda.run(List.of(read(8, 20, 5, List.of(), 2))).getFirst());
+    float[] expected = cuda.run(List.of(
+        new Pass(tokens(1, 4), 60, List.of(segment, other), 2, false, Logits.NONE, probe))).getFirst().attention();
+    float[] actual = cuda.run(List.of(
+        new Pass(tokens(1, 4), 60, List.of(restored, other), 2, false, Logits.NONE, probe))).getFirst().attention();
+    assertThat(actual).isEqualTo(expected);
+    assertThatThrownBy(() -> cuda.restore(cuda.image(segment).asSlice(0, 100)))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> cuda.run(List.of(
+        read(1, 3, 60, List.of(kv(cpu.backend().run(List.of(read(3, 37, 5, List.of(), 2))).getFirst())), 2))))
+        .hasMessageContaining("not made by a backend of this model");
+  }
+
+  @Test
+  void operationsAreCountedAsOnTheCpu() {
+    List<InferenceBackend.Work> both = new ArrayList<>();
+    for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+      InferenceBackend.Work before = backend.work();
+      rank(backend, 5, 2, inOrder(5));
+      InferenceBackend.Work after = backend.work();
+      both.add(new InferenceBackend.Work(after.projectionFlops() - before.projectionFlops(),
+          after.attentionFlops() - before.attentionFlops(), 0, after.tokens() - before.tokens()));
+    }
+    assertThat(both.get(1)).isEqualTo(both.get(0));
+  }
+}

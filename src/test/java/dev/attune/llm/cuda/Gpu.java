@@ -1,0 +1,120 @@
+package dev.attune.llm.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Random;
+import org.junit.jupiter.api.Assumptions;
+
+/** The GPU of this machine for tests, and transfers of arrays. */
+final class Gpu implements AutoCloseable {
+
+  final CudaDevice device;
+  final Nvrtc compiler;
+
+  private Gpu(CudaDevice device, Nvrtc compiler) {
+    this.device = device;
+    this.compiler = compiler;
+  }
+
+  /** Opens the GPU for this thread; skips the test, saying why, when there is none. */
+  static Gpu open() {
+    try {
+      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc());
+    } catch (CudaException e) {
+      Assumptions.abort("No GPU to test on: " + e.getMessage());
+      throw e;
+    }
+  }
+
+  /** Rounded to bf16. */
+  static float round(float value) {
+    return Float.intBitsToFloat(CudaWeights.toBf16(value) << 16);
+  }
+
+  /** Normally distributed numbers that are exact in bf16. */
+  static float[] random(Random random, int count, double deviation) {
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      values[i] = round((float) (random.nextGaussian() * deviation));
+    }
+    return values;
+  }
+
+  long bf16(float[] values) {
+    long address = device.allocate(2L * values.length + 16, "a test");
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment memory = arena.allocate(2L * values.length, 8);
+      for (int i = 0; i < values.length; i++) {
+        memory.setAtIndex(JAVA_SHORT, i, CudaWeights.toBf16(values[i]));
+      }
+      device.upload(address, memory);
+      device.synchronize("Copying");
+    }
+    return address;
+  }
+
+  long floats(float[] values) {
+    return device.uploadNew(values, "a test");
+  }
+
+  long ints(int... values) {
+    long address = device.allocate(4L * values.length, "a test");
+    try (Arena arena = Arena.ofConfined()) {
+      device.upload(address, arena.allocateFrom(JAVA_INT, values));
+      device.synchronize("Copying");
+    }
+    return address;
+  }
+
+  /** Memory full of NaN: what is not written shows. */
+  long poisoned(long bytes) {
+    long address = device.allocate(bytes, "a test");
+    device.fill(address, 0xff, bytes);
+    return address;
+  }
+
+  float[] readBf16(long address, int count) {
+    byte[] bytes = read(address, 2L * count);
+    MemorySegment memory = MemorySegment.ofArray(bytes);
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      values[i] = Float.intBitsToFloat(memory.get(JAVA_SHORT.withByteAlignment(1), 2L * i) << 16);
+    }
+    return values;
+  }
+
+  float[] readFloats(long address, int count) {
+    MemorySegment memory = MemorySegment.ofArray(read(address, 4L * count));
+    return memory.toArray(JAVA_FLOAT.withByteAlignment(1));
+  }
+
+  private byte[] read(long address, long bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment memory = arena.allocate(bytes, 8);
+      device.download(memory, address);
+      device.synchronize("Running the kernel under test");
+      return memory.toArray(JAVA_BYTE);
+    }
+  }
+
+  /** {@code |actual - expected| / |expected|}; NaN when anything is. */
+  static double error(float[] actual, double[] expected) {
+    double difference = 0;
+    double norm = 0;
+    for (int i = 0; i < expected.length; i++) {
+      difference += (actual[i] - expected[i]) * (actual[i] - expected[i]);
+      norm += expected[i] * expected[i];
+    }
+    return Math.sqrt(difference) / Math.max(1e-30, Math.sqrt(norm));
+  }
+
+  @Override
+  public void close() {
+    device.close();
+  }
+}

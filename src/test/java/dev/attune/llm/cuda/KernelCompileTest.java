@@ -1,0 +1,54 @@
+package dev.attune.llm.cuda;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Test;
+
+/** Kernels compile where the compiler is installed, with or without a GPU; skipped, saying so, where it is not. */
+class KernelCompileTest {
+
+  /** Registers that do not fit go to memory: some in an epilogue do no harm, many in a loop do. */
+  private static final int SPILLED_BYTES = 512;
+
+  private static final Pattern SPILLS = Pattern.compile("(\\d+) bytes spill stores");
+
+  private static Nvrtc compiler() {
+    try {
+      return new Nvrtc();
+    } catch (CudaException e) {
+      Assumptions.abort("No compiler for kernels: " + e.getMessage());
+      throw e;
+    }
+  }
+
+  @Test
+  void allKernelsCompileWithoutSpilling() {
+    Nvrtc compiler = compiler();
+    for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
+      check(compiler, resource);
+    }
+    check(compiler, "gemm.cu", "-DOUTPUTS=128", "-DSTAGES=3", "-DBLOCKS=2");
+    check(compiler, "gemm.cu", "-DOUTPUTS=192", "-DSTAGES=5", "-DBLOCKS=1");
+    check(compiler, "gemm.cu", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
+    for (Kernels.Epilogue epilogue : Kernels.Epilogue.values()) {
+      check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
+          "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
+          "-DHEAD_SIZE=64");
+    }
+  }
+
+  private static void check(Nvrtc compiler, String resource, String... options) {
+    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", List.of(options));
+    assertThat(compiled.code()).as(resource).isNotEmpty();
+    Matcher spills = SPILLS.matcher(compiled.log());
+    while (spills.find()) {
+      assertThat(Integer.parseInt(spills.group(1))).as("%s: %s", resource, compiled.log())
+          .isLessThanOrEqualTo(SPILLED_BYTES);
+    }
+    assertThat(compiled.log()).as("%s: products run one after the other", resource).doesNotContain("serialized");
+  }
+}

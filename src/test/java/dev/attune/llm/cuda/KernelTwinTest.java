@@ -1,0 +1,450 @@
+package dev.attune.llm.cuda;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.RopeScaling;
+import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
+import dev.attune.llm.cuda.Kernels.Epilogue;
+import dev.attune.llm.cuda.Kernels.GemmShape;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Each kernel against what it should compute, in double precision, on sizes that fill no tile. Tolerances are those of
+ * bf16 operands and results with fp32 sums. Skipped, saying so, without a GPU.
+ */
+class KernelTwinTest {
+
+  /** Between 1e-3 and 1e-2 is what bf16 gives. */
+  private static final double TOLERANCE = 6e-3;
+
+  private static final double THETA = 10_000;
+
+  private static Gpu gpu;
+
+  @BeforeAll
+  static void open() {
+    gpu = Gpu.open();
+  }
+
+  @AfterAll
+  static void close() {
+    if (gpu != null) {
+      gpu.close();
+    }
+  }
+
+  private static ModelConfig shape(int hidden, int heads, int kvHeads, int headSize, int feedForward) {
+    return new ModelConfig("llama", "test", 2, hidden, heads, kvHeads, headSize, feedForward, 512, 4096, THETA,
+        RopeScaling.NONE, 1e-5);
+  }
+
+  private static Kernels kernels(ModelConfig config) {
+    return new Kernels(gpu.device, gpu.compiler, config);
+  }
+
+  private static long rope(ModelConfig config) {
+    return CudaWeights.ropeTable(gpu.device, config);
+  }
+
+  /** Rows of one segment for rows of a batch, in reverse order, so that a wrong row shows. */
+  private static int[] places(long segment, int rows) {
+    int[] places = new int[4 * rows];
+    for (int i = 0; i < rows; i++) {
+      places[4 * i] = (int) segment;
+      places[4 * i + 1] = (int) (segment >>> 32);
+      places[4 * i + 2] = rows - 1 - i;
+      places[4 * i + 3] = rows;
+    }
+    return places;
+  }
+
+  private static float squareSum(float[] x, int row, int width) {
+    double sum = 0;
+    for (int j = 0; j < width; j++) {
+      sum += (double) x[row * width + j] * x[row * width + j];
+    }
+    return (float) sum;
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1,576", "17,576", "160,128", "37,4096"})
+  void embeddingAndNorm(int rows, int hidden) {
+    Random random = new Random(rows);
+    Kernels kernels = kernels(shape(hidden, 9, 3, 64, 128));
+    float[] table = Gpu.random(random, 500 * hidden, 1);
+    int[] tokens = random.ints(rows, 0, 500).toArray();
+    long x = gpu.poisoned(2L * rows * hidden);
+    long x32 = gpu.poisoned(4L * rows * hidden);
+    long squares = gpu.poisoned(4L * rows);
+    kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.bf16(table), x, x32, squares, rows, hidden);
+    long normed = gpu.poisoned(2L * rows * hidden);
+    kernels.rmsNorm.launch(rows, 1, 128, x, normed, hidden, 1e-5f);
+    float[] expected = new float[rows * hidden];
+    for (int i = 0; i < rows; i++) {
+      System.arraycopy(table, tokens[i] * hidden, expected, i * hidden, hidden);
+    }
+    assertThat(gpu.readBf16(x, rows * hidden)).isEqualTo(expected);
+    assertThat(gpu.readFloats(x32, rows * hidden)).isEqualTo(expected);
+    double[] sums = IntStream.range(0, rows).mapToDouble(i -> squareSum(expected, i, hidden)).toArray();
+    assertThat(Gpu.error(gpu.readFloats(squares, rows), sums)).isLessThan(1e-5);
+    double[] scaled = toDouble(expected);
+    Reference.scaleRows(scaled, Reference.normFactors(expected, rows, hidden, 1e-5), hidden);
+    assertThat(Gpu.error(gpu.readBf16(normed, rows * hidden), scaled)).isLessThan(TOLERANCE);
+  }
+
+  private static double[] toDouble(float[] values) {
+    return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1,9,3,64", "37,6,2,64", "17,8,2,128"})
+  void rotationsAndKeeping(int rows, int heads, int kvHeads, int headSize) {
+    Random random = new Random(rows);
+    ModelConfig config = shape(128, heads, kvHeads, headSize, 128);
+    int width = (heads + 2 * kvHeads) * headSize;
+    float[] qkv = Gpu.random(random, rows * width, 1);
+    int[] positions = random.ints(rows, 0, 4096).toArray();
+    long segment = gpu.poisoned(2L * 4 * kvHeads * rows * headSize);
+    long q = gpu.poisoned(2L * rows * heads * headSize);
+    kernels(config).ropeKeep.launch(rows, 1, 128, gpu.bf16(qkv), q, gpu.ints(places(segment, rows)), gpu.ints(positions),
+        rope(config), 1, heads, kvHeads, heads + 2 * kvHeads, headSize);
+    checkQkv(config, toDouble(qkv), positions, rows, 1, q, segment);
+  }
+
+  /** {@code qkv} is not yet rotated; the layer's keys and values lie behind those of the layers before. */
+  private static void checkQkv(
+      ModelConfig config, double[] qkv, int[] positions, int rows, int layer, long q, long segment) {
+    int d = config.headSize();
+    int heads = config.heads();
+    int kvHeads = config.kvHeads();
+    int width = (heads + 2 * kvHeads) * d;
+    double[] queries = new double[rows * heads * d];
+    double[] kept = new double[2 * kvHeads * rows * d];
+    for (int i = 0; i < rows; i++) {
+      for (int h = 0; h < heads + 2 * kvHeads; h++) {
+        if (h < heads + kvHeads) {
+          Reference.rotate(qkv, i * width + h * d, d, positions[i], THETA);
+        }
+        double[] to = h < heads ? queries : kept;
+        int at = h < heads ? (i * heads + h) * d : ((h - heads) * rows + rows - 1 - i) * d;
+        System.arraycopy(qkv, i * width + h * d, to, at, d);
+      }
+    }
+    assertThat(Gpu.error(gpu.readBf16(q, queries.length), queries)).as("queries").isLessThan(TOLERANCE);
+    long block = segment + 2L * 2 * layer * kvHeads * rows * d;
+    assertThat(Gpu.error(gpu.readBf16(block, kept.length), kept)).as("keys and values").isLessThan(TOLERANCE);
+  }
+
+  @Test
+  void swiglu() {
+    Random random = new Random(5);
+    int rows = 37;
+    int width = 192;
+    float[] gateUp = Gpu.random(random, rows * 2 * width, 2);
+    long out = gpu.poisoned(2L * rows * width);
+    long groups = rows * width / 8;
+    kernels(shape(128, 6, 2, 64, width)).swiglu.launch(
+        (int) (groups + 255) / 256, 1, 256, gpu.bf16(gateUp), out, groups, width);
+    double[] expected = Reference.swiglu(toDouble(gateUp), rows, width);
+    assertThat(Gpu.error(gpu.readBf16(out, rows * width), expected)).isLessThan(TOLERANCE);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "1,128,3,2,64", "127,128,3,2,64", "160,128,3,2,64", "500,128,3,2,64", "37,192,5,1,64", "257,192,5,1,64",
+    "97,256,4,1,64", "2100,128,3,2,64", "37,128,3,2,128", "130,256,4,1,128"
+  })
+  void productsOfManyRows(int rows, int tile, int stages, int blocks, int headSize) {
+    Random random = new Random(rows);
+    int heads = headSize == 64 ? 9 : 4;
+    int kvHeads = headSize == 64 ? 3 : 2;
+    int hidden = 576;
+    int inner = 320;
+    ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
+    GemmProducts gemm = new GemmProducts(gpu.device, config, kernels(config));
+    for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
+      gemm.shape(epilogue, new GemmShape(tile, stages, blocks));
+    }
+    float[] x = Gpu.random(random, rows * hidden, 1);
+    int capacity = (rows + 127) / 128 * 128;
+    long xDevice = gpu.poisoned(2L * capacity * hidden);
+    gpu.device.copy(xDevice, gpu.bf16(x), 2L * rows * hidden);
+    // The sums of squares come in two parts.
+    float[] parts = new float[2 * capacity];
+    for (int i = 0; i < rows; i++) {
+      float sum = squareSum(x, i, hidden);
+      parts[i] = sum / 4;
+      parts[capacity + i] = sum - sum / 4;
+    }
+    GemmProducts.Input in = new GemmProducts.Input(xDevice, rows, capacity, gpu.floats(parts), 2);
+    double[] factors = Reference.normFactors(x, rows, hidden, 1e-5);
+
+    int qkvWidth = (heads + 2 * kvHeads) * headSize;
+    float[] w = Gpu.random(random, qkvWidth * hidden, 1 / Math.sqrt(hidden));
+    int[] positions = random.ints(rows, 0, 4096).toArray();
+    long segment = gpu.poisoned(2L * 4 * kvHeads * rows * headSize);
+    long q = gpu.poisoned(2L * rows * heads * headSize);
+    gemm.qkv(in, gpu.bf16(w), 0, qkvWidth,
+        new GemmProducts.Places(q, gpu.ints(places(segment, rows)), gpu.ints(positions), rope(config)), 1);
+    double[] qkv = Reference.multiply(x, w, rows, qkvWidth, hidden);
+    Reference.scaleRows(qkv, factors, qkvWidth);
+    checkQkv(config, qkv, positions, rows, 1, q, segment);
+
+    float[] gateUp = Gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
+    long activated = gpu.poisoned(2L * capacity * inner);
+    gemm.gateUp(in, gpu.bf16(gateUp), activated);
+    double[] expected = Reference.multiply(x, gateUp, rows, 2 * inner, hidden);
+    Reference.scaleRows(expected, factors, 2 * inner);
+    float[] inside = gpu.readBf16(activated, rows * inner);
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, rows, inner))).as("SwiGLU").isLessThan(TOLERANCE);
+
+    float[] down = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    long squares = gpu.poisoned(4L * capacity * gemm.squareParts());
+    gemm.residual(new GemmProducts.Input(activated, rows, capacity, 0, 0), gpu.bf16(down), inner, xDevice, squares);
+    double[] sum = Reference.multiply(inside, down, rows, hidden, inner);
+    for (int i = 0; i < sum.length; i++) {
+      sum[i] += x[i];
+    }
+    float[] after = gpu.readBf16(xDevice, rows * hidden);
+    assertThat(Gpu.error(after, sum)).as("residual").isLessThan(TOLERANCE);
+    float[] all = gpu.readFloats(squares, capacity * gemm.squareParts());
+    for (int i = 0; i < rows; i++) {
+      double total = 0;
+      for (int part = 0; part < gemm.squareParts(); part++) {
+        total += all[part * capacity + i];
+      }
+      assertThat(total / squareSum(after, i, hidden)).as("squares of row %d", i).isBetween(0.9999, 1.0001);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1,576,9,3,64,1536", "7,576,9,3,64,1536", "13,128,6,2,64,192", "48,576,9,3,64,1536", "30,576,9,3,64,1536",
+    "64,576,9,3,64,1536", "48,4096,8,2,128,4160", "1,4096,8,2,128,4160", "17,2112,6,2,64,2240"})
+  void productsOfFewTokens(int tokens, int hidden, int heads, int kvHeads, int headSize, int inner) {
+    Random random = new Random(tokens);
+    ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
+    int attention = heads * headSize;
+    int qkvWidth = (heads + 2 * kvHeads) * headSize;
+    float[] x = Gpu.random(random, tokens * hidden, 1);
+    float[] wQkv = Gpu.random(random, qkvWidth * hidden, 1 / Math.sqrt(hidden));
+    float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
+    float[] wGateUp = Gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
+    float[] wDown = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    float[] wLogits = Gpu.random(random, 512 * hidden, 1 / Math.sqrt(hidden));
+    CudaWeights.Layer layer =
+        new CudaWeights.Layer(gpu.bf16(wQkv), gpu.bf16(wOut), gpu.bf16(wGateUp), gpu.bf16(wDown), 0, 0);
+    CudaWeights weights = new CudaWeights(config, 0, List.of(layer, layer), gpu.bf16(wLogits), rope(config));
+    SkinnyProducts products = new SkinnyProducts(gpu.device, kernels(config), weights);
+    long xDevice = gpu.bf16(x);
+    double[] factors = Reference.normFactors(x, tokens, hidden, 1e-5);
+
+    int[] positions = random.ints(tokens, 0, 4096).toArray();
+    long segment = gpu.poisoned(2L * 4 * kvHeads * tokens * headSize);
+    long q = gpu.poisoned(2L * tokens * attention);
+    products.qkv(1, xDevice, 0, tokens, q, gpu.ints(places(segment, tokens)), gpu.ints(positions));
+    double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
+    Reference.scaleRows(qkv, factors, qkvWidth);
+    checkQkv(config, qkv.clone(), positions, tokens, 1, q, segment);
+    float[] all = gpu.readBf16(q, tokens * attention);
+
+    // Queries of picked rows are bit for bit those of all rows.
+    int[] pick = {tokens - 1, 0};
+    long picked = gpu.poisoned(2L * 2 * attention);
+    products.qkv(1, xDevice, gpu.ints(pick), 2, picked, 0, gpu.ints(positions));
+    float[] both = gpu.readBf16(picked, 2 * attention);
+    assertThat(Arrays.copyOf(both, attention))
+        .isEqualTo(Arrays.copyOfRange(all, (tokens - 1) * attention, tokens * attention));
+    assertThat(Arrays.copyOfRange(both, attention, 2 * attention)).isEqualTo(Arrays.copyOf(all, attention));
+
+    long activated = gpu.poisoned(2L * tokens * inner);
+    products.gateUp(1, xDevice, tokens, activated);
+    double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
+    Reference.scaleRows(expected, factors, 2 * inner);
+    float[] inside = gpu.readBf16(activated, tokens * inner);
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(TOLERANCE);
+
+    for (boolean down : new boolean[] {false, true}) {
+      float[] before = Gpu.random(random, tokens * hidden, 1);
+      long residual = gpu.floats(before);
+      long rounded = gpu.poisoned(2L * tokens * hidden);
+      float[] input = down ? inside : all;
+      if (down) {
+        products.down(1, activated, tokens, residual, rounded);
+      } else {
+        products.attentionOutput(1, q, tokens, residual, rounded);
+      }
+      double[] sum = Reference.multiply(input, down ? wDown : wOut, tokens, hidden, down ? inner : attention);
+      for (int i = 0; i < sum.length; i++) {
+        sum[i] += before[i];
+      }
+      assertThat(Gpu.error(gpu.readFloats(residual, sum.length), sum)).as("residual").isLessThan(1e-4);
+      assertThat(Gpu.error(gpu.readBf16(rounded, sum.length), sum)).as("rounded").isLessThan(TOLERANCE);
+    }
+
+    long logits = gpu.poisoned(4L * tokens * 512);
+    products.logits(xDevice, 0, tokens, logits);
+    double[] wanted = Reference.multiply(x, wLogits, tokens, 512, hidden);
+    Reference.scaleRows(wanted, factors, 512);
+    assertThat(Gpu.error(gpu.readFloats(logits, tokens * 512), wanted)).as("logits").isLessThan(1e-4);
+  }
+
+  /** Contexts of several segments, some longer than a part, in prefill and decoding tiles. */
+  @ParameterizedTest
+  @CsvSource({"64,9,3,1,0", "64,9,3,17,1", "64,9,3,37,500", "64,9,3,97,127", "64,9,3,160,64", "64,9,3,48,8192",
+    "64,9,3,500,0", "64,6,2,1,600", "64,9,3,1,8192", "64,9,3,4,100", "128,8,2,1,600", "128,8,2,48,3000",
+    "128,8,2,160,64", "128,8,2,97,1", "128,8,2,2,0"})
+  void attention(int headSize, int heads, int kvHeads, int tokens, int contextTokens) {
+    ModelConfig config = shape(128, heads, kvHeads, headSize, 128);
+    Kernels kernels = kernels(config);
+    boolean decode = tokens * heads / kvHeads <= 16;
+    Random random = new Random(tokens);
+    // Two sequences of different lengths, so that offsets are not zero.
+    List<float[][]> numbers = new ArrayList<>();
+    List<CudaKvSegment> context = new ArrayList<>();
+    for (int left = contextTokens; left > 0; ) {
+      int n = Math.min(left, 1 + random.nextInt(left > 1000 ? 900 : 200));
+      context.add(segment(config, random, n, numbers));
+      left -= n;
+    }
+    CudaKvSegment own = segment(config, random, tokens, numbers);
+    int fewer = (tokens + 1) / 2;
+    CudaKvSegment other = segment(config, random, fewer, numbers);
+    BatchPlan.Sequence first = new BatchPlan.Sequence(new int[fewer], 0, context, other, false);
+    BatchPlan.Sequence second = new BatchPlan.Sequence(new int[tokens], 0, context, own, false);
+    Kernels.Attention attention = decode ? kernels.decodeAttention : kernels.wideAttention;
+    int part = decode ? 64 : 512;
+    List<BatchPlan.Sequence> batch = List.of(first, second);
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
+        BatchPlan.needs(gpu.device, config, batch, attention, part));
+    plan.lay(batch, attention, part);
+    plan.upload();
+    int rows = plan.rows();
+    float[] q = Gpu.random(random, rows * heads * headSize, 1.5);
+    long out = gpu.poisoned(2L * rows * heads * headSize);
+    new AttentionLauncher(gpu.device, config).new Launch(attention, plan, gpu.bf16(q), out)
+        .run(1, plan.itemCount(), decode && contextTokens < 1000 ? Merging.LAST_BLOCK : Merging.KERNEL);
+    double[] expected = new double[rows * heads * headSize];
+    for (int i = 0; i < rows; i++) {
+      boolean inFirst = i < fewer;
+      int last = inFirst ? i : i - fewer;
+      for (int h = 0; h < heads; h++) {
+        int kvHead = h / (heads / kvHeads);
+        float[][] keys = new float[contextTokens + last + 1][];
+        float[][] values = new float[keys.length][];
+        int[] at = new int[keys.length];
+        int j = 0;
+        for (int s = 0; s <= context.size(); s++) {
+          float[][] from = numbers.get(s < context.size() ? s : inFirst ? s + 1 : s);
+          int n = s < context.size() ? context.get(s).tokens() : last + 1;
+          for (int t = 0; t < n; t++, j++) {
+            keys[j] = from[kvHead];
+            values[j] = from[kvHeads + kvHead];
+            at[j] = t * headSize;
+          }
+        }
+        int to = (i * heads + h) * headSize;
+        System.arraycopy(Reference.attend(q, to, keys, values, at, keys.length, headSize), 0, expected, to, headSize);
+      }
+    }
+    assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected)).isLessThan(TOLERANCE);
+  }
+
+  /** A segment of two layers with random numbers in the second; adds {@code [2 * kvHeads][tokens * headSize]}. */
+  private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, List<float[][]> numbers) {
+    CudaKvSegment.Shape shape =
+        new CudaKvSegment.Shape(config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
+    long address = gpu.poisoned(shape.bytes());
+    float[][] blocks = new float[2 * config.kvHeads()][];
+    for (int b = 0; b < blocks.length; b++) {
+      blocks[b] = Gpu.random(random, tokens * config.headSize(), 1);
+      gpu.device.copy(address + (blocks.length + b) * shape.blockBytes(), gpu.bf16(blocks[b]), shape.blockBytes());
+    }
+    numbers.add(blocks);
+    return new CudaKvSegment(shape, address, numbers.size());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 17, 37, 97, 127, 160, 500})
+  void probes(int documents) {
+    probes(shape(128, 9, 3, 64, 128), documents, 2);
+    probes(shape(128, 8, 2, 128, 128), documents, documents == 37 ? 5 : 1);
+  }
+
+  private static void probes(ModelConfig config, int documents, int rows) {
+    Random random = new Random(documents);
+    Kernels kernels = kernels(config);
+    int d = config.headSize();
+    int heads = config.heads();
+    int group = heads / config.kvHeads();
+    List<float[][]> numbers = new ArrayList<>();
+    List<CudaKvSegment> segments = new ArrayList<>();
+    for (int i = 0; i < documents; i++) {
+      segments.add(segment(config, random, 1 + random.nextInt(i == 3 ? 3000 : 60), numbers));
+    }
+    BatchPlan.Sequence last = new BatchPlan.Sequence(new int[rows], 0, segments, segments.getFirst(), false);
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
+        BatchPlan.needs(gpu.device, config, List.of(last), kernels.wideAttention, 64));
+    plan.lay(List.of(last), kernels.wideAttention, 64);
+    plan.probe(segments);
+    plan.upload();
+    float[] q = Gpu.random(random, rows * heads * d, 1);
+    ProbeLauncher probe = new ProbeLauncher(gpu.device, config, kernels);
+    probe.reserve(documents);
+    probe.run(plan, 1, rows, gpu.bf16(q));
+    double[] expected = new double[documents];
+    for (int r = 0; r < rows; r++) {
+      for (int h = 0; h < heads; h++) {
+        double[] mass = new double[documents];
+        double total = 0;
+        for (int i = 0; i < documents; i++) {
+          float[] keys = numbers.get(i)[h / group];
+          for (int t = 0; t < segments.get(i).tokens(); t++) {
+            double sum = 0;
+            for (int j = 0; j < d; j++) {
+              sum += (double) q[(r * heads + h) * d + j] * keys[t * d + j];
+            }
+            mass[i] += Math.exp(sum / Math.sqrt(d));
+          }
+          total += mass[i];
+        }
+        for (int i = 0; i < documents; i++) {
+          expected[i] += mass[i] / total / rows / heads;
+        }
+      }
+    }
+    assertThat(Gpu.error(gpu.readFloats(probe.masses(), documents), expected)).isLessThan(1e-4);
+  }
+
+  @Test
+  void cublasProducts() {
+    Random random = new Random(3);
+    try (CublasLt library = new CublasLt(gpu.device)) {
+      int outputs = 960;
+      int inputs = 576;
+      float[] w = Gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs));
+      CublasLt.Product product = library.new Product(gpu.bf16(w), outputs, inputs);
+      for (int rows : new int[] {1, 37, 160, 500}) {
+        float[] x = Gpu.random(random, rows * inputs, 1);
+        float[] before = Gpu.random(random, rows * outputs, 1);
+        long out = gpu.bf16(before);
+        product.run(gpu.bf16(x), out, rows, true);
+        double[] expected = Reference.multiply(x, w, rows, outputs, inputs);
+        for (int i = 0; i < expected.length; i++) {
+          expected[i] += before[i];
+        }
+        assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected)).as("%d rows", rows).isLessThan(TOLERANCE);
+      }
+    }
+  }
+}

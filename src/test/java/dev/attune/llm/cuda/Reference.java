@@ -1,0 +1,102 @@
+package dev.attune.llm.cuda;
+
+import java.util.stream.IntStream;
+
+/** What the kernels compute, in double precision and as plainly as possible. */
+final class Reference {
+
+  private Reference() {}
+
+  /** {@code x [rows][inputs] . w [outputs][inputs]^T}. */
+  static double[] multiply(float[] x, float[] w, int rows, int outputs, int inputs) {
+    double[] out = new double[rows * outputs];
+    IntStream.range(0, rows).parallel().forEach(i -> {
+      for (int o = 0; o < outputs; o++) {
+        double sum = 0;
+        for (int j = 0; j < inputs; j++) {
+          sum += (double) x[i * inputs + j] * w[o * inputs + j];
+        }
+        out[i * outputs + o] = sum;
+      }
+    });
+    return out;
+  }
+
+  /** {@code 1 / sqrt(mean(x^2) + epsilon)} of each row. */
+  static double[] normFactors(float[] x, int rows, int width, double epsilon) {
+    double[] factors = new double[rows];
+    for (int i = 0; i < rows; i++) {
+      double sum = 0;
+      for (int j = 0; j < width; j++) {
+        sum += (double) x[i * width + j] * x[i * width + j];
+      }
+      factors[i] = 1 / Math.sqrt(sum / width + epsilon);
+    }
+    return factors;
+  }
+
+  static void scaleRows(double[] values, double[] factors, int width) {
+    for (int i = 0; i < values.length; i++) {
+      values[i] *= factors[i / width];
+    }
+  }
+
+  static double silu(double x) {
+    return x / (1 + Math.exp(-x));
+  }
+
+  /** SwiGLU of gate and up that alternate in groups of eight. */
+  static double[] swiglu(double[] gateUp, int rows, int width) {
+    double[] out = new double[rows * width];
+    for (int i = 0; i < rows; i++) {
+      for (int f = 0; f < width; f++) {
+        int at = i * 2 * width + f / 8 * 16 + f % 8;
+        out[i * width + f] = silu(gateUp[at]) * gateUp[at + 8];
+      }
+    }
+    return out;
+  }
+
+  /** Rotates one head in place. */
+  static void rotate(double[] x, int offset, int headSize, int position, double theta) {
+    int half = headSize / 2;
+    for (int i = 0; i < half; i++) {
+      double angle = position * Math.pow(theta, -2.0 * i / headSize);
+      double a = x[offset + i];
+      double b = x[offset + i + half];
+      x[offset + i] = a * Math.cos(angle) - b * Math.sin(angle);
+      x[offset + i + half] = b * Math.cos(angle) + a * Math.sin(angle);
+    }
+  }
+
+  /**
+   * Attention of one query over some keys.
+   *
+   * @param keys rows of {@code headSize}, each starting at one of {@code at}
+   */
+  static double[] attend(float[] q, int queryAt, float[][] keys, float[][] values, int[] at, int visible, int headSize) {
+    double[] logits = new double[visible];
+    double top = Double.NEGATIVE_INFINITY;
+    for (int j = 0; j < visible; j++) {
+      double sum = 0;
+      for (int d = 0; d < headSize; d++) {
+        sum += (double) q[queryAt + d] * keys[j][at[j] + d];
+      }
+      logits[j] = sum / Math.sqrt(headSize);
+      top = Math.max(top, logits[j]);
+    }
+    double[] out = new double[headSize];
+    double total = 0;
+    for (int j = 0; j < visible; j++) {
+      double weight = Math.exp(logits[j] - top);
+      total += weight;
+      for (int d = 0; d < headSize; d++) {
+        out[d] += weight * values[j][at[j] + d];
+      }
+    }
+    for (int d = 0; d < headSize; d++) {
+      out[d] /= total;
+    }
+    return out;
+  }
+}

@@ -1,0 +1,57 @@
+"""Compares masses of the Java engine with this code's, list by list.
+
+Usage: python check_scores.py MODEL.gguf EXPORT.jsonl.gz [ADAPTER.safetensors]
+
+The export comes from `attune evaluate export --masses`, with the same adapter in Java, or none. Fails when a mass differs
+by more than 1e-3; the masses of a list sum to 1.
+"""
+
+import gzip
+import json
+import sys
+
+import numpy as np
+import torch
+
+from blockrank import BlockRank, Weights
+
+
+def main(gguf, export, adapter=None):
+    items = [json.loads(line) for line in gzip.open(export, "rt")]
+    header = items[0]
+    model = BlockRank(Weights.of_gguf(gguf, header["layer"]), header["layer"], 16 if adapter else 0, 32)
+    model.round_kept = True
+    if adapter:
+        from safetensors.torch import load_file
+        model.load_adapter(load_file(adapter))
+    documents = {i["id"]: i["tokens"] for i in items if i["kind"] == "document"}
+    worst = 0
+    with torch.no_grad():
+        model.merge()
+        prefix = model.read(torch.tensor([header["instruction"]]), 0)
+        for item in (i for i in items if i["kind"] == "list"):
+            tokens = [documents[c[0]] for c in item["candidates"]]
+            width = max(map(len, tokens))
+            ids = torch.zeros(len(tokens), width, dtype=torch.long)
+            present = torch.zeros(len(tokens), width, dtype=torch.bool)
+            for i, t in enumerate(tokens):
+                ids[i, :len(t)] = torch.tensor(t)
+                present[i, :len(t)] = True
+            last = torch.tensor([item["tokens"]])
+            signals = torch.zeros_like(last, dtype=torch.bool)
+            signals[0, item["signals"]] = True
+            kept = model.read(ids, len(header["instruction"]), prefix)
+            visible = present.view(1, -1)
+            _, logits = model.logits(last, header["lastPosition"], prefix, kept, visible)
+            mass = model.masses(logits, signals, visible, len(tokens))[0].numpy()
+            java = np.array(item["masses"])
+            difference = float(np.abs(mass - java).max())
+            worst = max(worst, difference)
+            print(item["id"], "largest difference", f"{difference:.1e}", "masses", mass[:4].round(5), java[:4].round(5))
+    if worst > 1e-3:
+        raise SystemExit(f"they differ by {worst:.1e}")
+    print(f"agree within {worst:.1e}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
