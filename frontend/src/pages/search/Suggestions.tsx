@@ -29,11 +29,14 @@ export function Suggestions(props: {
         </ul>
       )}
       {(answer?.suggestions.length === 0 || (answer === null && !props.loading)) && <p className="dim">{props.empty}</p>}
-      {answer?.degraded.map((part) => (
-        <p key={part} className="dim small">
-          {degradation(part, { model: null })}
-        </p>
-      ))}
+      {answer?.degraded
+        // What the back-off stands in for is worth a word only where it stands.
+        .filter((part) => part !== 'generation' || answer.suggestions.length > 0)
+        .map((part) => (
+          <p key={part} className="dim small">
+            {degradation(part, { model: null })}
+          </p>
+        ))}
     </section>
   );
 }

@@ -19,7 +19,7 @@ import jdk.incubator.vector.IntVector;
  * apart.
  *
  * <p>As in {@link Gemm}, not even the smallest helper may be called: these methods are beyond the number of nodes up to
- * which the compiler inlines what is not marked for it as the Vector API's own methods are (measured: twenty times slower).
+ * which the compiler inlines what is not marked for it as the Vector API's own methods are (measured: ten times slower).
  */
 final class RowProduct {
 

@@ -125,6 +125,9 @@ final class SlotGather {
     }
     boolean compensated = kept.length < available && retained.compensated(layer, head);
     hash.add(compensated ? -1 : -2);
+    if (sources.stream().noneMatch(source -> source.biased(layer, head) > 0)) {
+      return new HeadPlan(kept, 0, compensated);
+    }
     // Biased slots first: the layout has biases for a head's first slots only.
     int[] order = new int[kept.length];
     int n = 0;
