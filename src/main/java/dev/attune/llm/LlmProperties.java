@@ -17,7 +17,8 @@ import org.springframework.validation.annotation.Validated;
  * @param cache directory of downloaded models
  * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
  *     named {@code hf:…} are ever looked for there
- * @param backend what computes: {@code auto} takes the best that is there
+ * @param backend what computes: {@code auto} is the CPU as long as the CUDA backend has not been run with the default
+ *     model
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
  *     dev.attune.llm.kv.KvPolicy}

@@ -12,7 +12,6 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import org.slf4j.event.Level;
 
 /** Turns model files into a model that can run. */
 final class ModelLoader {
@@ -73,9 +72,9 @@ final class ModelLoader {
     return load(place, "cpu-f32-" + policy, checkpoint -> CpuBackend.load(checkpoint, policy, threads));
   }
 
-  /** Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. */
+  /** Loads a model on the GPU where the setting asks for it and there is one that can run it, otherwise on the CPU. */
   static Loaded load(Path place, LlmProperties.Backend wanted, KvPolicy policy, int threads) throws IOException {
-    if (wanted != LlmProperties.Backend.CPU) {
+    if (wanted == LlmProperties.Backend.CUDA) {
       try {
         if (!policy.equals(CUDA_POLICY)) {
           throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, CUDA_POLICY));
@@ -86,9 +85,7 @@ final class ModelLoader {
           return backend;
         });
       } catch (CudaException e) {
-        // Who asked for the GPU should notice; who did not needs to know where to look at most.
-        log.atLevel(wanted == LlmProperties.Backend.CUDA ? Level.WARN : Level.INFO)
-            .log("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
+        log.warn("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
       }
     }
     return load(place, policy, threads);
