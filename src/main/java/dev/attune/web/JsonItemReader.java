@@ -58,9 +58,10 @@ public final class JsonItemReader {
     while (true) {
       in.mark(3);
       int c = in.read();
-      if (c == BYTE_ORDER_MARK) {
-        in.skipNBytes(2);
-      } else if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
+      if (c == BYTE_ORDER_MARK && in.readNBytes(2).length == 2) {
+        continue;
+      }
+      if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
         in.reset();
         return c;
       }

@@ -96,6 +96,11 @@ class JsonItemReaderTest {
     assertThatThrownBy(() -> reader.read(broken).toList()).isInstanceOf(UncheckedIOException.class);
   }
 
+  @Test
+  void aByteOrderMarkThatIsCutOffIsGarbage() {
+    assertThat(reader.read(new ByteArrayInputStream(new byte[] {(byte) 0xef})).toList()).hasSize(1);
+  }
+
   @Property(tries = 100)
   void neverThrowsOnGarbage(@ForAll byte[] garbage) {
     List<JsonItem> items = reader.read(new ByteArrayInputStream(garbage)).toList();
