@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Are suggestions the same under two settings, a KV policy for example? Asks a running service and keeps the answers, then compares two files.
+Queries are what each user's store knows best.
 
 Start the service with --attune.suggestion.temperature=0 --attune.suggestion.budget=60s, so that it is greedy and never late:
 
@@ -12,14 +13,15 @@ import json
 import urllib.request
 
 USERS = ["demo-ana", "demo-ben", "demo-chloe", "demo-daniel", "demo-ines", "demo-farid"]
-QUERIES = ["space travel", "heist", "superhero", "animated family film", "war drama", "detective story", "romantic comedy",
-           "dinosaurs", "time travel", "martial arts"]
+QUERIES = 5
 
 
 def ask(arguments):
     answers = []
     for user in USERS:
-        for query in QUERIES:
+        with urllib.request.urlopen(f"{arguments.url}/api/v1/users/{user}/entities", timeout=60) as answer:
+            known = [entity["label"] for entity in json.load(answer)["items"][:QUERIES]]
+        for query in known:
             body = {"userId": user, "query": query, "size": 5}
             request = urllib.request.Request(arguments.url + "/api/v1/suggestions", json.dumps(body).encode(),
                                              {"Content-Type": "application/json"})
@@ -27,8 +29,9 @@ def ask(arguments):
                 answers.append({"user": user, "query": query} | json.load(answer))
     with open(arguments.file, "w") as file:
         json.dump(answers, file, indent=1)
-    late = sum(bool(a["degraded"]) for a in answers)
-    print(f"{len(answers)} answers, {late} degraded, prompts of {min(a['prompt']['tokens'] for a in answers)} to "
+    late = sum("budget" in a["degraded"] for a in answers)
+    written = sum(s["source"] == "model" for a in answers for s in a["suggestions"])
+    print(f"{len(answers)} answers, {late} out of time, {written} suggestions by the model, prompts of {min(a['prompt']['tokens'] for a in answers)} to "
           f"{max(a['prompt']['tokens'] for a in answers)} tokens, policy {answers[0]['cache']['policy']}")
 
 
