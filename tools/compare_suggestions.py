@@ -30,7 +30,7 @@ def ask(arguments):
     with open(arguments.file, "w") as file:
         json.dump(answers, file, indent=1)
     late = sum("budget" in a["degraded"] for a in answers)
-    written = sum(s["source"] == "model" for a in answers for s in a["suggestions"])
+    written = sum(s["source"] == "generated" for a in answers for s in a["suggestions"])
     print(f"{len(answers)} answers, {late} out of time, {written} suggestions by the model, prompts of {min(a['prompt']['tokens'] for a in answers)} to "
           f"{max(a['prompt']['tokens'] for a in answers)} tokens, policy {answers[0]['cache']['policy']}")
 
