@@ -1,8 +1,5 @@
 package dev.attune.llm.cuda;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
@@ -20,6 +17,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.IntStream;
 
 /**
  * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. Calls are served one after the other by the
@@ -35,6 +33,7 @@ public final class CudaBackend implements OwningBackend {
   private final CudaWeights weights;
   private final Kernels kernels;
   private final SegmentMemory memory;
+  private final SegmentEditor editor;
   private final PassRunner runner;
   private final WorkCounters counters;
   private final ExecutorService owner;
@@ -49,6 +48,7 @@ public final class CudaBackend implements OwningBackend {
     counters = new WorkCounters(config);
     long limit = memoryLimit > 0 ? memoryLimit : (long) (device.freeBytes() * SEGMENT_SHARE);
     memory = new SegmentMemory(device, limit);
+    editor = new SegmentEditor(device, kernels, memory);
     runner = new PassRunner(device, kernels, weights, memory, counters);
     description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values".formatted(
         device.name, device.driverVersion(), device.driver.place, compiler.place, limit >> 20);
@@ -61,6 +61,7 @@ public final class CudaBackend implements OwningBackend {
     this.config = base.config;
     kernels = base.kernels;
     memory = base.memory;
+    editor = base.editor;
     counters = new WorkCounters(config);
     runner = new PassRunner(device, kernels, weights, memory, counters);
     description = base.description;
@@ -137,6 +138,12 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
+    return retain(segments, (layer, kvHead, available) -> IntStream.range(0, available).toArray());
+  }
+
+  /** Of all heads alike: heads of different length, and slots that stand for others, are not supported. */
+  @Override
+  public KvSegment retain(List<KvSegment> segments, Retained retained) {
     if (segments.isEmpty()) {
       throw new IllegalArgumentException("Nothing to put together");
     }
@@ -154,43 +161,30 @@ public final class CudaBackend implements OwningBackend {
       }
       tokens += s.tokens();
     }
-    CudaKvSegment.Shape whole = new CudaKvSegment.Shape(first.kvHeads(), first.headSize(), tokens, first.layers(),
-        first.valueLayers(), first.firstPosition());
-    return await(owner, () -> concat(parts, whole));
+    int[] kept = SegmentEditor.uniform(parts, retained);
+    KvCodec codec = parts.size() == 1 ? first.codec() : KvCodec.BF16;
+    int all = tokens;
+    return await(owner, () -> editor.gather(parts, kept, codec, first.firstPosition(), all));
   }
 
-  private CudaKvSegment concat(List<CudaKvSegment> parts, CudaKvSegment.Shape shape) {
-    CudaKvSegment whole = memory.allocate(shape, ContentIds.of(parts));
-    int blocks = (shape.layers() + shape.valueLayers()) * shape.kvHeads();
-    if (blocks > 0) {
-      long table = device.allocatePooled(24L * parts.size(), "a list of segments");
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment spans = arena.allocate(24L * parts.size(), 8);
-        int at = 0;
-        for (int i = 0; i < parts.size(); i++) {
-          int count = parts.get(i).tokens();
-          spans.set(JAVA_LONG, 24L * i, parts.get(i).address);
-          spans.set(JAVA_INT, 24L * i + 8, count);
-          spans.set(JAVA_INT, 24L * i + 12, count);
-          spans.set(JAVA_INT, 24L * i + 16, at);
-          at += count;
-        }
-        device.upload(table, spans);
-        kernels.concatSegments.launch(
-            blocks, parts.size(), 128, table, whole.address, shape.tokens(), 2 * shape.headSize());
-        device.synchronize("Putting %d segments together".formatted(parts.size()));
-      }
-      device.freePooled(table);
+  @Override
+  public KvSegment slice(KvSegment segment, int from, int to) {
+    CudaKvSegment source = own(segment);
+    if (source.reduced() || from < 0 || from >= to || to > source.tokens()) {
+      throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
+          .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
     }
-    return whole;
+    return await(owner, () -> editor.gather(List.of(source), IntStream.range(from, to).toArray(), source.shape.codec(),
+        source.firstPosition() + from, to - from));
   }
 
   @Override
   public KvSegment recode(KvSegment segment, KvCodec codec) {
-    if (codec != KvCodec.BF16) {
-      throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16, not " + codec);
+    if (codec == KvCodec.F32) {
+      throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16 or int8, not " + codec);
     }
-    return own(segment);
+    CudaKvSegment own = own(segment);
+    return await(owner, () -> editor.recode(own, codec));
   }
 
   /** A copy in host memory; valid beyond the life of the segment. */

@@ -198,7 +198,7 @@ public final class GpuBenchmark implements AutoCloseable {
     }
 
     private CudaKvSegment segment(int tokens, int layers, int position, int id) {
-      CudaKvSegment.Shape kv = new CudaKvSegment.Shape(
+      CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
           config.kvHeads(), config.headSize(), tokens, Math.min(layers + 1, config.layers()), layers, position);
       long address = device.allocate(kv.bytes(), "a segment");
       owned.add(address);

@@ -10,16 +10,31 @@ import java.util.Optional;
 /** The kernels for one model shape, compiled when first needed. */
 final class Kernels {
 
-  /** Keys of a tile of attention; parts of a context begin at multiples of it. */
+  /** Keys of a tile of attention. */
   static final int KEY_TILE = 64;
+
+  /** Keys whose weights a warp computes at once. */
+  static final int KEY_STEP = 32;
+
+  /** Blocks of a cluster that merges the parts of a last block's context. */
+  static final int CLUSTER = 8;
 
   /**
    * A compiled attention kernel.
    *
+   * @param bf16 for contexts in bf16
+   * @param int8 for contexts some of which is int8
    * @param tileRows packed query rows of a tile
-   * @param blocksPerMultiprocessor that run at once
+   * @param cluster blocks that merge their parts, 1 for none
+   * @param atOnce blocks that the device runs at once
    */
-  record Attention(Kernel kernel, Kernel merge, int tileRows, int threads, int blocksPerMultiprocessor) {}
+  record Attention(
+      Kernel bf16, Kernel int8, Kernel merge, int tileRows, int threads, int cluster, int atOnce) {
+
+    Kernel kernel(boolean quantised) {
+      return quantised ? int8 : bf16;
+    }
+  }
 
   /**
    * A compiled product with many rows.
@@ -92,10 +107,14 @@ final class Kernels {
   final Kernel swiglu;
   final Kernel buildTable;
   final Kernel addLowRank;
-  final Kernel concatSegments;
+  final Kernel gatherSlots;
+  final Kernel quantise;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
+  /** Prefill. */
   final Attention wideAttention;
+  /** Last blocks: the parts of their long contexts are merged by clusters. */
+  final Attention lastAttention;
   final Attention decodeAttention;
   final Kernel probeMeasure;
   final Kernel probeMasses;
@@ -111,22 +130,35 @@ final class Kernels {
     swiglu = elementwise.kernel("swiglu");
     buildTable = elementwise.kernel("build_table");
     addLowRank = elementwise.kernel("add_low_rank");
-    concatSegments = elementwise.kernel("concat_segments");
+    gatherSlots = elementwise.kernel("gather_slots");
+    quantise = elementwise.kernel("quantise");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
-    // Two stages of keys and values, three of where they lie.
-    int shared = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
     Kernel merge = attention.kernel("merge_" + d);
-    wideAttention = d == 64
-        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 320, 2)
-        : new Attention(attention.kernel("attention_128", shared), merge, 192, 384, 1);
-    decodeAttention = new Attention(
-        attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, 2);
+    int wideRows = d == 64 ? 160 : 192;
+    int wideBlocks = d == 64 ? 2 : 1;
+    wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, 1, wideBlocks);
+    lastAttention = attention(attention, merge, "_last", wideRows, 2 * wideRows, CLUSTER, wideBlocks);
+    decodeAttention = attention(attention, merge, "_decode", 16, 32, 1, 2);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
+  }
+
+  private Attention attention(
+      KernelModule module, Kernel merge, String kind, int rows, int threads, int cluster, int blocks) {
+    int d = config.headSize();
+    // Two stages of keys and values, three of where they lie, two of keys and values in int8; where a cluster merges, its
+    // rows and their sums.
+    int merged = cluster > 1 ? rows * ((d + 8) * 4 + 8) : 0;
+    int tiles = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
+    Kernel bf16 = module.kernel("attention_" + d + kind, Math.max(tiles, merged));
+    Kernel int8 = module.kernel("attention_" + d + kind + "_int8", Math.max(tiles + 2 * 2 * KEY_TILE * d, merged));
+    int atOnce = cluster > 1 ? cluster * Math.min(bf16.clustersAtOnce(cluster, threads), int8.clustersAtOnce(cluster, threads))
+        : device.multiprocessors * blocks;
+    return new Attention(bf16, int8, merge, rows, threads, cluster, atOnce);
   }
 
   /** Why the kernels cannot run a model, or empty when they can. */

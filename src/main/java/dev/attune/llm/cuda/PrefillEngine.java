@@ -81,7 +81,7 @@ final class PrefillEngine {
   }
 
   private BatchPlan lay(List<BatchPlan.Sequence> batch) {
-    BatchPlan.Capacity needed = BatchPlan.needs(device, config, batch, kernels.wideAttention, SMALLEST_PART);
+    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, kernels.wideAttention, SMALLEST_PART);
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
       if (current != null) {

@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
 final class SkinnyEngine {
 
   /** What graphs differ by. */
-  private record Shape(int tokens, int layers, boolean wide, Merging merging, int probedRows, int logitRows) {}
+  private record Shape(
+      int tokens, int layers, boolean wide, boolean quantised, Merging merging, int probedRows, int logitRows) {}
 
   /** Parts that one warp can put together faster than another kernel starts. */
   private static final int FEW_PARTS = 16;
@@ -65,7 +66,7 @@ final class SkinnyEngine {
   /** Lays out a batch of sequences that are all {@link #wide} or all not. */
   BatchPlan prepare(List<BatchPlan.Sequence> batch, int probedSpans) {
     Kernels.Attention tiles = tiles(wide(batch.getFirst().tokens().length));
-    BatchPlan.Capacity needed = BatchPlan.needs(device, config, batch, tiles, SMALLEST_PART);
+    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
     needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024), Math.max(needed.spans(), probedSpans + 1),
         Math.max(needed.keys(), 8192));
@@ -106,7 +107,8 @@ final class SkinnyEngine {
       logitCapacity = logitRows;
       forgetGraphs();
     }
-    Shape shape = new Shape(batch.rows(), layers, wide, merging(batch, wide), probedRows, logitRows);
+    Shape shape = new Shape(
+        batch.rows(), layers, wide, batch.quantised(), merging(batch, wide), probedRows, logitRows);
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -144,11 +146,14 @@ final class SkinnyEngine {
   }
 
   private static Merging merging(BatchPlan batch, boolean wide) {
-    return wide || batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
+    if (wide) {
+      return Merging.NONE;
+    }
+    return batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
   }
 
   private Kernels.Attention tiles(boolean wide) {
-    return wide ? kernels.wideAttention : kernels.decodeAttention;
+    return wide ? kernels.lastAttention : kernels.decodeAttention;
   }
 
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */

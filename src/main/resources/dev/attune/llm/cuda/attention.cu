@@ -2,6 +2,10 @@
 // whole context, then its own tokens causally, so one kernel serves instruction, document and last blocks and decoding.
 // Row r of a KV head is query head r % group of token r / group. Online softmax (Milakov and Gimelshein, arXiv
 // 1805.02867) over tiles of 64 keys on tensor cores; parts of a long context are merged by their log-sum-exp.
+// Numbers that are int8 arrive in a tile of their own and are scaled into the tile of bf16 that is multiplied.
+//
+// Last blocks split their context over all multiprocessors: the parts of a cluster of blocks are merged through shared
+// memory, and those of all clusters by the block that ends last, a share of the rows each.
 
 // Keys of a tile, and keys whose logits a warp holds at once: registers are what is short.
 constexpr int KEYS = 64;
@@ -10,6 +14,32 @@ constexpr int STEP = 32;
 DEVICE void copyAsync(u32 to, const void* from, bool valid) {
   int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
+DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L1 [%0];" :: "l"(p)); }
+
+DEVICE u32 clusterRank() {
+  u32 rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+// All blocks of the cluster have come here, and what they wrote into shared memory is seen by the others.
+DEVICE void clusterBarrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// Address of another block's copy of a place in shared memory.
+DEVICE u32 sharedOf(u32 address, u32 rank) {
+  u32 other;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(address), "r"(rank));
+  return other;
+}
+
+DEVICE float2 loadShared2(u32 address) {
+  float2 v;
+  asm volatile("ld.shared::cluster.v2.f32 {%0,%1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
+  return v;
 }
 
 DEVICE void loadMatrices(u32 (&r)[4], u32 address) {
@@ -49,8 +79,10 @@ DEVICE void fetchPlaces(const Row* keys, int from, int end, u32 places) {
   for (int r = threadIdx.x; r < KEYS; r += WARPS * 32) copyAsync(places + r * 16, keys + min(from + r, end - 1), true);
 }
 
-template <int D, int WARPS>
-DEVICE void fetchTile(const AttentionArgs& a, const Row* places, int from, int end, int head, u32 k, u32 v) {
+// Brings keys to k and values to v; int8 ones, as they are, to k8 and v8, [KEYS][D].
+template <int D, int WARPS, bool Q8>
+DEVICE void fetchTile(
+    const AttentionArgs& a, const Row* places, int from, int end, int head, u32 k, u32 v, u32 k8, u32 v8) {
   constexpr int CHUNKS = D / 8;
   u64 block = (u64)(2 * a.layer * a.kvHeads + head);
   #pragma unroll
@@ -58,10 +90,57 @@ DEVICE void fetchTile(const AttentionArgs& a, const Row* places, int from, int e
     int r = i / CHUNKS, c = i % CHUNKS;
     bool valid = from + r < end;
     Row row = places[r];
+    if (Q8 && isInt8(row.segment)) {
+      const u8* keys = int8Keys(row.segment, row.capacity, a.layer, head, a.kvHeads, D);
+      const u8* values = int8Values(row.segment, row.capacity, a.layer, head, a.kvHeads, D);
+      if (c < CHUNKS / 2) {
+        copyAsync(k8 + r * D + c * 16, keys + 4 * D + (u64)row.token * D + c * 16, valid);
+        copyAsync(v8 + r * D + c * 16, values + 4 * ((row.capacity + 3) & ~3u) + (u64)row.token * D + c * 16, valid);
+      } else if (r == 0 || row.token == 0) {
+        // The scales are needed when the numbers have arrived.
+        prefetch(keys + (c - CHUNKS / 2) * 64);
+        if (c == CHUNKS / 2) prefetch(values + row.token * 4);
+      }
+      continue;
+    }
     const bf16* key = (const bf16*)row.segment + (block * row.capacity + row.token) * D + c * 8;
     const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
     copyAsync(k + tileOffset<D>(r, c), key, valid);
     copyAsync(v + tileOffset<D>(r, c), value, valid);
+  }
+}
+
+// Scales the int8 numbers of a tile that has arrived.
+template <int D, int WARPS>
+DEVICE void scaleTile(
+    const AttentionArgs& a, const Row* places, int from, int end, int head, u8* tiles, const u8* numbers, bool isValue) {
+  constexpr int CHUNKS = D / 16;
+  for (int i = threadIdx.x; i < KEYS * CHUNKS; i += WARPS * 32) {
+    int r = i / CHUNKS, c = i % CHUNKS;
+    Row row = places[r];
+    if (!isInt8(row.segment)) continue;
+    float scales[16];
+    if (isValue) {
+      const float* at = (const float*)int8Values(row.segment, row.capacity, a.layer, head, a.kvHeads, D);
+      float scale = from + r < end ? __ldg(at + row.token) : 0.0f;
+      #pragma unroll
+      for (int j = 0; j < 16; j++) scales[j] = scale;
+    } else {
+      const float4* at = (const float4*)int8Keys(row.segment, row.capacity, a.layer, head, a.kvHeads, D) + c * 4;
+      #pragma unroll
+      for (int j = 0; j < 4; j++) *(float4*)(scales + 4 * j) = __ldg(at + j);
+    }
+    uint4 packed = *(const uint4*)(numbers + r * D + c * 16);
+    u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
+    #pragma unroll
+    for (int j = 0; j < 4; j++) {
+      float x[4];
+      signedBytes(words[j], x);
+      out[2 * j] = packBf16(x[0] * scales[4 * j], x[1] * scales[4 * j + 1]);
+      out[2 * j + 1] = packBf16(x[2] * scales[4 * j + 2], x[3] * scales[4 * j + 3]);
+    }
+    *(uint4*)(tiles + tileOffset<D>(r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
+    *(uint4*)(tiles + tileOffset<D>(r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
   }
 }
 
@@ -125,12 +204,74 @@ DEVICE void storeMerged(
   for (int i = 0; i < D / 32; i += 2) *(u32*)(to + i) = packBf16(v[i] * factor, v[i + 1] * factor);
 }
 
+// Merges the parts of a cluster's blocks, each block every so many rows, and then, by the block that ends last of those with the
+// same rows, the parts of clusters.
+template <int D, int WARPS, int CLUSTER>
+DEVICE void mergeCluster(
+    const AttentionArgs& a, const AttentionItem& item, const Sequence& s, int head, int rows, u32 part, u32 sums,
+    int tileRows, int pitch) {
+  __shared__ bool last;
+  constexpr int PER = D / 32;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, rank = clusterRank();
+  int live = min(rows, tileRows), firstRow = item.rowTile * tileRows;
+  MergeItem m = a.merges[item.merge];
+  u64 stride = (u64)a.kvHeads * tileRows, at = ((u64)item.partial * a.kvHeads + head) * tileRows;
+  clusterBarrier();
+  for (int r = rank + warp * CLUSTER; r < live; r += WARPS * CLUSTER) {
+    float2 own = loadShared2(sharedOf(sums + r * 8, lane % CLUSTER));
+    float top = warpMax(own.x);
+    float weight = own.x == -INFINITE ? 0.0f : power2(own.x - top);
+    float total = warpSum(lane < CLUSTER ? own.y * weight : 0.0f);
+    float merged[PER] = {};
+    #pragma unroll
+    for (int c = 0; c < CLUSTER; c++) {
+      float w = __shfl_sync(~0u, weight, c);
+      u32 from = sharedOf(part + (r * pitch + lane * PER) * 4, c);
+      #pragma unroll
+      for (int i = 0; i < PER; i += 2) {
+        float2 v = loadShared2(from + i * 4);
+        merged[i] += v.x * w;
+        merged[i + 1] += v.y * w;
+      }
+    }
+    if (m.count == 1) {
+      storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r, head, merged, total);
+    } else {
+      #pragma unroll
+      for (int i = 0; i < PER; i += 2)
+        *(float2*)(a.partialOut + (at + r) * D + lane * PER + i) = make_float2(merged[i], merged[i + 1]);
+      if (lane == 0) a.partialSums[at + r] = make_float2(top, total);
+    }
+  }
+  if (m.count > 1) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      u32* counter = a.arrived + (item.merge * a.kvHeads + head) * CLUSTER + rank;
+      last = atomicAdd(counter, 1) == m.count - 1;
+      if (last) *counter = 0;
+    }
+    __syncthreads();
+    if (last) {
+      __threadfence();
+      u64 first = ((u64)m.firstPartial * a.kvHeads + head) * tileRows;
+      for (int r = rank + warp * CLUSTER; r < live; r += WARPS * CLUSTER) {
+        float merged[PER] = {}, weights;
+        mergeRow<D, 1>(a.partialOut, a.partialSums, first + r, stride, m.count, 0, 1, merged, weights);
+        storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r, head, merged, weights);
+      }
+    }
+  }
+  // Others may still read this block's part.
+  clusterBarrier();
+}
+
 // MT tiles of 16 rows a warp. Items, sequences and places stay the same for a whole batch, so a block's first are read
 // before the kernel before has ended.
-template <int D, int MT, int WARPS>
+template <int D, int MT, int WARPS, bool Q8, int CLUSTER>
 DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool isFirst) {
   extern __shared__ __align__(128) u8 shared[];
-  constexpr int TILE = KEYS * D * 2;
+  constexpr int TILE = KEYS * D * 2, TILE8 = KEYS * D;
   u32 base = sharedAddress(shared);
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
   int group = a.heads / a.kvHeads;
@@ -140,9 +281,10 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   int lastToken = min(rows - 1, firstRow + WARPS * MT * 16 - 1) / group;
   int end = min(item.keyEnd, s.contextTokens + lastToken + 1);
   const Row* keys = a.table + s.firstKey;
-  // Two stages of keys and values, three of places.
+  // Two stages of keys and values, three of places, two of keys and values in int8.
   Row* places = (Row*)(shared + 4 * TILE);
   u32 placesAt = base + 4 * TILE;
+  constexpr int NUMBERS = 4 * TILE + 3 * KEYS * 16;
   __syncthreads();
   if (item.keyBegin < end) fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
   commitCopies();
@@ -153,7 +295,8 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   }
   __syncthreads();
   if (item.keyBegin < end) {
-    fetchTile<D, WARPS>(a, places, item.keyBegin, end, head, base, base + TILE);
+    fetchTile<D, WARPS, Q8>(
+        a, places, item.keyBegin, end, head, base, base + TILE, base + NUMBERS, base + NUMBERS + TILE8);
     fetchPlaces<WARPS>(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
     commitCopies();
   }
@@ -187,15 +330,24 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   int stage = 0, slot = 1;
   for (int from = item.keyBegin; from < end; from += KEYS) {
     u32 k = base + stage * 2 * TILE, v = k + TILE;
+    u8* arrived = shared + stage * 2 * TILE;
+    const u8* numbers = shared + NUMBERS + stage * 2 * TILE8;
+    const Row* here = places + (slot == 0 ? 2 : slot - 1) * KEYS;
     stage ^= 1;
     waitForCopies();
     __syncthreads();
     if (from + KEYS < end) {
-      u32 next = base + stage * 2 * TILE;
-      fetchTile<D, WARPS>(a, places + slot * KEYS, from + KEYS, end, head, next, next + TILE);
+      u32 next = base + stage * 2 * TILE, next8 = base + NUMBERS + stage * 2 * TILE8;
+      fetchTile<D, WARPS, Q8>(
+          a, places + slot * KEYS, from + KEYS, end, head, next, next + TILE, next8, next8 + TILE8);
       slot = slot == 2 ? 0 : slot + 1;
       fetchPlaces<WARPS>(keys, from + 2 * KEYS, end, placesAt + slot * KEYS * 16);
       commitCopies();
+    }
+    if (Q8) {
+      scaleTile<D, WARPS>(a, here, from, end, head, arrived, numbers, false);
+      scaleTile<D, WARPS>(a, here, from, end, head, arrived + TILE, numbers + TILE8, true);
+      __syncthreads();
     }
     #pragma unroll 1
     for (int step = 0; step < KEYS; step += STEP) {
@@ -283,6 +435,11 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
     }
   }
 
+  // Rows of a part that a cluster merges lie apart, so that stores and loads are free of bank conflicts.
+  constexpr int PITCH = D + 8, TILE_ROWS = WARPS * MT * 16;
+  float* part = (float*)shared;
+  float2* partSums = (float2*)(shared + TILE_ROWS * PITCH * 4);
+  if (CLUSTER > 1) __syncthreads();
   #pragma unroll
   for (int m = 0; m < MT; m++) {
     #pragma unroll
@@ -292,6 +449,13 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
       total += __shfl_xor_sync(~0u, total, 2);
       int inTile = (warp * MT + m) * 16 + g + h * 8;
       int row = firstRow + inTile;
+      if (CLUSTER > 1) {
+        #pragma unroll
+        for (int d = 0; d < D / 8; d++)
+          *(float2*)(part + inTile * PITCH + d * 8 + 2 * q) = make_float2(out[m][d][2 * h], out[m][d][2 * h + 1]);
+        if (q == 0) partSums[inTile] = make_float2(top[m][h] * a.scale, total);
+        continue;
+      }
       if (row >= rows) continue;
       if (item.partial < 0) {
         float factor = 1.0f / total;
@@ -307,6 +471,11 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
         if (q == 0) a.partialSums[at] = make_float2(top[m][h] * a.scale, total);
       }
     }
+  }
+  if (CLUSTER > 1) {
+    mergeCluster<D, WARPS, CLUSTER>(
+        a, item, s, head, rows - firstRow, sharedAddress(part), sharedAddress(partSums), TILE_ROWS, PITCH);
+    return;
   }
   if (WARPS == 1 && item.partial >= 0 && a.mergesToo) {
     __threadfence();
@@ -328,20 +497,41 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
 }
 
 // A fixed number of blocks walks over the items, so that a captured graph serves contexts of any length.
-#define ATTENTION(NAME, D, MT, WARPS, BLOCKS)                                                                \
+#define ATTENTION(NAME, D, WARPS, Q8, BLOCKS)                                                                \
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) void NAME(AttentionArgs a) {                   \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                       \
+      attend<D, 1, WARPS, Q8, 1>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                 \
     }                                                                                                        \
     if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
+// Items come in groups of as many parts of one tile as a cluster has blocks; some may be empty.
+#define ATTENTION_CLUSTER(NAME, D, WARPS, Q8, BLOCKS, CLUSTER)                                               \
+  extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) __cluster_dims__(CLUSTER, 1, 1)                \
+  void NAME(AttentionArgs a) {                                                                               \
+    int rank = clusterRank(), cluster = blockIdx.x / CLUSTER;                                                \
+    int count = *a.itemCount / CLUSTER * a.kvHeads;                                                          \
+    for (int i = cluster; i < count; i += gridDim.x / CLUSTER) {                                             \
+      attend<D, 1, WARPS, Q8, CLUSTER>(                                                                      \
+          a, a.items[i / a.kvHeads * CLUSTER + rank], i % a.kvHeads, i == cluster);                          \
+    }                                                                                                        \
+    if (cluster >= count) waitForPrevious();                                                                 \
+  }
+
 // Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.
-ATTENTION(attention_64, 64, 1, 10, 2)
-ATTENTION(attention_128, 128, 1, 12, 1)
-ATTENTION(attention_64_decode, 64, 1, 1, 8)
-ATTENTION(attention_128_decode, 128, 1, 1, 4)
+ATTENTION(attention_64, 64, 10, false, 2)
+ATTENTION(attention_128, 128, 12, false, 1)
+ATTENTION(attention_64_int8, 64, 10, true, 2)
+ATTENTION(attention_128_int8, 128, 12, true, 1)
+ATTENTION(attention_64_decode, 64, 1, false, 8)
+ATTENTION(attention_128_decode, 128, 1, false, 4)
+ATTENTION(attention_64_decode_int8, 64, 1, true, 8)
+ATTENTION(attention_128_decode_int8, 128, 1, true, 4)
+ATTENTION_CLUSTER(attention_64_last, 64, 10, false, 2, 8)
+ATTENTION_CLUSTER(attention_128_last, 128, 12, false, 1, 8)
+ATTENTION_CLUSTER(attention_64_last_int8, 64, 10, true, 2, 8)
+ATTENTION_CLUSTER(attention_128_last_int8, 128, 12, true, 1, 8)
 
 struct MergeArgs {
   const float* partialOut;

@@ -7,7 +7,8 @@ typedef unsigned long long u64;
 #define DEVICE __device__ __forceinline__
 #define INFINITE __int_as_float(0x7f800000)
 
-// Where a token's keys and values lie: block (2 * layer + value) * kvHeads + head of a segment of `capacity` tokens.
+// Where the keys and values of a slot, `token`, lie: block (2 * layer + value) * kvHeads + head of a segment of `capacity`
+// slots. The lowest bit of the segment's address says that its numbers are int8, with scales; kernels write bf16 only.
 struct Row {
   u64 segment;
   u32 token;
@@ -49,6 +50,33 @@ struct Span {
   int firstKey;
   int padding;
 };
+
+DEVICE bool isInt8(u64 segment) { return segment & 1; }
+
+// Blocks of an int8 segment: for keys, a scale for each channel and then the numbers; for values, a scale for each slot,
+// in whole groups of four, and then the numbers.
+DEVICE const u8* int8Keys(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
+  return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + head * keys;
+}
+
+DEVICE const u8* int8Values(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
+  return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + kvHeads * keys + head * values;
+}
+
+// Bytes 0 to 3 of a word of signed bytes as floats: the byte becomes the lowest of the mantissa of 2^23.
+template <int I> DEVICE float signedByte(u32 flipped) {
+  return __uint_as_float(__byte_perm(flipped, 0x4b000000u, 0x7650 + I)) - 8388736.0f;
+}
+
+DEVICE void signedBytes(u32 word, float (&out)[4]) {
+  u32 flipped = word ^ 0x80808080u;
+  out[0] = signedByte<0>(flipped);
+  out[1] = signedByte<1>(flipped);
+  out[2] = signedByte<2>(flipped);
+  out[3] = signedByte<3>(flipped);
+}
 
 DEVICE float fromBf16(u32 bits) { return __uint_as_float(bits << 16); }
 DEVICE float lowBf16(u32 pair) { return __uint_as_float(pair << 16); }

@@ -21,7 +21,10 @@ template <int D> DEVICE void measure(
   for (int w = (blockIdx.x * blockDim.x + threadIdx.x) / 32; w < count; w += gridDim.x * blockDim.x / 32) {
     int head = w % kvHeads, segment = w / kvHeads;
     Span span = spans[segment];
+    bool int8 = isInt8(span.segment);
     const bf16* keys = (const bf16*)span.segment + (u64)(2 * layer * kvHeads + head) * span.capacity * D;
+    const u8* keys8 = int8Keys(span.segment, span.capacity, layer, head, kvHeads, D);
+    const float4* scales = (const float4*)keys8;
     for (int r0 = 0; r0 < packed; r0 += TAKE) {
       float top[TAKE], sum[TAKE];
       #pragma unroll
@@ -31,14 +34,28 @@ template <int D> DEVICE void measure(
         // All of a key's row in flight at once.
         uint4 row[D / 8];
         #pragma unroll
-        for (int i = 0; i < D / 8; i++) row[i] = *(const uint4*)(keys + (u64)token * D + i * 8);
+        for (int i = 0; i < D / 8; i++) {
+          if (!int8) row[i] = *(const uint4*)(keys + (u64)token * D + i * 8);
+          else if (i < D / 16) row[i] = *(const uint4*)(keys8 + 4 * D + (u64)token * D + i * 16);
+        }
         #pragma unroll
         for (int d = 0; d < D; d += 8) {
           // Queries are read when they are needed: hoisted, they would not fit into registers.
           asm volatile("" ::: "memory");
-          uint4 v = row[d / 8];
-          float k[8] = {lowBf16(v.x), highBf16(v.x), lowBf16(v.y), highBf16(v.y),
-                        lowBf16(v.z), highBf16(v.z), lowBf16(v.w), highBf16(v.w)};
+          float k[8];
+          if (int8) {
+            uint4 v = row[d / 16];
+            float low[4], high[4];
+            signedBytes(d % 16 ? v.z : v.x, low);
+            signedBytes(d % 16 ? v.w : v.y, high);
+            float4 s = __ldg(scales + d / 4), t = __ldg(scales + d / 4 + 1);
+            k[0] = low[0] * s.x; k[1] = low[1] * s.y; k[2] = low[2] * s.z; k[3] = low[3] * s.w;
+            k[4] = high[0] * t.x; k[5] = high[1] * t.y; k[6] = high[2] * t.z; k[7] = high[3] * t.w;
+          } else {
+            uint4 v = row[d / 8];
+            k[0] = lowBf16(v.x); k[1] = highBf16(v.x); k[2] = lowBf16(v.y); k[3] = highBf16(v.y);
+            k[4] = lowBf16(v.z); k[5] = highBf16(v.z); k[6] = lowBf16(v.w); k[7] = highBf16(v.w);
+          }
           #pragma unroll
           for (int r = 0; r < TAKE; r++) {
             const float4* query = (const float4*)(queries + (u64)(head * packed + min(r0 + r, packed - 1)) * D + d);

@@ -326,7 +326,7 @@ class KernelTwinTest {
     int part = decode ? 64 : 512;
     List<BatchPlan.Sequence> batch = List.of(first, second);
     BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
-        BatchPlan.needs(gpu.device, config, batch, attention, part));
+        BatchPlan.needs(config, batch, attention, part));
     plan.lay(batch, attention, part);
     plan.upload();
     int rows = plan.rows();
@@ -363,12 +363,12 @@ class KernelTwinTest {
   /** A segment of two layers with random numbers in the second; adds {@code [2 * kvHeads][tokens * headSize]}. */
   private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, List<float[][]> numbers) {
     CudaKvSegment.Shape shape =
-        new CudaKvSegment.Shape(config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
+        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
     long address = gpu.poisoned(shape.bytes());
     float[][] blocks = new float[2 * config.kvHeads()][];
     for (int b = 0; b < blocks.length; b++) {
       blocks[b] = Gpu.random(random, tokens * config.headSize(), 1);
-      gpu.device.copy(address + (blocks.length + b) * shape.blockBytes(), gpu.bf16(blocks[b]), shape.blockBytes());
+      gpu.device.copy(address + (blocks.length + b) * shape.keyBytes(), gpu.bf16(blocks[b]), shape.keyBytes());
     }
     numbers.add(blocks);
     return new CudaKvSegment(shape, address, numbers.size());
@@ -394,7 +394,7 @@ class KernelTwinTest {
     }
     BatchPlan.Sequence last = new BatchPlan.Sequence(new int[rows], 0, segments, segments.getFirst(), false);
     BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
-        BatchPlan.needs(gpu.device, config, List.of(last), kernels.wideAttention, 64));
+        BatchPlan.needs(config, List.of(last), kernels.wideAttention, 64));
     plan.lay(List.of(last), kernels.wideAttention, 64);
     plan.probe(segments);
     plan.upload();
