@@ -17,7 +17,10 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. Calls are served one after the other by the
@@ -38,8 +41,28 @@ public final class CudaBackend implements OwningBackend {
   private final WorkCounters counters;
   private final ExecutorService owner;
   private final String description;
+  /** Told once, shared with backends made by {@link #with}. */
+  private final Loss loss;
 
-  private CudaBackend(ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, long memoryLimit) {
+  /** Tells of the loss of the device, the first time. */
+  private static final class Loss {
+    private final Consumer<CudaException> listener;
+    private final AtomicBoolean told = new AtomicBoolean();
+
+    Loss(Consumer<CudaException> listener) {
+      this.listener = listener;
+    }
+
+    void check(RuntimeException e) {
+      if (e instanceof CudaException failure && failure.deviceLost() && !told.getAndSet(true)) {
+        listener.accept(failure);
+      }
+    }
+  }
+
+  private CudaBackend(
+      ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, long memoryLimit, Loss loss) {
+    this.loss = loss;
     this.owner = owner;
     this.device = device;
     this.weights = weights;
@@ -59,6 +82,7 @@ public final class CudaBackend implements OwningBackend {
     this.device = base.device;
     this.weights = weights;
     this.config = base.config;
+    loss = base.loss;
     kernels = base.kernels;
     memory = base.memory;
     editor = base.editor;
@@ -71,10 +95,11 @@ public final class CudaBackend implements OwningBackend {
    * Copies the weights to the first GPU and compiles the kernels.
    *
    * @param memoryLimit bytes of device memory for keys and values, 0 for a share of what is free
+   * @param lost told once, by the thread of the request, when the device fails in a way that ends its use
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
    *     the kernels do not support the model; the message says which
    */
-  public static CudaBackend load(Checkpoint source, long memoryLimit) {
+  public static CudaBackend load(Checkpoint source, long memoryLimit, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -86,11 +111,12 @@ public final class CudaBackend implements OwningBackend {
     ExecutorService owner = Executors.newSingleThreadExecutor(
         Thread.ofPlatform().daemon().name("attune-llm-cuda").stackSize(Nvrtc.STACK_BYTES).factory());
     try {
-      return await(owner, () -> {
+      return await(owner, null, () -> {
         CudaDevice device = new CudaDevice(new CudaDriver(), 0);
         try {
           Nvrtc compiler = new Nvrtc();
-          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit);
+          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit,
+              new Loss(lost));
         } catch (RuntimeException | Error e) {
           device.close();
           throw e;
@@ -133,7 +159,7 @@ public final class CudaBackend implements OwningBackend {
             .formatted(pass.probe().rows().length, kernels.maxProbeRows()));
       }
     }
-    return await(owner, () -> runner.run(passes));
+    return await(() -> runner.run(passes));
   }
 
   @Override
@@ -164,7 +190,7 @@ public final class CudaBackend implements OwningBackend {
     int[] kept = SegmentEditor.uniform(parts, retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : KvCodec.BF16;
     int all = tokens;
-    return await(owner, () -> editor.gather(parts, kept, codec, first.firstPosition(), all));
+    return await(() -> editor.gather(parts, kept, codec, first.firstPosition(), all));
   }
 
   @Override
@@ -174,7 +200,7 @@ public final class CudaBackend implements OwningBackend {
       throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
           .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
     }
-    return await(owner, () -> editor.gather(List.of(source), IntStream.range(from, to).toArray(), source.shape.codec(),
+    return await(() -> editor.gather(List.of(source), IntStream.range(from, to).toArray(), source.shape.codec(),
         source.firstPosition() + from, to - from));
   }
 
@@ -184,14 +210,14 @@ public final class CudaBackend implements OwningBackend {
       throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16 or int8, not " + codec);
     }
     CudaKvSegment own = own(segment);
-    return await(owner, () -> editor.recode(own, codec));
+    return await(() -> editor.recode(own, codec));
   }
 
   /** A copy in host memory; valid beyond the life of the segment. */
   @Override
   public MemorySegment image(KvSegment segment) {
     CudaKvSegment own = own(segment);
-    return await(owner, () -> {
+    return await(() -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
       SegmentImage.write(image, own);
       if (own.bytes() > 0) {
@@ -210,7 +236,7 @@ public final class CudaBackend implements OwningBackend {
         || shape.layers() > config.layers()) {
       throw new IllegalArgumentException("KV image was not made by a backend of this model: " + shape);
     }
-    return await(owner, () -> {
+    return await(() -> {
       CudaKvSegment segment = memory.allocate(shape, SegmentImage.contentId(image));
       if (shape.bytes() > 0) {
         try (Arena arena = Arena.ofConfined()) {
@@ -226,7 +252,7 @@ public final class CudaBackend implements OwningBackend {
   /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
   @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return await(owner, () -> new CudaBackend(this, weights.with(device, kernels, adapter)));
+    return await(() -> new CudaBackend(this, weights.with(device, kernels, adapter)));
   }
 
   @Override
@@ -242,7 +268,11 @@ public final class CudaBackend implements OwningBackend {
     return own;
   }
 
-  private static <T> T await(ExecutorService owner, Callable<T> work) {
+  private <T> T await(Callable<T> work) {
+    return await(owner, loss, work);
+  }
+
+  private static <T> T await(ExecutorService owner, @Nullable Loss loss, Callable<T> work) {
     Future<T> result = owner.submit(work);
     try {
       return result.get();
@@ -252,7 +282,12 @@ public final class CudaBackend implements OwningBackend {
       throw new CancellationException("Interrupted while waiting for the GPU");
     } catch (ExecutionException e) {
       switch (e.getCause()) {
-        case RuntimeException cause -> throw cause;
+        case RuntimeException cause -> {
+          if (loss != null) {
+            loss.check(cause);
+          }
+          throw cause;
+        }
         case Error cause -> throw cause;
         case null, default -> throw new IllegalStateException(e);
       }
@@ -263,7 +298,7 @@ public final class CudaBackend implements OwningBackend {
   @Override
   public void close() {
     try {
-      await(owner, () -> {
+      await(() -> {
         device.close();
         return true;
       });
