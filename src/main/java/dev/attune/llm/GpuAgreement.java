@@ -16,8 +16,14 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
 
 /** Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. */
 public final class GpuAgreement {
@@ -74,15 +80,48 @@ public final class GpuAgreement {
       Map<String, KvSegment> documents = documents(backend, input, instruction, variant);
       List<float[]> scores = new ArrayList<>();
       for (RankedList list : input.lists) {
-        List<KvSegment> context = new ArrayList<>(List.of(instruction));
-        list.documents.forEach(id -> context.add(documents.get(id)));
-        Probe probe = new Probe(list.signals, IntStream.rangeClosed(1, list.documents.size()).toArray());
-        scores.add(backend.run(List.of(
-            new Pass(list.last, input.lastPosition, context, input.layer, false, Logits.NONE, probe)))
-            .getFirst().attention());
+        scores.add(score(backend, input, list, instruction, documents));
+      }
+      if (variant.backend.equals("cuda")) {
+        throughput(backend, input, instruction, documents);
       }
       return scores;
     }
+  }
+
+  /** Requests of callers that each wait for their answer before they ask again. */
+  private static void throughput(
+      InferenceBackend backend, Lists input, KvSegment instruction, Map<String, KvSegment> documents) {
+    for (int callers : new int[] {1, 32}) {
+      Queue<Long> nanos = new ConcurrentLinkedQueue<>();
+      AtomicInteger next = new AtomicInteger();
+      int requests = callers == 1 ? 500 : 4000;
+      long start = System.nanoTime();
+      try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+        for (int i = 0; i < callers; i++) {
+          threads.submit(() -> {
+            for (int r = next.getAndIncrement(); r < requests; r = next.getAndIncrement()) {
+              long from = System.nanoTime();
+              score(backend, input, input.lists.get(r % input.lists.size()), instruction, documents);
+              nanos.add(System.nanoTime() - from);
+            }
+          });
+        }
+      }
+      double seconds = (System.nanoTime() - start) / 1e9;
+      long[] sorted = nanos.stream().mapToLong(Long::longValue).sorted().toArray();
+      LoggerFactory.getLogger(GpuAgreement.class).info("{} in flight: {} requests/s, median {} ms, p99 {} ms", callers,
+          Math.round(sorted.length / seconds), sorted[sorted.length / 2] / 1e6, sorted[sorted.length * 99 / 100] / 1e6);
+    }
+  }
+
+  private static float[] score(InferenceBackend backend, Lists input, RankedList list, KvSegment instruction,
+      Map<String, KvSegment> documents) {
+    List<KvSegment> context = new ArrayList<>(List.of(instruction));
+    list.documents.forEach(id -> context.add(documents.get(id)));
+    Probe probe = new Probe(list.signals, IntStream.rangeClosed(1, list.documents.size()).toArray());
+    Pass pass = new Pass(list.last, input.lastPosition, context, input.layer, false, Logits.NONE, probe);
+    return backend.run(List.of(pass)).getFirst().attention();
   }
 
   private static Map<String, KvSegment> documents(
