@@ -16,9 +16,6 @@ final class Kernels {
   /** Keys whose weights a warp computes at once. */
   static final int KEY_STEP = 32;
 
-  /** Blocks of a cluster that merges the parts of a last block's context. */
-  static final int CLUSTER = 8;
-
   /**
    * A compiled attention kernel.
    *
@@ -140,11 +137,16 @@ final class Kernels {
     int wideRows = d == 64 ? 160 : 192;
     int wideBlocks = d == 64 ? 2 : 1;
     wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, 1, wideBlocks);
-    lastAttention = attention(attention, merge, "_last", wideRows, 2 * wideRows, CLUSTER, wideBlocks);
+    lastAttention = attention(attention, merge, "_last", wideRows, 2 * wideRows, cluster(), wideBlocks);
     decodeAttention = attention(attention, merge, "_decode", 16, 32, 1, 2);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
+  }
+
+  /** Blocks of a cluster that merges the parts of a last block's context: as many as leave no multiprocessor idle. */
+  private int cluster() {
+    return config.headSize() == 64 ? 8 : 2;
   }
 
   private Attention attention(
@@ -199,6 +201,13 @@ final class Kernels {
         "-DOUTPUT_WARPS=" + shape.outputWarps, "-DINPUT_WARPS=" + shape.inputWarps, "-DAHEAD=" + shape.ahead,
         "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles), "-DINPUTS=" + inputs, "-DSPLITS=" + shape.splits,
         "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
+  }
+
+  /** A product of {@link StreamProducts}. */
+  Kernel stream(Epilogue epilogue, int tokens, int splits, int inputs, int stages, int sharedBytes) {
+    return kernels.computeIfAbsent(List.of(epilogue, "stream", tokens, splits, inputs), key -> module("stream.cu",
+        "-DEPILOGUE=" + epilogue, "-DTOKENS=" + tokens, "-DSPLIT=" + splits, "-DINPUTS=" + inputs, "-DSTAGES=" + stages,
+        "-DHEAD_SIZE=" + config.headSize()).kernel("stream_product", sharedBytes));
   }
 
   /** How to share out a product of few tokens with a matrix. */

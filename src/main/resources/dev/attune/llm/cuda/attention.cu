@@ -18,30 +18,6 @@ DEVICE void copyAsync(u32 to, const void* from, bool valid) {
 
 DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L1 [%0];" :: "l"(p)); }
 
-DEVICE u32 clusterRank() {
-  u32 rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-
-// All blocks of the cluster have come here, and what they wrote into shared memory is seen by the others.
-DEVICE void clusterBarrier() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-
-// Address of another block's copy of a place in shared memory.
-DEVICE u32 sharedOf(u32 address, u32 rank) {
-  u32 other;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(address), "r"(rank));
-  return other;
-}
-
-DEVICE float2 loadShared2(u32 address) {
-  float2 v;
-  asm volatile("ld.shared::cluster.v2.f32 {%0,%1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
-  return v;
-}
-
 DEVICE void loadMatrices(u32 (&r)[4], u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
@@ -212,7 +188,7 @@ DEVICE void mergeCluster(
     int tileRows, int pitch) {
   __shared__ bool last;
   constexpr int PER = D / 32;
-  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, rank = clusterRank();
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, rank = clusterRank(CLUSTER);
   int live = min(rows, tileRows), firstRow = item.rowTile * tileRows;
   MergeItem m = a.merges[item.merge];
   u64 stride = (u64)a.kvHeads * tileRows, at = ((u64)item.partial * a.kvHeads + head) * tileRows;
@@ -510,7 +486,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
 #define ATTENTION_CLUSTER(NAME, D, WARPS, Q8, BLOCKS, CLUSTER)                                               \
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) __cluster_dims__(CLUSTER, 1, 1)                \
   void NAME(AttentionArgs a) {                                                                               \
-    int rank = clusterRank(), cluster = blockIdx.x / CLUSTER;                                                \
+    int rank = clusterRank(CLUSTER), cluster = blockIdx.x / CLUSTER;                                                \
     int count = *a.itemCount / CLUSTER * a.kvHeads;                                                          \
     for (int i = cluster; i < count; i += gridDim.x / CLUSTER) {                                             \
       attend<D, 1, WARPS, Q8, CLUSTER>(                                                                      \
@@ -529,9 +505,9 @@ ATTENTION(attention_128_decode, 128, 1, false, 4)
 ATTENTION(attention_64_decode_int8, 64, 1, true, 8)
 ATTENTION(attention_128_decode_int8, 128, 1, true, 4)
 ATTENTION_CLUSTER(attention_64_last, 64, 10, false, 2, 8)
-ATTENTION_CLUSTER(attention_128_last, 128, 12, false, 1, 8)
+ATTENTION_CLUSTER(attention_128_last, 128, 12, false, 1, 2)
 ATTENTION_CLUSTER(attention_64_last_int8, 64, 10, true, 2, 8)
-ATTENTION_CLUSTER(attention_128_last_int8, 128, 12, true, 1, 8)
+ATTENTION_CLUSTER(attention_128_last_int8, 128, 12, true, 1, 2)
 
 struct MergeArgs {
   const float* partialOut;

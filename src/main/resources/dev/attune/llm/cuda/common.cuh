@@ -131,3 +131,72 @@ DEVICE float warpMax(float x) {
   for (int lane = 16; lane; lane >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, lane));
   return x;
 }
+
+// Tiles that the tensor memory accelerator brings in, and barriers that count their bytes.
+struct __align__(64) TensorMap {
+  u64 opaque[16];
+};
+
+DEVICE void barrierInit(u64* barrier, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(count));
+}
+
+DEVICE void barrierExpect(u64* barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
+}
+
+DEVICE void barrierArrive(u64* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
+}
+
+DEVICE void barrierWait(u64* barrier, int phase) {
+  u32 done;
+  do {
+    asm volatile(
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
+        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
+  } while (!done);
+}
+
+DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+      :: "r"(to), "l"(map), "r"(sharedAddress(barrier)), "r"(column), "r"(row) : "memory");
+}
+
+// Shared memory descriptor of a K-major tile with rows of 128 bytes, swizzled by 128 bytes; groups of 8 rows lie 1024
+// bytes apart.
+DEVICE u64 descriptor(u32 address) {
+  return (u64)(address >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// Clusters of blocks.
+// Clusters are consecutive blocks. The register that says so would do, but not be known to be the same for a whole warp.
+DEVICE u32 clusterRank(int size) { return blockIdx.x % size; }
+
+// All blocks of the cluster have come here, and what they wrote into shared memory is seen by the others.
+DEVICE void clusterBarrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// Address of another block's copy of a place in shared memory.
+DEVICE u32 sharedOf(u32 address, u32 rank) {
+  u32 other;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(address), "r"(rank));
+  return other;
+}
+
+DEVICE float2 loadShared2(u32 address) {
+  float2 v;
+  asm volatile("ld.shared::cluster.v2.f32 {%0,%1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
+  return v;
+}
+
+DEVICE float4 loadShared4(u32 address) {
+  float4 v;
+  asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(address) : "memory");
+  return v;
+}
+
+DEVICE void storeShared(u32 address, float v) { asm volatile("st.shared.f32 [%0], %1;" :: "r"(address), "f"(v) : "memory"); }

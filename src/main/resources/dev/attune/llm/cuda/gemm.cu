@@ -9,10 +9,6 @@ constexpr int ROWS = 128, DEPTH = 64, CONSUMERS = 2;
 constexpr int THREADS = CONSUMERS * 128 + 32;
 constexpr int X_BYTES = ROWS * DEPTH * 2, W_BYTES = OUTPUTS * DEPTH * 2, STAGE_BYTES = X_BYTES + W_BYTES;
 
-struct __align__(64) TensorMap {
-  u64 opaque[16];
-};
-
 struct GemmArgs {
   int rows;
   int outputs;
@@ -35,39 +31,6 @@ struct GemmArgs {
 };
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
-
-DEVICE void barrierInit(u64* barrier, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(count));
-}
-
-DEVICE void barrierExpect(u64* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
-}
-
-DEVICE void barrierArrive(u64* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
-}
-
-DEVICE void barrierWait(u64* barrier, int phase) {
-  u32 done;
-  do {
-    asm volatile(
-        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
-        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
-  } while (!done);
-}
-
-DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
-      :: "r"(to), "l"(map), "r"(sharedAddress(barrier)), "r"(column), "r"(row) : "memory");
-}
-
-// Shared memory descriptor of a K-major tile with rows of 128 bytes, swizzled by 128 bytes; groups of 8 rows lie 1024
-// bytes apart.
-DEVICE u64 descriptor(u32 address) {
-  return (u64)(address >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
-}
 
 #if OUTPUTS == 128
 DEVICE void multiply(float (&d)[64], u64 a, u64 b, int accumulate) {

@@ -304,6 +304,79 @@ class KernelTwinTest {
     assertThat(Gpu.error(gpu.readFloats(logits, tokens * 512), wanted)).as("logits").isLessThan(1e-4);
   }
 
+  @ParameterizedTest
+  @CsvSource({"48,4096,32,8,128,7168", "17,2304,36,4,64,2240", "64,2304,20,2,128,2496", "30,4096,32,8,128,4160"})
+  void productsOfLargeMatricesWithALastBlock(
+      int tokens, int hidden, int heads, int kvHeads, int headSize, int inner) {
+    Random random = new Random(tokens);
+    ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
+    assertThat(StreamProducts.fits(config)).isTrue();
+    int attention = heads * headSize;
+    int qkvWidth = (heads + 2 * kvHeads) * headSize;
+    float[] x = Gpu.random(random, tokens * hidden, 1);
+    float[] wQkv = Gpu.random(random, qkvWidth * hidden, 1 / Math.sqrt(hidden));
+    float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
+    float[] wGateUp = Gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
+    float[] wDown = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    CudaWeights.Layer layer =
+        new CudaWeights.Layer(gpu.bf16(wQkv), gpu.bf16(wOut), gpu.bf16(wGateUp), gpu.bf16(wDown), 0, 0);
+    CudaWeights weights = new CudaWeights(config, 0, List.of(layer, layer), 0, rope(config));
+    StreamProducts products = new StreamProducts(gpu.device, kernels(config), weights);
+    // Rows that are no tokens hold anything.
+    int rows = SkinnyProducts.MAX_TOKENS;
+    long xDevice = gpu.poisoned(2L * rows * hidden);
+    gpu.device.copy(xDevice, gpu.bf16(x), 2L * tokens * hidden);
+    float[] squares = new float[rows];
+    for (int i = 0; i < tokens; i++) {
+      squares[i] = squareSum(x, i, hidden);
+    }
+    gpu.device.copy(products.squares(), gpu.floats(squares), 4L * rows);
+    double[] factors = Reference.normFactors(x, tokens, hidden, 1e-5);
+
+    int[] positions = random.ints(tokens, 0, 4096).toArray();
+    long segment = gpu.poisoned(2L * 4 * kvHeads * tokens * headSize);
+    long q = gpu.poisoned(2L * rows * attention);
+    products.qkv(1, xDevice, 1, tokens, q, gpu.ints(places(segment, tokens)), gpu.ints(positions));
+    double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
+    Reference.scaleRows(qkv, factors, qkvWidth);
+    checkQkv(config, qkv, positions, tokens, 1, q, segment);
+    float[] queries = gpu.readBf16(q, tokens * attention);
+
+    long activated = gpu.poisoned(2L * rows * inner);
+    products.gateUp(1, xDevice, 1, tokens, activated);
+    double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
+    Reference.scaleRows(expected, factors, 2 * inner);
+    float[] inside = gpu.readBf16(activated, tokens * inner);
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(TOLERANCE);
+
+    for (boolean down : new boolean[] {false, true}) {
+      float[] before = Gpu.random(random, tokens * hidden, 1);
+      long residual = gpu.floats(before);
+      long rounded = gpu.poisoned(2L * rows * hidden);
+      if (down) {
+        products.down(1, activated, tokens, residual, rounded);
+      } else {
+        products.attentionOutput(1, q, tokens, residual, rounded);
+      }
+      double[] sum = Reference.multiply(
+          down ? inside : queries, down ? wDown : wOut, tokens, hidden, down ? inner : attention);
+      for (int i = 0; i < sum.length; i++) {
+        sum[i] += before[i];
+      }
+      float[] after = gpu.readFloats(residual, sum.length);
+      assertThat(Gpu.error(after, sum)).as("residual").isLessThan(1e-4);
+      assertThat(Gpu.error(gpu.readBf16(rounded, sum.length), sum)).as("rounded").isLessThan(TOLERANCE);
+      float[] parts = gpu.readFloats(products.squares(), rows * products.squareParts());
+      for (int i = 0; i < tokens; i++) {
+        double total = 0;
+        for (int part = 0; part < products.squareParts(); part++) {
+          total += parts[part * rows + i];
+        }
+        assertThat(total / squareSum(after, i, hidden)).as("squares of token %d", i).isBetween(0.9999, 1.0001);
+      }
+    }
+  }
+
   /** Contexts of several segments, some longer than a part, in prefill, decoding and last-block tiles. */
   @ParameterizedTest
   @CsvSource({"64,9,3,1,0", "64,9,3,17,1", "64,9,3,37,500", "64,9,3,97,127", "64,9,3,160,64", "64,9,3,48,8192",
