@@ -174,7 +174,7 @@ final class SkinnyEngine {
   private void layers(BatchPlan batch, int tokens, int layers, boolean wide, Merging merging) {
     // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
     StreamProducts large = wide ? stream : null;
-    kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual,
+    kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
     for (int layer = 0; layer < layers; layer++) {

@@ -379,10 +379,13 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
             total += w[m][n][2 * h] + w[m][n][2 * h + 1];
           }
           sum[m][h] = sum[m][h] * rescale + total;
-          #pragma unroll
-          for (int d = 0; d < D / 8; d++) {
-            out[m][d][2 * h] *= rescale;
-            out[m][d][2 * h + 1] *= rescale;
+          // Seldom after the first tiles.
+          if (__any_sync(~0u, rescale != 1.0f)) {
+            #pragma unroll
+            for (int d = 0; d < D / 8; d++) {
+              out[m][d][2 * h] *= rescale;
+              out[m][d][2 * h + 1] *= rescale;
+            }
           }
         }
       }

@@ -91,8 +91,9 @@ class KernelTwinTest {
     int[] tokens = random.ints(rows, 0, 500).toArray();
     long x = gpu.poisoned(2L * rows * hidden);
     long x32 = gpu.poisoned(4L * rows * hidden);
+    long low = gpu.poisoned(2L * rows * hidden);
     long squares = gpu.poisoned(4L * rows);
-    kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.bf16(table), x, x32, squares, rows, hidden);
+    kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.bf16(table), x, x32, low, squares, rows, hidden);
     long normed = gpu.poisoned(2L * rows * hidden);
     kernels.rmsNorm.launch(rows, 1, 128, x, normed, hidden, 1e-5f);
     float[] expected = new float[rows * hidden];
@@ -101,6 +102,7 @@ class KernelTwinTest {
     }
     assertThat(gpu.readBf16(x, rows * hidden)).isEqualTo(expected);
     assertThat(gpu.readFloats(x32, rows * hidden)).isEqualTo(expected);
+    assertThat(gpu.readBf16(low, rows * hidden)).containsOnly(0);
     double[] sums = IntStream.range(0, rows).mapToDouble(i -> squareSum(expected, i, hidden)).toArray();
     assertThat(Gpu.error(gpu.readFloats(squares, rows), sums)).isLessThan(1e-5);
     double[] scaled = toDouble(expected);
@@ -215,21 +217,28 @@ class KernelTwinTest {
     assertThat(Gpu.error(inside, Reference.swiglu(expected, rows, inner))).as("SwiGLU").isLessThan(TOLERANCE);
 
     float[] down = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    float[] lowBefore = Gpu.random(random, rows * hidden, 1e-3);
+    long lowDevice = gpu.bf16(lowBefore);
     long squares = gpu.poisoned(4L * capacity * gemm.squareParts());
-    gemm.residual(new GemmProducts.Input(activated, rows, capacity, 0, 0), gpu.bf16(down), inner, xDevice, squares);
+    gemm.residual(new GemmProducts.Input(activated, rows, capacity, 0, 0), gpu.bf16(down), inner, xDevice, lowDevice, squares);
     double[] sum = Reference.multiply(inside, down, rows, hidden, inner);
     for (int i = 0; i < sum.length; i++) {
-      sum[i] += x[i];
+      sum[i] += x[i] + lowBefore[i];
     }
     float[] after = gpu.readBf16(xDevice, rows * hidden);
     assertThat(Gpu.error(after, sum)).as("residual").isLessThan(TOLERANCE);
+    float[] left = gpu.readBf16(lowDevice, rows * hidden);
+    for (int i = 0; i < sum.length; i++) {
+      left[i] += after[i];
+    }
+    assertThat(Gpu.error(left, sum)).as("residual in two parts").isLessThan(2e-5);
     float[] all = gpu.readFloats(squares, capacity * gemm.squareParts());
     for (int i = 0; i < rows; i++) {
       double total = 0;
       for (int part = 0; part < gemm.squareParts(); part++) {
         total += all[part * capacity + i];
       }
-      assertThat(total / squareSum(after, i, hidden)).as("squares of row %d", i).isBetween(0.9999, 1.0001);
+      assertThat(total / squareSum(left, i, hidden)).as("squares of row %d", i).isBetween(0.9999, 1.0001);
     }
   }
 
