@@ -18,8 +18,8 @@ import org.springframework.validation.annotation.Validated;
  * @param cache directory of downloaded models
  * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
  *     named {@code hf:…} are ever looked for there
- * @param backend what computes: {@code auto} is a GPU where there is one that can run the model, otherwise the CPU;
- *     {@code cuda} says in the log why it is not
+ * @param backend what computes: {@code auto} is the CPU as long as the GPU's rankings are not those of the CPU in all but
+ *     one of a hundred lists; {@code cuda} is a GPU where there is one that can run the model, otherwise the CPU
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link

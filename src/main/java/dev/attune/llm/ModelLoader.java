@@ -74,14 +74,14 @@ final class ModelLoader {
   }
 
   /**
-   * Loads a model on the GPU where the settings allow it and there is one that can run it, otherwise on the CPU.
+   * Loads a model on the GPU where the setting asks for it and there is one that can run it, otherwise on the CPU.
    *
    * @param lost told once if the GPU fails in a way that ends its use
    */
   static Loaded load(
       Path place, LlmProperties properties, LlmProperties.Backend wanted, KvPolicy policy, Consumer<CudaException> lost)
       throws IOException {
-    if (wanted != LlmProperties.Backend.CPU) {
+    if (wanted == LlmProperties.Backend.CUDA) {
       try {
         if (!policy.equals(CUDA_POLICY)) {
           throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, CUDA_POLICY));
@@ -92,11 +92,7 @@ final class ModelLoader {
           return backend;
         });
       } catch (CudaException e) {
-        if (wanted == LlmProperties.Backend.CUDA) {
-          log.warn("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
-        } else {
-          log.info("The CPU computes: {}", e.getMessage());
-        }
+        log.warn("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
       }
     }
     return load(place, policy, properties.threadsOrCores());

@@ -137,16 +137,12 @@ final class Kernels {
     int wideRows = d == 64 ? 160 : 192;
     int wideBlocks = d == 64 ? 2 : 1;
     wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, 1, wideBlocks);
-    lastAttention = attention(attention, merge, "_last", wideRows, 2 * wideRows, cluster(), wideBlocks);
+    int lastRows = d == 64 ? 160 : 96;
+    lastAttention = attention(attention, merge, "_last", lastRows, 2 * lastRows, d == 64 ? 8 : 2, 2);
     decodeAttention = attention(attention, merge, "_decode", 16, 32, 1, 2);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
-  }
-
-  /** Blocks of a cluster that merges the parts of a last block's context: as many as leave no multiprocessor idle. */
-  private int cluster() {
-    return config.headSize() == 64 ? 8 : 2;
   }
 
   private Attention attention(

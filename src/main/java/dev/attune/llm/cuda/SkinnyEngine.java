@@ -31,6 +31,7 @@ final class SkinnyEngine {
   /** For last blocks where the model's matrices are large, else null. */
   private final @Nullable StreamProducts stream;
   private final AttentionLauncher attention;
+  private final Kernels.Attention last;
   private final ProbeLauncher probe;
   private final long x;
   private final long residual;
@@ -43,8 +44,11 @@ final class SkinnyEngine {
   private int planGeneration;
   private final Map<Shape, CudaGraph> graphs = new HashMap<>();
 
+  /** Prepares to run; {@code last} is the attention of last blocks. */
   SkinnyEngine(
-      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe,
+      Kernels.Attention last) {
+    this.last = last;
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
@@ -148,15 +152,15 @@ final class SkinnyEngine {
     return device.capture(step);
   }
 
-  private static Merging merging(BatchPlan batch, boolean wide) {
+  private Merging merging(BatchPlan batch, boolean wide) {
     if (wide) {
-      return Merging.NONE;
+      return last.cluster() > 1 ? Merging.NONE : Merging.KERNEL;
     }
     return batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
   }
 
   private Kernels.Attention tiles(boolean wide) {
-    return wide ? kernels.lastAttention : kernels.decodeAttention;
+    return wide ? last : kernels.decodeAttention;
   }
 
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */

@@ -180,6 +180,54 @@ DEVICE void storeMerged(
   for (int i = 0; i < D / 32; i += 2) *(u32*)(to + i) = packBf16(v[i] * factor, v[i + 1] * factor);
 }
 
+// Merges at most FEW parts of rows r and r + apart, with all that is read in flight at once.
+constexpr int FEW = 10;
+
+template <int D>
+DEVICE void mergeFew(
+    const AttentionArgs& a, const Sequence& s, int head, u64 first, u64 stride, int count, int firstRow, int r, int apart,
+    int live) {
+  constexpr int PER = D / 32;
+  int lane = threadIdx.x % 32, second = r + apart < live ? r + apart : r;
+  // Lane i has the sums of part i of the first row, lane 16 + i those of the second.
+  float2 own = make_float2(-INFINITE, 0);
+  if (lane % 16 < count) own = __ldcg(&a.partialSums[first + (lane % 16) * stride + (lane < 16 ? r : second)]);
+  #pragma unroll
+  for (int half = 0; half < PER; half += 2) {
+    float2 v[2][FEW];
+    #pragma unroll
+    for (int i = 0; i < FEW; i++) {
+      if (i >= count) break;
+      const float* at = a.partialOut + (first + i * stride) * D + lane * PER + half;
+      v[0][i] = __ldcg((const float2*)(at + (u64)r * D));
+      v[1][i] = __ldcg((const float2*)(at + (u64)second * D));
+    }
+    float top = own.x;
+    #pragma unroll
+    for (int i = 8; i; i >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, i));
+    float weight = power2(own.x - top), sum = own.y * weight;
+    #pragma unroll
+    for (int i = 8; i; i >>= 1) sum += __shfl_xor_sync(~0u, sum, i);
+    float share = weight / sum;
+    float2 merged[2] = {};
+    #pragma unroll
+    for (int i = 0; i < FEW; i++) {
+      if (i >= count) break;
+      float w0 = __shfl_sync(~0u, share, i), w1 = __shfl_sync(~0u, share, 16 + i);
+      merged[0].x += v[0][i].x * w0;
+      merged[0].y += v[0][i].y * w0;
+      merged[1].x += v[1][i].x * w1;
+      merged[1].y += v[1][i].y * w1;
+    }
+    int group = a.heads / a.kvHeads;
+    for (int i = 0; i < (second == r ? 1 : 2); i++) {
+      int row = firstRow + (i ? second : r);
+      bf16* to = a.out + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + lane * PER + half;
+      *(u32*)to = packBf16(merged[i].x, merged[i].y);
+    }
+  }
+}
+
 // Merges the parts of a cluster's blocks, each block every so many rows, and then, by the block that ends last of those with the
 // same rows, the parts of clusters.
 template <int D, int WARPS, int CLUSTER>
@@ -231,10 +279,17 @@ DEVICE void mergeCluster(
     if (last) {
       __threadfence();
       u64 first = ((u64)m.firstPartial * a.kvHeads + head) * tileRows;
-      for (int r = rank + warp * CLUSTER; r < live; r += WARPS * CLUSTER) {
-        float merged[PER] = {}, weights;
-        mergeRow<D, 1>(a.partialOut, a.partialSums, first + r, stride, m.count, 0, 1, merged, weights);
-        storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r, head, merged, weights);
+      constexpr int APART = WARPS * CLUSTER;
+      for (int r = rank + warp * CLUSTER; r < live; r += 2 * APART) {
+        if (m.count <= FEW) {
+          mergeFew<D>(a, s, head, first, stride, m.count, firstRow, r, APART, live);
+        } else {
+          for (int i = 0; i < 2 && r + i * APART < live; i++) {
+            float merged[PER] = {}, weights;
+            mergeRow<D, 1>(a.partialOut, a.partialSums, first + r + i * APART, stride, m.count, 0, 1, merged, weights);
+            storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r + i * APART, head, merged, weights);
+          }
+        }
       }
     }
   }
@@ -265,7 +320,9 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   if (item.keyBegin < end) fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
   commitCopies();
   waitForCopies();
-  if (isFirst) {
+  // The context of a last block was computed before all of these kernels; that of a prefill, perhaps by the one before.
+  bool early = CLUSTER > 1 && isFirst && item.keyBegin + KEYS <= s.contextTokens;
+  if (isFirst && !early) {
     waitForPrevious();
     releaseNext();
   }
@@ -275,6 +332,10 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
         a, places, item.keyBegin, end, head, base, base + TILE, base + NUMBERS, base + NUMBERS + TILE8);
     fetchPlaces<WARPS>(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
     commitCopies();
+  }
+  if (early) {
+    waitForPrevious();
+    releaseNext();
   }
 
   u32 query[MT][D / 16][4];
@@ -498,7 +559,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
     if (cluster >= count) waitForPrevious();                                                                 \
   }
 
-// Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.
+// Prefill tiles: 160 and 192 packed rows; decoding tiles: 16; those of last blocks: 160 and 96.
 ATTENTION(attention_64, 64, 10, false, 2)
 ATTENTION(attention_128, 128, 12, false, 1)
 ATTENTION(attention_64_int8, 64, 10, true, 2)
@@ -508,9 +569,9 @@ ATTENTION(attention_128_decode, 128, 1, false, 4)
 ATTENTION(attention_64_decode_int8, 64, 1, true, 8)
 ATTENTION(attention_128_decode_int8, 128, 1, true, 4)
 ATTENTION_CLUSTER(attention_64_last, 64, 10, false, 2, 8)
-ATTENTION_CLUSTER(attention_128_last, 128, 12, false, 1, 2)
+ATTENTION_CLUSTER(attention_128_last, 128, 6, false, 2, 2)
 ATTENTION_CLUSTER(attention_64_last_int8, 64, 10, true, 2, 8)
-ATTENTION_CLUSTER(attention_128_last_int8, 128, 12, true, 1, 2)
+ATTENTION_CLUSTER(attention_128_last_int8, 128, 6, true, 2, 2)
 
 struct MergeArgs {
   const float* partialOut;
