@@ -38,7 +38,7 @@ final class AttentionLauncher {
 
     /** Who puts the parts of split contexts together. */
     enum Merging {
-      /** Nobody: no context was split, or clusters merge. */
+      /** No context was split. */
       NONE,
       /** The last block of each tile, in decoding tiles only: for few parts. */
       LAST_BLOCK,

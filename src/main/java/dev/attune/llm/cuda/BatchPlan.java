@@ -174,18 +174,13 @@ final class BatchPlan {
    * How the keys of a sequence are cut.
    *
    * @param keys of a part
-   * @param parts of the sequence; where clusters merge, a multiple of their size, and the last ones may be empty
+   * @param parts of the sequence
    */
   private record Cut(int keys, int parts) {
 
     static Cut of(ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
       int keys = s.contextTokens() + s.tokens.length;
       int heads = rowTiles(config, s, attention) * config.kvHeads();
-      if (attention.cluster() > 1) {
-        int clusters = Math.max(1, attention.atOnce() / attention.cluster() / heads);
-        int part = Math.max(smallestPart, roundUp(quotient(keys, clusters * attention.cluster()), Kernels.KEY_STEP));
-        return new Cut(part, roundUp(quotient(keys, part), attention.cluster()));
-      }
       long part = Math.max(smallestPart, ((long) keys * heads + attention.atOnce() - 1) / attention.atOnce());
       int rounded = roundUp((int) Math.min(Integer.MAX_VALUE / 2, part), Kernels.KEY_TILE);
       return new Cut(rounded, quotient(keys, rounded));
@@ -215,10 +210,8 @@ final class BatchPlan {
       addSequence(s);
       cut(s, sequenceCount - 1, attention, smallestPart, all);
     }
-    if (attention.cluster() == 1) {
-      // Longest first, so that no long one starts when the others are done.
-      all.sort(Comparator.comparingInt(item -> item.from - item.to));
-    }
+    // Longest first, so that no long one starts when the others are done.
+    all.sort(Comparator.comparingInt(item -> item.from - item.to));
     itemCount = all.size();
     for (int i = 0; i < itemCount; i++) {
       Item item = all.get(i);
@@ -271,18 +264,16 @@ final class BatchPlan {
   private void cut(Sequence s, int sequence, Kernels.Attention attention, int smallestPart, List<Item> all) {
     Cut cut = Cut.of(config, s, attention, smallestPart);
     int keys = s.contextTokens() + s.tokens.length;
-    int cluster = attention.cluster();
     for (int tile = 0; tile < rowTiles(config, s, attention); tile++) {
       boolean merged = cut.parts > 1;
       if (merged) {
         longestMerge = Math.max(longestMerge, cut.parts);
-        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts / cluster);
+        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts);
       }
       for (int i = 0; i < cut.parts; i++) {
-        all.add(new Item(sequence, tile, Math.min(i * cut.keys, keys), Math.min((i + 1) * cut.keys, keys),
-            merged ? partials + i / cluster : -1, mergeCount - 1));
+        all.add(new Item(sequence, tile, i * cut.keys, Math.min((i + 1) * cut.keys, keys), merged ? partials++ : -1,
+            mergeCount - 1));
       }
-      partials += merged ? cut.parts / cluster : 0;
     }
   }
 

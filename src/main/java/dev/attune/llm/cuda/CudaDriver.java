@@ -46,7 +46,6 @@ final class CudaDriver {
   private final MethodHandle moduleUnload;
   private final MethodHandle moduleGetFunction;
   private final MethodHandle funcSetAttribute;
-  private final MethodHandle occupancyMaxActiveClusters;
   private final MethodHandle launchKernel;
   private final MethodHandle beginCapture;
   private final MethodHandle endCapture;
@@ -98,7 +97,6 @@ final class CudaDriver {
     moduleUnload = library.function("cuModuleUnload", "l");
     moduleGetFunction = library.function("cuModuleGetFunction", "plp");
     funcSetAttribute = library.function("cuFuncSetAttribute", "lii");
-    occupancyMaxActiveClusters = library.function("cuOccupancyMaxActiveClusters", "plp");
     launchKernel = library.function("cuLaunchKernelEx", "plpp");
     beginCapture = library.function("cuStreamBeginCapture_v2", "li");
     endCapture = library.function("cuStreamEndCapture", "lp");
@@ -376,14 +374,6 @@ final class CudaDriver {
   int funcSetAttribute(long function, int attribute, int value) {
     try {
       return (int) this.funcSetAttribute.invokeExact(function, attribute, value);
-    } catch (Throwable e) {
-      throw failure(e);
-    }
-  }
-
-  int occupancyMaxActiveClusters(MemorySegment count, long function, MemorySegment config) {
-    try {
-      return (int) this.occupancyMaxActiveClusters.invokeExact(count, function, config);
     } catch (Throwable e) {
       throw failure(e);
     }

@@ -160,8 +160,6 @@ public final class GpuBenchmark implements AutoCloseable {
     private final List<Long> owned = new ArrayList<>();
     private final PrefillEngine prefill;
     private final SkinnyEngine skinny;
-    /** As prefill does it: parts are merged by a kernel of their own. */
-    private final SkinnyEngine parts;
     private final ProbeLauncher probe;
     private final SegmentEditor editor;
     private final long queries;
@@ -175,8 +173,7 @@ public final class GpuBenchmark implements AutoCloseable {
       editor = new SegmentEditor(device, kernels, new SegmentMemory(device, Long.MAX_VALUE));
       SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
       prefill = new PrefillEngine(device, kernels, weights, products, cublas);
-      skinny = new SkinnyEngine(device, kernels, weights, products, probe, kernels.lastAttention);
-      parts = new SkinnyEngine(device, kernels, weights, products, probe, kernels.wideAttention);
+      skinny = new SkinnyEngine(device, kernels, weights, products, probe);
       queries = device.allocate(4L * 1024 * config.heads() * config.headSize(), "queries");
     }
 
@@ -266,10 +263,7 @@ public final class GpuBenchmark implements AutoCloseable {
         }
       }
       int[] order = random.ints(0, n).distinct().limit(n).toArray();
-      scores.put("warm", warm("warm", n, samples, skinny, last, documents));
-      if (compareTiles) {
-        scores.put("warm-parts", warm("warm-parts", n, samples, parts, last, documents));
-      }
+      scores.put("warm", warm("warm", n, samples, last, documents));
       List<CudaKvSegment> int8 = new ArrayList<>();
       List<CudaKvSegment> tenth = new ArrayList<>();
       for (CudaKvSegment document : documents) {
@@ -282,12 +276,9 @@ public final class GpuBenchmark implements AutoCloseable {
         scattered.add(copy(int8.get(i)));
         segment(DOCUMENT, layer, INSTRUCTION, 0);
       }
-      scores.put("warm-int8", warm("warm-int8", n, samples, skinny, with(last, instruction, int8), int8));
-      if (compareTiles) {
-        scores.put("warm-int8-parts", warm("warm-int8-parts", n, samples, parts, with(last, instruction, int8), int8));
-      }
-      warm("warm-int8-scattered", n, samples, skinny, with(last, instruction, scattered), scattered);
-      warm("warm-tenth", n, samples, skinny, with(last, instruction, tenth), tenth);
+      scores.put("warm-int8", warm("warm-int8", n, samples, with(last, instruction, int8), int8));
+      warm("warm-int8-scattered", n, samples, with(last, instruction, scattered), scattered);
+      warm("warm-tenth", n, samples, with(last, instruction, tenth), tenth);
       halfWarm(n, samples, batch.subList(1, 1 + Math.max(1, n / 10)), last, documents);
       float[] reference = scores.values().iterator().next();
       scores.forEach((name, values) -> out.printf(Locale.ROOT, "  %s N=%d %s: sum %.6f, total variation to first %.2e%n",
@@ -308,8 +299,8 @@ public final class GpuBenchmark implements AutoCloseable {
       return new BatchPlan.Sequence(last.tokens(), last.firstPosition(), context, last.own(), false);
     }
 
-    private BatchPlan planned(SkinnyEngine engine, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-      BatchPlan plan = engine.prepare(List.of(last), documents.size());
+    private BatchPlan planned(BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+      BatchPlan plan = skinny.prepare(List.of(last), documents.size());
       plan.probe(documents);
       plan.pick(0, new int[] {LAST - 2, LAST - 1});
       plan.upload();
@@ -318,12 +309,12 @@ public final class GpuBenchmark implements AutoCloseable {
 
     /** The last block alone, over documents that are there. */
     private float[] warm(
-        String what, int n, int samples, SkinnyEngine engine, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-      BatchPlan plan = planned(engine, last, documents);
-      engine.run(plan, shape.layer, true, 2, 0);
-      engine.run(plan, shape.layer, true, 2, 0);
+        String what, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+      BatchPlan plan = planned(last, documents);
+      skinny.run(plan, shape.layer, true, 2, 0);
+      skinny.run(plan, shape.layer, true, 2, 0);
       float[] masses = masses(n);
-      note(shape.name(), what, n, sample(2 * samples, () -> engine.run(plan, shape.layer, true, 2, 0)),
+      note(shape.name(), what, n, sample(2 * samples, () -> skinny.run(plan, shape.layer, true, 2, 0)),
           "%d items".formatted(plan.itemCount()));
       return masses;
     }
@@ -333,7 +324,7 @@ public final class GpuBenchmark implements AutoCloseable {
         int n, int samples, List<BatchPlan.Sequence> missing, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
       BatchPlan reading = prefill.prepare(missing, Products.FUSED);
       reading.upload();
-      BatchPlan plan = planned(skinny, last, documents);
+      BatchPlan plan = planned(last, documents);
       Runnable read = () -> {
         prefill.run(reading, shape.layer, Products.FUSED);
         prefill.nextKeys(reading, shape.layer, Products.FUSED);

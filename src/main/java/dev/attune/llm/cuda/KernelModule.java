@@ -14,7 +14,6 @@ final class KernelModule {
 
   private static final int MAX_DYNAMIC_SHARED_BYTES = 8;
   private static final int PREFERRED_SHARED_CARVEOUT = 9;
-  private static final int ATTRIBUTE_CLUSTER = 4;
   private static final int ATTRIBUTE_PROGRAMMATIC_SERIALIZATION = 6;
   private static final int MAX_ARGUMENTS = 24;
 
@@ -78,34 +77,6 @@ final class KernelModule {
       return new Kernel(name, function, bytes);
     }
 
-    /** How many clusters of so many blocks the device runs at once. */
-    int clustersAtOnce(int cluster, int threads) {
-      configure(cluster, 1, threads);
-      attribute.set(JAVA_INT, 0, ATTRIBUTE_CLUSTER);
-      for (int i = 0; i < 3; i++) {
-        attribute.set(JAVA_INT, 8 + 4 * i, i == 0 ? cluster : 1);
-      }
-      config.set(JAVA_INT, 48, 1);
-      MemorySegment count = arena.allocate(8);
-      device.check(device.driver.occupancyMaxActiveClusters(count, function, config), "Counting clusters of " + name);
-      attribute.fill((byte) 0);
-      attribute.set(JAVA_INT, 0, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION);
-      attribute.set(JAVA_INT, 8, 1);
-      return Math.max(1, count.get(JAVA_INT, 0));
-    }
-
-    private void configure(int gridX, int gridY, int threads) {
-      config.set(JAVA_INT, 0, gridX);
-      config.set(JAVA_INT, 4, gridY);
-      config.set(JAVA_INT, 8, 1);
-      config.set(JAVA_INT, 12, threads);
-      config.set(JAVA_INT, 16, 1);
-      config.set(JAVA_INT, 20, 1);
-      config.set(JAVA_INT, 24, sharedBytes);
-      config.set(JAVA_LONG, 32, device.stream);
-      config.set(ADDRESS, 40, attribute);
-    }
-
     /** Launches after everything before it in the stream has ended. */
     void launch(int gridX, int gridY, int threads, Object... arguments) {
       launch(gridX, gridY, threads, false, arguments);
@@ -133,7 +104,15 @@ final class KernelModule {
         }
         pointers.setAtIndex(ADDRESS, i, slot);
       }
-      configure(gridX, gridY, threads);
+      config.set(JAVA_INT, 0, gridX);
+      config.set(JAVA_INT, 4, gridY);
+      config.set(JAVA_INT, 8, 1);
+      config.set(JAVA_INT, 12, threads);
+      config.set(JAVA_INT, 16, 1);
+      config.set(JAVA_INT, 20, 1);
+      config.set(JAVA_INT, 24, sharedBytes);
+      config.set(JAVA_LONG, 32, device.stream);
+      config.set(ADDRESS, 40, attribute);
       config.set(JAVA_INT, 48, early ? 1 : 0);
       int code = device.driver.launchKernel(config, function, pointers, MemorySegment.NULL);
       if (code != 0) {

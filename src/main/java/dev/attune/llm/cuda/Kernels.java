@@ -10,11 +10,8 @@ import java.util.Optional;
 /** The kernels for one model shape, compiled when first needed. */
 final class Kernels {
 
-  /** Keys of a tile of attention. */
+  /** Keys of a tile of attention; parts of a context begin at multiples of it. */
   static final int KEY_TILE = 64;
-
-  /** Keys whose weights a warp computes at once. */
-  static final int KEY_STEP = 32;
 
   /**
    * A compiled attention kernel.
@@ -22,11 +19,10 @@ final class Kernels {
    * @param bf16 for contexts in bf16
    * @param int8 for contexts some of which is int8
    * @param tileRows packed query rows of a tile
-   * @param cluster blocks that merge their parts, 1 for none
    * @param atOnce blocks that the device runs at once
    */
   record Attention(
-      Kernel bf16, Kernel int8, Kernel merge, int tileRows, int threads, int cluster, int atOnce) {
+      Kernel bf16, Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
 
     Kernel kernel(boolean quantised) {
       return quantised ? int8 : bf16;
@@ -108,10 +104,7 @@ final class Kernels {
   final Kernel quantise;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
-  /** Prefill. */
   final Attention wideAttention;
-  /** Last blocks: the parts of their long contexts are merged by clusters. */
-  final Attention lastAttention;
   final Attention decodeAttention;
   final Kernel probeMeasure;
   final Kernel probeMasses;
@@ -135,28 +128,20 @@ final class Kernels {
     KernelModule attention = module("attention.cu");
     Kernel merge = attention.kernel("merge_" + d);
     int wideRows = d == 64 ? 160 : 192;
-    int wideBlocks = d == 64 ? 2 : 1;
-    wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, 1, wideBlocks);
-    int lastRows = d == 64 ? 160 : 96;
-    lastAttention = attention(attention, merge, "_last", lastRows, 2 * lastRows, d == 64 ? 8 : 2, 2);
-    decodeAttention = attention(attention, merge, "_decode", 16, 32, 1, 2);
+    wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, d == 64 ? 2 : 1);
+    decodeAttention = attention(attention, merge, "_decode", 16, 32, 2);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
   }
 
-  private Attention attention(
-      KernelModule module, Kernel merge, String kind, int rows, int threads, int cluster, int blocks) {
+  private Attention attention(KernelModule module, Kernel merge, String kind, int rows, int threads, int blocks) {
     int d = config.headSize();
-    // Two stages of keys and values, three of where they lie, two of keys and values in int8; where a cluster merges, its
-    // rows and their sums.
-    int merged = cluster > 1 ? rows * ((d + 8) * 4 + 8) : 0;
+    // Two stages of keys and values, three of where they lie, two of keys and values in int8.
     int tiles = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
-    Kernel bf16 = module.kernel("attention_" + d + kind, Math.max(tiles, merged));
-    Kernel int8 = module.kernel("attention_" + d + kind + "_int8", Math.max(tiles + 2 * 2 * KEY_TILE * d, merged));
-    int atOnce = cluster > 1 ? cluster * Math.min(bf16.clustersAtOnce(cluster, threads), int8.clustersAtOnce(cluster, threads))
-        : device.multiprocessors * blocks;
-    return new Attention(bf16, int8, merge, rows, threads, cluster, atOnce);
+    Kernel bf16 = module.kernel("attention_" + d + kind, tiles);
+    Kernel int8 = module.kernel("attention_" + d + kind + "_int8", tiles + 2 * 2 * KEY_TILE * d);
+    return new Attention(bf16, int8, merge, rows, threads, device.multiprocessors * blocks);
   }
 
   /** Why the kernels cannot run a model, or empty when they can. */

@@ -58,7 +58,7 @@ final class PassRunner {
     probe = new ProbeLauncher(device, config, kernels);
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
     prefill = new PrefillEngine(device, kernels, weights, products, null);
-    skinny = new SkinnyEngine(device, kernels, weights, products, probe, kernels.lastAttention);
+    skinny = new SkinnyEngine(device, kernels, weights, products, probe);
     queries = device.allocate(2L * SkinnyProducts.MAX_TOKENS * config.heads() * config.headSize(), "probed queries");
     paddedVocabulary = weights.paddedVocabulary();
     pinned = device.allocatePinned(4L * paddedVocabulary);

@@ -31,7 +31,6 @@ final class SkinnyEngine {
   /** For last blocks where the model's matrices are large, else null. */
   private final @Nullable StreamProducts stream;
   private final AttentionLauncher attention;
-  private final Kernels.Attention last;
   private final ProbeLauncher probe;
   private final long x;
   private final long residual;
@@ -44,11 +43,8 @@ final class SkinnyEngine {
   private int planGeneration;
   private final Map<Shape, CudaGraph> graphs = new HashMap<>();
 
-  /** Prepares to run; {@code last} is the attention of last blocks. */
   SkinnyEngine(
-      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe,
-      Kernels.Attention last) {
-    this.last = last;
+      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
@@ -152,15 +148,12 @@ final class SkinnyEngine {
     return device.capture(step);
   }
 
-  private Merging merging(BatchPlan batch, boolean wide) {
-    if (wide) {
-      return last.cluster() > 1 ? Merging.NONE : Merging.KERNEL;
-    }
-    return batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
+  private static Merging merging(BatchPlan batch, boolean wide) {
+    return wide || batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
   }
 
   private Kernels.Attention tiles(boolean wide) {
-    return wide ? last : kernels.decodeAttention;
+    return wide ? kernels.wideAttention : kernels.decodeAttention;
   }
 
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */

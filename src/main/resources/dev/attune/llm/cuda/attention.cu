@@ -3,9 +3,6 @@
 // Row r of a KV head is query head r % group of token r / group. Online softmax (Milakov and Gimelshein, arXiv
 // 1805.02867) over tiles of 64 keys on tensor cores; parts of a long context are merged by their log-sum-exp.
 // Numbers that are int8 arrive in a tile of their own and are scaled into the tile of bf16 that is multiplied.
-//
-// Last blocks split their context over all multiprocessors: the parts of a cluster of blocks are merged through shared
-// memory, and those of all clusters by the block that ends last, a share of the rows each.
 
 // Keys of a tile, and keys whose logits a warp holds at once: registers are what is short.
 constexpr int KEYS = 64;
@@ -180,126 +177,9 @@ DEVICE void storeMerged(
   for (int i = 0; i < D / 32; i += 2) *(u32*)(to + i) = packBf16(v[i] * factor, v[i + 1] * factor);
 }
 
-// Merges at most FEW parts of rows r and r + apart, with all that is read in flight at once.
-constexpr int FEW = 10;
-
-template <int D>
-DEVICE void mergeFew(
-    const AttentionArgs& a, const Sequence& s, int head, u64 first, u64 stride, int count, int firstRow, int r, int apart,
-    int live) {
-  constexpr int PER = D / 32;
-  int lane = threadIdx.x % 32, second = r + apart < live ? r + apart : r;
-  // Lane i has the sums of part i of the first row, lane 16 + i those of the second.
-  float2 own = make_float2(-INFINITE, 0);
-  if (lane % 16 < count) own = __ldcg(&a.partialSums[first + (lane % 16) * stride + (lane < 16 ? r : second)]);
-  #pragma unroll
-  for (int half = 0; half < PER; half += 2) {
-    float2 v[2][FEW];
-    #pragma unroll
-    for (int i = 0; i < FEW; i++) {
-      if (i >= count) break;
-      const float* at = a.partialOut + (first + i * stride) * D + lane * PER + half;
-      v[0][i] = __ldcg((const float2*)(at + (u64)r * D));
-      v[1][i] = __ldcg((const float2*)(at + (u64)second * D));
-    }
-    float top = own.x;
-    #pragma unroll
-    for (int i = 8; i; i >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, i));
-    float weight = power2(own.x - top), sum = own.y * weight;
-    #pragma unroll
-    for (int i = 8; i; i >>= 1) sum += __shfl_xor_sync(~0u, sum, i);
-    float share = weight / sum;
-    float2 merged[2] = {};
-    #pragma unroll
-    for (int i = 0; i < FEW; i++) {
-      if (i >= count) break;
-      float w0 = __shfl_sync(~0u, share, i), w1 = __shfl_sync(~0u, share, 16 + i);
-      merged[0].x += v[0][i].x * w0;
-      merged[0].y += v[0][i].y * w0;
-      merged[1].x += v[1][i].x * w1;
-      merged[1].y += v[1][i].y * w1;
-    }
-    int group = a.heads / a.kvHeads;
-    for (int i = 0; i < (second == r ? 1 : 2); i++) {
-      int row = firstRow + (i ? second : r);
-      bf16* to = a.out + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + lane * PER + half;
-      *(u32*)to = packBf16(merged[i].x, merged[i].y);
-    }
-  }
-}
-
-// Merges the parts of a cluster's blocks, each block every so many rows, and then, by the block that ends last of those with the
-// same rows, the parts of clusters.
-template <int D, int WARPS, int CLUSTER>
-DEVICE void mergeCluster(
-    const AttentionArgs& a, const AttentionItem& item, const Sequence& s, int head, int rows, u32 part, u32 sums,
-    int tileRows, int pitch) {
-  __shared__ bool last;
-  constexpr int PER = D / 32;
-  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, rank = clusterRank(CLUSTER);
-  int live = min(rows, tileRows), firstRow = item.rowTile * tileRows;
-  MergeItem m = a.merges[item.merge];
-  u64 stride = (u64)a.kvHeads * tileRows, at = ((u64)item.partial * a.kvHeads + head) * tileRows;
-  clusterBarrier();
-  for (int r = rank + warp * CLUSTER; r < live; r += WARPS * CLUSTER) {
-    float2 own = loadShared2(sharedOf(sums + r * 8, lane % CLUSTER));
-    float top = warpMax(own.x);
-    float weight = own.x == -INFINITE ? 0.0f : power2(own.x - top);
-    float total = warpSum(lane < CLUSTER ? own.y * weight : 0.0f);
-    float merged[PER] = {};
-    #pragma unroll
-    for (int c = 0; c < CLUSTER; c++) {
-      float w = __shfl_sync(~0u, weight, c);
-      u32 from = sharedOf(part + (r * pitch + lane * PER) * 4, c);
-      #pragma unroll
-      for (int i = 0; i < PER; i += 2) {
-        float2 v = loadShared2(from + i * 4);
-        merged[i] += v.x * w;
-        merged[i + 1] += v.y * w;
-      }
-    }
-    if (m.count == 1) {
-      storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r, head, merged, total);
-    } else {
-      #pragma unroll
-      for (int i = 0; i < PER; i += 2)
-        *(float2*)(a.partialOut + (at + r) * D + lane * PER + i) = make_float2(merged[i], merged[i + 1]);
-      if (lane == 0) a.partialSums[at + r] = make_float2(top, total);
-    }
-  }
-  if (m.count > 1) {
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      u32* counter = a.arrived + (item.merge * a.kvHeads + head) * CLUSTER + rank;
-      last = atomicAdd(counter, 1) == m.count - 1;
-      if (last) *counter = 0;
-    }
-    __syncthreads();
-    if (last) {
-      __threadfence();
-      u64 first = ((u64)m.firstPartial * a.kvHeads + head) * tileRows;
-      constexpr int APART = WARPS * CLUSTER;
-      for (int r = rank + warp * CLUSTER; r < live; r += 2 * APART) {
-        if (m.count <= FEW) {
-          mergeFew<D>(a, s, head, first, stride, m.count, firstRow, r, APART, live);
-        } else {
-          for (int i = 0; i < 2 && r + i * APART < live; i++) {
-            float merged[PER] = {}, weights;
-            mergeRow<D, 1>(a.partialOut, a.partialSums, first + r + i * APART, stride, m.count, 0, 1, merged, weights);
-            storeMerged<D>(a.out, a.heads, a.kvHeads, s, firstRow + r + i * APART, head, merged, weights);
-          }
-        }
-      }
-    }
-  }
-  // Others may still read this block's part.
-  clusterBarrier();
-}
-
 // MT tiles of 16 rows a warp. Items, sequences and places stay the same for a whole batch, so a block's first are read
 // before the kernel before has ended.
-template <int D, int MT, int WARPS, bool Q8, int CLUSTER>
+template <int D, int MT, int WARPS, bool Q8>
 DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool isFirst) {
   extern __shared__ __align__(128) u8 shared[];
   constexpr int TILE = KEYS * D * 2, TILE8 = KEYS * D;
@@ -320,9 +200,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   if (item.keyBegin < end) fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
   commitCopies();
   waitForCopies();
-  // The context of a last block was computed before all of these kernels; that of a prefill, perhaps by the one before.
-  bool early = CLUSTER > 1 && isFirst && item.keyBegin + KEYS <= s.contextTokens;
-  if (isFirst && !early) {
+  if (isFirst) {
     waitForPrevious();
     releaseNext();
   }
@@ -332,10 +210,6 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
         a, places, item.keyBegin, end, head, base, base + TILE, base + NUMBERS, base + NUMBERS + TILE8);
     fetchPlaces<WARPS>(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
     commitCopies();
-  }
-  if (early) {
-    waitForPrevious();
-    releaseNext();
   }
 
   u32 query[MT][D / 16][4];
@@ -475,11 +349,6 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
     }
   }
 
-  // Rows of a part that a cluster merges lie apart, so that stores and loads are free of bank conflicts.
-  constexpr int PITCH = D + 8, TILE_ROWS = WARPS * MT * 16;
-  float* part = (float*)shared;
-  float2* partSums = (float2*)(shared + TILE_ROWS * PITCH * 4);
-  if (CLUSTER > 1) __syncthreads();
   #pragma unroll
   for (int m = 0; m < MT; m++) {
     #pragma unroll
@@ -489,13 +358,6 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
       total += __shfl_xor_sync(~0u, total, 2);
       int inTile = (warp * MT + m) * 16 + g + h * 8;
       int row = firstRow + inTile;
-      if (CLUSTER > 1) {
-        #pragma unroll
-        for (int d = 0; d < D / 8; d++)
-          *(float2*)(part + inTile * PITCH + d * 8 + 2 * q) = make_float2(out[m][d][2 * h], out[m][d][2 * h + 1]);
-        if (q == 0) partSums[inTile] = make_float2(top[m][h] * a.scale, total);
-        continue;
-      }
       if (row >= rows) continue;
       if (item.partial < 0) {
         float factor = 1.0f / total;
@@ -511,11 +373,6 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
         if (q == 0) a.partialSums[at] = make_float2(top[m][h] * a.scale, total);
       }
     }
-  }
-  if (CLUSTER > 1) {
-    mergeCluster<D, WARPS, CLUSTER>(
-        a, item, s, head, rows - firstRow, sharedAddress(part), sharedAddress(partSums), TILE_ROWS, PITCH);
-    return;
   }
   if (WARPS == 1 && item.partial >= 0 && a.mergesToo) {
     __threadfence();
@@ -541,25 +398,12 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) void NAME(AttentionArgs a) {                   \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, 1, WARPS, Q8, 1>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                 \
+      attend<D, 1, WARPS, Q8>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                    \
     }                                                                                                        \
     if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
-// Items come in groups of as many parts of one tile as a cluster has blocks; some may be empty.
-#define ATTENTION_CLUSTER(NAME, D, WARPS, Q8, BLOCKS, CLUSTER)                                               \
-  extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) __cluster_dims__(CLUSTER, 1, 1)                \
-  void NAME(AttentionArgs a) {                                                                               \
-    int rank = clusterRank(CLUSTER), cluster = blockIdx.x / CLUSTER;                                                \
-    int count = *a.itemCount / CLUSTER * a.kvHeads;                                                          \
-    for (int i = cluster; i < count; i += gridDim.x / CLUSTER) {                                             \
-      attend<D, 1, WARPS, Q8, CLUSTER>(                                                                      \
-          a, a.items[i / a.kvHeads * CLUSTER + rank], i % a.kvHeads, i == cluster);                          \
-    }                                                                                                        \
-    if (cluster >= count) waitForPrevious();                                                                 \
-  }
-
-// Prefill tiles: 160 and 192 packed rows; decoding tiles: 16; those of last blocks: 160 and 96.
+// Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.
 ATTENTION(attention_64, 64, 10, false, 2)
 ATTENTION(attention_128, 128, 12, false, 1)
 ATTENTION(attention_64_int8, 64, 10, true, 2)
@@ -568,10 +412,6 @@ ATTENTION(attention_64_decode, 64, 1, false, 8)
 ATTENTION(attention_128_decode, 128, 1, false, 4)
 ATTENTION(attention_64_decode_int8, 64, 1, true, 8)
 ATTENTION(attention_128_decode_int8, 128, 1, true, 4)
-ATTENTION_CLUSTER(attention_64_last, 64, 10, false, 2, 8)
-ATTENTION_CLUSTER(attention_128_last, 128, 6, false, 2, 2)
-ATTENTION_CLUSTER(attention_64_last_int8, 64, 10, true, 2, 8)
-ATTENTION_CLUSTER(attention_128_last_int8, 128, 6, true, 2, 2)
 
 struct MergeArgs {
   const float* partialOut;

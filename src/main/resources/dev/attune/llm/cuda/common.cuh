@@ -186,12 +186,6 @@ DEVICE u32 sharedOf(u32 address, u32 rank) {
   return other;
 }
 
-DEVICE float2 loadShared2(u32 address) {
-  float2 v;
-  asm volatile("ld.shared::cluster.v2.f32 {%0,%1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
-  return v;
-}
-
 DEVICE float4 loadShared4(u32 address) {
   float4 v;
   asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"

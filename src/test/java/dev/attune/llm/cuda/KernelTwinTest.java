@@ -386,7 +386,7 @@ class KernelTwinTest {
     }
   }
 
-  /** Contexts of several segments, some longer than a part, in prefill, decoding and last-block tiles. */
+  /** Contexts of several segments, some longer than a part, in prefill and decoding tiles. */
   @ParameterizedTest
   @CsvSource({"64,9,3,1,0", "64,9,3,17,1", "64,9,3,37,500", "64,9,3,97,127", "64,9,3,160,64", "64,9,3,48,8192",
     "64,9,3,500,0", "64,6,2,1,600", "64,9,3,1,8192", "64,9,3,4,100", "128,8,2,1,600", "128,8,2,48,3000",
@@ -397,9 +397,6 @@ class KernelTwinTest {
     boolean decode = tokens * heads / kvHeads <= 16;
     for (boolean int8 : new boolean[] {false, true}) {
       attention(config, kernels, decode ? kernels.decodeAttention : kernels.wideAttention, tokens, contextTokens, int8);
-      if (!decode) {
-        attention(config, kernels, kernels.lastAttention, tokens, contextTokens, int8);
-      }
     }
   }
 
@@ -425,15 +422,14 @@ class KernelTwinTest {
     CudaKvSegment other = segment(config, random, fewer, numbers);
     BatchPlan.Sequence first = new BatchPlan.Sequence(new int[fewer], 0, context, other, false);
     BatchPlan.Sequence second = new BatchPlan.Sequence(new int[tokens], 0, context, own, false);
-    int part = attention == kernels.wideAttention ? 512 : 64;
+    int part = decode ? 64 : 512;
     List<BatchPlan.Sequence> batch = List.of(first, second);
     BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, attention, part));
     plan.lay(batch, attention, part);
     plan.upload();
     int rows = plan.rows();
     float[] q = Gpu.random(random, rows * heads * headSize, 1.5);
-    Merging merging = attention == kernels.lastAttention ? Merging.NONE
-        : decode && contextTokens < 1000 ? Merging.LAST_BLOCK : Merging.KERNEL;
+    Merging merging = decode && contextTokens < 1000 ? Merging.LAST_BLOCK : Merging.KERNEL;
     double[] expected = new double[rows * heads * headSize];
     for (int i = 0; i < rows; i++) {
       boolean inFirst = i < fewer;
@@ -464,7 +460,7 @@ class KernelTwinTest {
       new AttentionLauncher(gpu.device, config).new Launch(attention, plan, queries, out)
           .run(1, plan.itemCount(), merging);
       assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected))
-          .as("tiles of %d rows, cluster of %d, int8 %s, run %d", attention.tileRows(), attention.cluster(), int8, run)
+          .as("tiles of %d rows, int8 %s, run %d", attention.tileRows(), int8, run)
           .isLessThan(TOLERANCE);
     }
   }
