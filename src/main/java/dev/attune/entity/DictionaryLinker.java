@@ -1,6 +1,7 @@
 package dev.attune.entity;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -23,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * The candidate with the most evidence plus log commonness wins; its confidence is the logistic of the evidence,
  * lowered when other candidates come close. Below the NIL threshold nothing is linked.
  */
-final class DictionaryLinker implements EntityLinker {
+final class DictionaryLinker implements EntityLinker, NameFinder {
 
   private static final double INFORMATION_WEIGHT = 5;
   /** Information at which a name alone is as likely a mention as not. */
@@ -78,6 +79,21 @@ final class DictionaryLinker implements EntityLinker {
       }
     }
     return mentions;
+  }
+
+  @Override
+  public List<Name> find(String text) {
+    TextTokens tokens = TextTokens.of(text);
+    return Tagger.tag(tokens, knowledge.get()).stream()
+        .map(span -> new Name(
+            tokens.start(span.firstToken()),
+            tokens.end(span.lastToken()),
+            span.candidates().stream()
+                .sorted(Comparator.comparingDouble((KnowledgeSnapshot.Found c) -> -c.prior())
+                    .thenComparing(KnowledgeSnapshot.Found::id))
+                .map(c -> new Candidate(c.id(), c.prior()))
+                .toList()))
+        .toList();
   }
 
   private record Choice(String entityId, double confidence) {}

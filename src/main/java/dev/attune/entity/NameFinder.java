@@ -1,0 +1,22 @@
+package dev.attune.entity;
+
+import java.util.List;
+
+/** Finds names and what they may mean, before anything is decided: what the linker chooses from. Thread-safe. */
+public interface NameFinder {
+
+  /** The names of a text in their order. */
+  List<Name> find(String text);
+
+  /**
+   * A name.
+   *
+   * @param start offset of its first UTF-16 unit
+   * @param end offset after its last UTF-16 unit
+   * @param candidates what it may mean, most common first
+   */
+  record Name(int start, int end, List<Candidate> candidates) {}
+
+  /** An entity and its commonness in [0,1]. */
+  record Candidate(String entityId, double prior) {}
+}
