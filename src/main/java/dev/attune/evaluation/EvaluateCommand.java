@@ -26,7 +26,8 @@ import picocli.CommandLine.Spec;
     name = "evaluate",
     description = "Measure the quality of rankings, linking and suggestions on test collections.",
     subcommands = {
-      RankingCommand.class, RunCommand.class, LinkingCommand.class, CheckCommand.class, ReportCommand.class},
+      RankingCommand.class, RunCommand.class, LinkingCommand.class, SuggestionsCommand.class, PersonalizationCommand.class,
+      CheckCommand.class, ReportCommand.class},
     mixinStandardHelpOptions = true)
 class EvaluateCommand implements Runnable {
 
@@ -34,7 +35,6 @@ class EvaluateCommand implements Runnable {
   private final Embedder embedder;
   private final ObjectProvider<Ranker> ranker;
   private final ObjectProvider<Models> models;
-  private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
   private final ObjectProvider<PromptTokens.Factory> prompts;
   private final ObjectProvider<TextGenerator> generator;
 
@@ -45,7 +45,6 @@ class EvaluateCommand implements Runnable {
       Embedder embedder,
       ObjectProvider<Ranker> ranker,
       ObjectProvider<Models> models,
-      ObjectProvider<SuggestionEvaluationRunner> suggestions,
       ObjectProvider<PromptTokens.Factory> prompts,
       ObjectProvider<TextGenerator> generator) {
     this.generator = generator;
@@ -53,28 +52,12 @@ class EvaluateCommand implements Runnable {
     this.embedder = embedder;
     this.ranker = ranker;
     this.models = models;
-    this.suggestions = suggestions;
     this.prompts = prompts;
   }
 
   @Override
   public void run() {
     throw new CommandLine.ParameterException(spec.commandLine(), "Say what to do: " + String.join(", ", spec.subcommands().keySet()));
-  }
-
-  @Command(
-      name = "suggestions",
-      description =
-          "Plays the logs of the demo's simulated users and asks for suggestions before each of their last queries: "
-              + "MRR, Success@5, entities of the real next query, share that finds something. Needs an empty data "
-              + "directory (--attune.data-dir=DIRECTORY) and fills it.",
-      mixinStandardHelpOptions = true)
-  int suggestions(
-      @Option(names = "--last", defaultValue = "8",
-          description = "Queries asked for per user (default: ${DEFAULT-VALUE}).") int last) {
-    LoadedModel.await(models, ModelRole.SUGGESTION);
-    suggestions.getObject().run(last, spec.commandLine().getOut());
-    return 0;
   }
 
   @Command(
