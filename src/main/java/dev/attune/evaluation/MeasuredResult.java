@@ -3,6 +3,7 @@ package dev.attune.evaluation;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -77,7 +78,7 @@ record MeasuredResult(
         try (InputStream in = resource.getInputStream()) {
           String file = Objects.requireNonNull(resource.getFilename());
           String name = file.substring(0, file.length() - ".yml".length());
-          all.put(name, read(name, new String(in.readAllBytes(), java.nio.charset.StandardCharsets.UTF_8)));
+          all.put(name, read(name, new String(in.readAllBytes(), StandardCharsets.UTF_8)));
         }
       }
     } catch (IOException e) {
@@ -182,7 +183,7 @@ record MeasuredResult(
       root.put("notes", notes);
     }
     root.put("data", data);
-    root.put("tolerances", tolerances);
+    root.put("tolerances", new TreeMap<>(tolerances));
     root.put("keys", keys);
     DumperOptions block = new DumperOptions();
     block.setDefaultFlowStyle(DumperOptions.FlowStyle.BLOCK);

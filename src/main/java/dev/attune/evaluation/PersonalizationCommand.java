@@ -69,6 +69,10 @@ class PersonalizationCommand implements Callable<Integer> {
       description = "Whose candidates: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).")
   private String retrieval;
 
+  @Option(names = "--minutes", defaultValue = "600",
+      description = "When the time is over, what was asked until then counts (default: ${DEFAULT-VALUE}).")
+  private int minutes;
+
   PersonalizationCommand(
       SearchLog log,
       Searcher searcher,
@@ -113,6 +117,7 @@ class PersonalizationCommand implements Callable<Integer> {
     users.play(
         log,
         moments,
+        Duration.ofMinutes(minutes),
         moment -> {
           if (!moment.clicked().isEmpty()) {
             kinds.forEach((kind, lists) -> ask(moment, mode, kind.equals("first word"), lists));

@@ -61,7 +61,8 @@ class RankingCommand implements Callable<Integer> {
 
   @Option(names = "--systems", split = ",", defaultValue = "bm25,dense,hybrid",
       description = "Of bm25, dense, hybrid; blockrank and fused, also with -int8 or -int8-tenth, which is how the "
-          + "document KV store may keep documents (default: ${DEFAULT-VALUE}).")
+          + "document KV store may keep documents, or -debiased, -sinks-bounded, -accumulated, which transform the "
+          + "attention (default: ${DEFAULT-VALUE}).")
   private List<String> systems;
 
   @Option(names = "--queries", defaultValue = "500",
@@ -148,7 +149,7 @@ class RankingCommand implements Callable<Integer> {
       }
     }
     String model = loaded == null ? null : loaded.fingerprint();
-    record.write(spec, "Ranking", model, hashes, RankingRows.TOLERANCES, RankingRows.KEYS, rows);
+    record.write(spec, "Ranking of test collections", model, hashes, RankingRows.TOLERANCES, RankingRows.KEYS, rows);
     return 0;
   }
 

@@ -2,6 +2,7 @@ package dev.attune.evaluation;
 
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.ranking.RankingVariants.Form;
+import dev.attune.ranking.ScoreTransform;
 import dev.attune.retrieval.DocumentIndex.Mode;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,7 +20,7 @@ import org.jspecify.annotations.Nullable;
 record RankingSystem(String name, @Nullable Mode retriever, @Nullable Form form, boolean fused) {
 
   /** What the document KV store holds in the smallest form: one token in ten, in eight bits. */
-  private static final Form INT8_TENTH = new Form(KvCodec.INT8, 0.1);
+  private static final Form INT8_TENTH = new Form(KvCodec.INT8, 0.1, ScoreTransform.NONE);
 
   private static final Map<String, RankingSystem> ALL = new LinkedHashMap<>();
 
@@ -29,8 +30,11 @@ record RankingSystem(String name, @Nullable Mode retriever, @Nullable Form form,
     }
     Map<String, Form> forms = new LinkedHashMap<>();
     forms.put("", Form.FULL);
-    forms.put("-int8", new Form(KvCodec.INT8, 1));
+    forms.put("-int8", new Form(KvCodec.INT8, 1, ScoreTransform.NONE));
     forms.put("-int8-tenth", INT8_TENTH);
+    forms.put("-debiased", new Form(null, 1, ScoreTransform.DEBIASED));
+    forms.put("-sinks-bounded", new Form(null, 1, ScoreTransform.SINKS_BOUNDED));
+    forms.put("-accumulated", new Form(null, 1, ScoreTransform.ACCUMULATED));
     forms.forEach(
         (suffix, form) -> {
           ALL.put("blockrank" + suffix, new RankingSystem("blockrank" + suffix, null, form, false));

@@ -11,6 +11,7 @@ import java.io.InputStreamReader;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -106,14 +107,15 @@ final class SimulatedLog {
     return some;
   }
 
-  /** Plays the whole log and stops at moments. */
-  void play(SearchLog log, List<Integer> moments, Consumer<Moment> each) {
+  /** Plays the log up to the last moment and stops at each; when the time is over, what is left is not played. */
+  void play(SearchLog log, List<Integer> moments, Duration time, Consumer<Moment> each) {
+    long deadline = System.nanoTime() + time.toNanos();
     Set<Integer> stops = Set.copyOf(moments);
     List<String> users = items.stream().filter(SimulatedLog::isQuery).map(SimulatedLog::user).distinct().sorted().toList();
     Map<String, String> previous = new HashMap<>();
     Instant now = Instant.now();
     int lastStop = moments.isEmpty() ? -1 : moments.getLast();
-    for (int i = 0; i <= lastStop; i++) {
+    for (int i = 0; i <= lastStop && System.nanoTime() < deadline; i++) {
       ObjectNode item = items.get(i);
       if (isQuery(item)) {
         String user = user(item);

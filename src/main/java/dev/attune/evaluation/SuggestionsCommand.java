@@ -13,6 +13,7 @@ import dev.attune.retrieval.DocumentIndex;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.SuggestionLadder;
 import java.io.PrintWriter;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -56,6 +57,10 @@ class SuggestionsCommand implements Callable<Integer> {
       description = "Requests at most, spread evenly; 0 for all (default: ${DEFAULT-VALUE}).")
   private int requests;
 
+  @Option(names = "--minutes", defaultValue = "600",
+      description = "When the time is over, what was asked until then counts (default: ${DEFAULT-VALUE}).")
+  private int minutes;
+
   SuggestionsCommand(
       SearchLog log,
       SuggestionLadder suggester,
@@ -90,6 +95,7 @@ class SuggestionsCommand implements Callable<Integer> {
     users.play(
         log,
         moments,
+        Duration.ofMinutes(minutes),
         moment -> {
           evaluation.ask(moment);
           progress.step();

@@ -1,16 +1,13 @@
 package dev.attune.ranking;
 
-import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
-import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** A language model made ready for ranking: its prompt, the instruction block read, and what reading costs. */
@@ -23,6 +20,7 @@ final class RankingModel {
   private final String space;
   private final int lastPosition;
   private final ReadingCost cost;
+  private final BlockPrompt.LastBlock contentFree;
 
   /**
    * Reads the instruction block and measures the speed of reading.
@@ -33,6 +31,7 @@ final class RankingModel {
     this.model = model;
     this.properties = properties;
     this.prompt = new BlockPrompt(model.tokenizer(), properties);
+    this.contentFree = prompt.last("N/A", List.of());
     if (properties.layer() >= model.config().layers()) {
       throw new IllegalStateException(
           "attune.ranking.layer=%d, but %s has layers 0 to %d; about three fifths of them is a good choice"
@@ -129,14 +128,13 @@ final class RankingModel {
 
   /** Attention of the signal tokens per document, summing to 1. */
   float[] score(KvSegment instructionBlock, List<KvSegment> documents, BlockPrompt.LastBlock last) {
-    List<KvSegment> context = new ArrayList<>(documents.size() + 1);
-    context.add(instructionBlock);
-    context.addAll(documents);
-    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, documents.size()).toArray());
-    InferenceBackend backend = model.backend();
-    return backend
-        .run(List.of(new Pass(last.tokens(), lastPosition, context, properties.layer(), false, Logits.NONE, probe)))
-        .getFirst()
-        .attention();
+    return score(instructionBlock, documents, last, properties.scoreTransform());
+  }
+
+  /** The same with a transform of its own. */
+  float[] score(
+      KvSegment instructionBlock, List<KvSegment> documents, BlockPrompt.LastBlock last, ScoreTransform transform) {
+    return new SignalAttention(model.backend(), lastPosition, properties.layer())
+        .masses(transform, instructionBlock, documents, last, contentFree);
   }
 }

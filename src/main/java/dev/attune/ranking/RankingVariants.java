@@ -32,11 +32,17 @@ public final class RankingVariants {
    *
    * @param codec null for that of the model's KV policy
    * @param keptTokens share of a document's tokens, in (0,1]
+   * @param transform of the attention
    */
-  public record Form(@Nullable KvCodec codec, double keptTokens) {
+  public record Form(@Nullable KvCodec codec, double keptTokens, ScoreTransform transform) {
 
     /** Everything as the model keeps it. */
-    public static final Form FULL = new Form(null, 1);
+    public static final Form FULL = new Form(null, 1, ScoreTransform.NONE);
+
+    /** What is kept, whatever is done with it. */
+    private Form plain() {
+      return new Form(codec, keptTokens, ScoreTransform.NONE);
+    }
   }
 
   /**
@@ -63,13 +69,13 @@ public final class RankingVariants {
     }
     KvSegment instruction = model.instruction(query);
     BlockPrompt.LastBlock last = model.prompt().last(query, memory);
-    List<Map<Form, KvSegment>> read = read(instruction, candidates, forms);
+    List<Map<Form, KvSegment>> read = read(instruction, candidates, forms.stream().map(Form::plain).distinct().toList());
     List<double[]> masses = new ArrayList<>();
     List<Duration> times = new ArrayList<>();
     for (Form form : forms) {
-      List<KvSegment> segments = read.stream().map(segment -> segment.get(form)).toList();
+      List<KvSegment> segments = read.stream().map(segment -> segment.get(form.plain())).toList();
       long start = System.nanoTime();
-      float[] mass = model.score(instruction, segments, last);
+      float[] mass = model.score(instruction, segments, last, form.transform());
       times.add(Duration.ofNanos(System.nanoTime() - start));
       double[] wide = new double[mass.length];
       for (int i = 0; i < mass.length; i++) {

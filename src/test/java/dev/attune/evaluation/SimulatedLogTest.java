@@ -2,6 +2,7 @@ package dev.attune.evaluation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -46,6 +47,7 @@ class SimulatedLogTest {
     log.play(
         recorded.proxy(),
         log.moments(10, 0, true),
+        Duration.ofMinutes(1),
         moment -> {
           moments.add(moment);
           seenBefore.add(ingested.size());
