@@ -24,7 +24,7 @@ import java.util.function.ToDoubleFunction;
 public final class LlamaCppBenchmark {
 
   private static final int PROMPT = 400;
-  private static final int STEPS = 32;
+  private static final int STEPS = 64;
   private static final int THREADS = Runtime.getRuntime().availableProcessors();
 
   private static final List<Work> WORKS = List.of(

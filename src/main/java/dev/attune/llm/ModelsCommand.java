@@ -3,6 +3,9 @@ package dev.attune.llm;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.checkpoint.Checksums;
 import dev.attune.llm.hub.HubModel;
+import dev.attune.llm.kv.HeadCalibration;
+import dev.attune.llm.kv.HeadScores;
+import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -24,11 +27,12 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import tools.jackson.databind.json.JsonMapper;
 
-/** {@code attune models}: the model files of this machine. Runs beside a service; loads no weights. */
+/** {@code attune models}: the model files of this machine. Runs beside a service; only calibrating loads weights. */
 @Component
 @EnableConfigurationProperties(LlmProperties.class)
-@Command(name = "models", description = "List, fetch, inspect and verify model files.")
+@Command(name = "models", description = "List, fetch, inspect, verify and calibrate models.")
 class ModelsCommand {
 
   private static final String MODEL = "Path, or hf:org/name on the hub. Default: attune.llm.model.";
@@ -182,6 +186,26 @@ class ModelsCommand {
       spec.commandLine().getErr().println(e.getMessage());
     }
     return CommandLine.ExitCode.SOFTWARE;
+  }
+
+  @Command(name = "calibrate", description = "Measure which KV heads of a model are retrieval heads, for KV policies "
+      + "with razor. Computes on the CPU.")
+  int calibrate(
+      @Parameters(arity = "0..1", paramLabel = "MODEL", description = MODEL) @Nullable String name,
+      @Option(names = "--length", defaultValue = "1500",
+          description = "Random tokens, which are repeated four times (default: ${DEFAULT-VALUE}).") int length,
+      @Option(names = "--out", description = "File to write (default: src/main/resources/kv/NAME.json).")
+      @Nullable Path out) {
+    return guarded(() -> {
+      try (ModelLoader.Loaded model = ModelLoader.load(places.of(name == null ? properties.model() : name),
+          KvPolicy.parse("full+bf16"), properties.threadsOrCores())) {
+        HeadScores scores = HeadCalibration.measure(model, length, "attune models calibrate --length " + length);
+        Path file = out == null ? Path.of("src/main/resources" + HeadScores.resource(model.config().name())) : out;
+        Files.writeString(file, JsonMapper.shared().writeValueAsString(scores).replace("],[", "],\n[") + "\n");
+        print("Wrote " + file);
+        return CommandLine.ExitCode.OK;
+      }
+    });
   }
 
   private PrintWriter out() {

@@ -56,6 +56,19 @@ class ModelsCommandTest {
   }
 
   @Test
+  void calibratesAModel() throws IOException {
+    Path scores = cache.resolve("scores.json");
+    String model = CHECKPOINTS.resolve("smollm2/model.safetensors").toString();
+
+    Run run = run("calibrate", model, "--length", "12", "--out", scores.toString());
+
+    assertThat(run.status()).as(run.err()).isZero();
+    assertThat(Files.readString(scores)).contains("attune models calibrate --length 12", "\"induction\":[[");
+    assertThat(run("calibrate", model, "--length", "1000000").err()).contains("can be repeated 4 times in a context");
+    assertThat(run("calibrate").err()).contains("There is no model at");
+  }
+
+  @Test
   void inspectsEveryFormat() {
     Run qwen = run("inspect", CHECKPOINTS.resolve("qwen2/model.safetensors").toString(), "--tensors");
     assertThat(qwen.out()).containsPattern("format +safetensors\n").containsPattern("architecture +qwen2\n")

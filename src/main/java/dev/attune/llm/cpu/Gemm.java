@@ -107,9 +107,6 @@ final class Gemm {
     int groups = inputs / GROUP;
     if (rows == 1) {
       RowProduct.panel(a, aOffset, weights, panel, c, cOffset);
-      if (weights.hasMinima) {
-        RowProduct.floats(a, sums, groups, weights.data, weights.minimaOffset(panel), c, cOffset);
-      }
       return;
     }
     scratch.reserve(inputs);

@@ -8,7 +8,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A fixed number of threads that share out the tasks of one parallel loop at a time. A transformer step is hundreds of
- * loops of some 10–1000 µs, so helpers spin for a moment after a loop before they park.
+ * loops of some 10–1000 µs, and waking a parked thread takes as long as one of them: helpers therefore wait awake, giving
+ * way to whoever else wants their core, until no loop has come for {@link #AWAKE_NANOS}, and then park.
  */
 final class WorkerPool implements AutoCloseable {
 
@@ -24,7 +25,10 @@ final class WorkerPool implements AutoCloseable {
     void run(int index, int worker);
   }
 
-  private static final int SPINS = 4_000;
+  /** Polls between two looks at the clock, each of which lets another thread have the core. */
+  private static final int SPINS = 400;
+  /** Longer than what lies between two loops of a forward pass, and than choosing a token between two passes. */
+  private static final long AWAKE_NANOS = 2_000_000;
 
   private static final class Loop {
     final int tasks;
@@ -84,12 +88,8 @@ final class WorkerPool implements AutoCloseable {
       }
     }
     loop.work(0);
-    for (int spins = 0; loop.finished.get() < tasks; spins++) {
-      if (spins < SPINS) {
-        Thread.onSpinWait();
-      } else {
-        Thread.yield();
-      }
+    for (int spins = 1; loop.finished.get() < tasks; spins++) {
+      pause(spins);
     }
     current = null;
     Throwable failure = loop.failure.get();
@@ -106,6 +106,14 @@ final class WorkerPool implements AutoCloseable {
     closed = true;
     for (Helper helper : helpers) {
       helper.wake();
+    }
+  }
+
+  private static void pause(int spins) {
+    if (spins % SPINS == 0) {
+      Thread.yield();
+    } else {
+      Thread.onSpinWait();
     }
   }
 
@@ -129,14 +137,16 @@ final class WorkerPool implements AutoCloseable {
     public void run() {
       Loop done = null;
       int spins = 0;
+      long idleSince = System.nanoTime();
       while (!closed) {
         Loop loop = current;
         if (loop != null && loop != done) {
           loop.work(worker);
           done = loop;
           spins = 0;
-        } else if (spins++ < SPINS) {
-          Thread.onSpinWait();
+          idleSince = System.nanoTime();
+        } else if (++spins % SPINS != 0 || System.nanoTime() - idleSince < AWAKE_NANOS) {
+          pause(spins);
         } else {
           parked.set(true);
           // Published after the flag was set: either we see the loop here or its caller sees the flag.
@@ -146,6 +156,7 @@ final class WorkerPool implements AutoCloseable {
           }
           parked.set(false);
           spins = 0;
+          idleSince = System.nanoTime();
         }
       }
     }

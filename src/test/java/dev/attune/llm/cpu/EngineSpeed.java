@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TestModel;
+import dev.attune.llm.kv.KvCache;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
@@ -67,22 +68,22 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
     int layers = model.config().layers();
     Pass first = new Pass(tokens(prompt), 0, List.of(), layers, true, Logits.NONE, null);
     KvSegment shared = Objects.requireNonNull(model.backend().run(List.of(first)).getFirst().kv());
-    List<List<KvSegment>> contexts = new ArrayList<>();
+    List<KvCache> caches = new ArrayList<>();
     for (int i = 0; i < parallel; i++) {
-      contexts.add(new ArrayList<>(List.of(shared)));
+      caches.add(KvCache.of(model, List.of(shared)));
     }
     double millis = 0;
     for (int step = 0; step < steps; step++) {
       List<Pass> passes = new ArrayList<>();
-      for (List<KvSegment> context : contexts) {
-        passes.add(new Pass(tokens(1), prompt + step, List.copyOf(context), layers, true, Logits.LAST, null));
+      for (KvCache cache : caches) {
+        passes.add(new Pass(tokens(1), prompt + step, cache.segments(), layers, true, Logits.LAST, null));
       }
       long start = nanos();
       List<PassResult> results = model.backend().run(passes);
-      millis += (nanos() - start) / 1e6;
       for (int i = 0; i < parallel; i++) {
-        contexts.get(i).add(Objects.requireNonNull(results.get(i).kv()));
+        caches.get(i).append(Objects.requireNonNull(results.get(i).kv()));
       }
+      millis += (nanos() - start) / 1e6;
     }
     return millis;
   }
