@@ -17,7 +17,7 @@ import metrics
 
 SETS = ("movies/validation", "scifact/validation", "cranfield/whole", "npl/whole")
 UNSEEN = ("cranfield/whole", "npl/whole")
-WEIGHTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 1.0)
+WEIGHTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 1.0)
 
 
 def main(data, validation, out):
