@@ -69,6 +69,12 @@ class Causal(nn.Module):
                 getattr(lora, part).detach().bfloat16().cpu().contiguous()
                 for key, lora in self.maps.items() for part in ("lora_A", "lora_B")}
 
+    def load_adapter(self, state):
+        for key, lora in self.maps.items():
+            for part in ("lora_A", "lora_B"):
+                value = state[f"base_model.model.model.layers.{key.replace('-', '.')}.{part}.weight"]
+                getattr(lora, part).data.copy_(value)
+
 
 class Examples:
     def __init__(self, path):
