@@ -36,20 +36,28 @@ def dequantize(kind, shape, raw):
     return (scale * nibbles + low).reshape(shape)
 
 
-def pack_weights(gguf, layer, token_ids, out):
-    """Writes what ranking at a layer needs: the layers below it, its norm, query and key, and some embeddings."""
+def pack_weights(gguf, out, token_ids=None, below=1000, part=lambda name: True):
+    """
+    Writes what is needed of a GGUF file where the whole is too much to move: the layers below one, its norm, query and
+    key, and the embeddings, all or some.
+
+    part: which tensors, so that several files can share them
+    """
     metadata, tensors = read_gguf(gguf)
     arrays = {"metadata": np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)}
     for name, (kind, shape, raw) in tensors.items():
-        part = name.split(".")
+        block = name.split(".")
+        if not part(name):
+            continue
         if name == "token_embd.weight":
-            rows = np.array(raw).reshape(shape[0], -1)[token_ids]
-            arrays[f"{kind}|{len(token_ids)},{shape[1]}|{name}"] = rows.ravel()
-        elif part[0] == "blk" and (int(part[1]) < layer or
-                                   int(part[1]) == layer and part[2] in ("attn_norm", "attn_q", "attn_k")):
+            ids = np.arange(shape[0]) if token_ids is None else token_ids
+            rows = np.array(raw).reshape(shape[0], -1)[ids]
+            arrays[f"{kind}|{len(ids)},{shape[1]}|{name}"] = rows.ravel()
+            arrays["token_ids"] = np.asarray(ids, dtype=np.int32)
+        elif block[0] != "blk" or int(block[1]) < below or (
+                int(block[1]) == below and block[2] in ("attn_norm", "attn_q", "attn_k")):
             arrays[f"{kind}|{','.join(map(str, shape))}|{name}"] = np.array(raw)
-    arrays["token_ids"] = np.asarray(token_ids, dtype=np.int32)
-    np.savez(out, **arrays)
+    np.savez_compressed(out, **arrays)
 
 
 class Weights:
@@ -79,7 +87,8 @@ class Weights:
     def of_gguf(path, layer):
         metadata, tensors = read_gguf(path)
         kept = {n: t for n, t in tensors.items()
-                if n == "token_embd.weight" or n.startswith("blk.") and int(n.split(".")[1]) <= layer}
+                if n in ("token_embd.weight", "output_norm.weight")
+                or n.startswith("blk.") and int(n.split(".")[1]) <= layer}
         return Weights(metadata, kept)
 
     @staticmethod
@@ -136,6 +145,44 @@ def rotate(x, cos, sin):
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
 
 
+def norm(x, weight, epsilon):
+    return F.rms_norm(x.float(), x.shape[-1:], weight, epsilon).to(x.dtype)
+
+
+def heads_of(x, weight, size):
+    """[batch, heads, tokens, head size]"""
+    return F.linear(x, weight).unflatten(-1, (-1, size)).transpose(1, 2)
+
+
+def attend(q, k, v, mask):
+    """The query heads of a key head are folded into its tokens, so that no key is copied; mask is made for that."""
+    batch, heads, tokens, size = q.shape
+    kv = k.shape[1]
+    folded = q.reshape(batch, kv, heads // kv * tokens, size)
+    mixed = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
+    return mixed.reshape(batch, heads, tokens, size).transpose(1, 2).flatten(2)
+
+
+def layer(x, weights, cos, sin, mask, before_k, before_v, size, epsilon):
+    """
+    One layer over blocks.
+
+    x: [batch, tokens, hidden]; weights: query, key, value, output, gate, up, down, both norms
+    before_k, before_v: rotated keys and values that stand before each block, [1 or batch, kv heads, tokens, head size]
+    mask: added to the logits, [.., query heads of a key head · tokens, tokens before + tokens]
+    Returns x after the layer and the block's own keys and values.
+    """
+    wq, wk, wv, wo, gate, up, down, first, second = weights
+    y = norm(x, first, epsilon)
+    q, k = rotate(heads_of(y, wq, size), cos, sin), rotate(heads_of(y, wk, size), cos, sin)
+    v = heads_of(y, wv, size)
+    keys = torch.cat([before_k.expand(len(x), -1, -1, -1), k], 2)
+    values = torch.cat([before_v.expand(len(x), -1, -1, -1), v], 2)
+    x = x + F.linear(attend(q, keys, values, mask), wo)
+    y = norm(x, second, epsilon)
+    return x + F.linear(F.silu(F.linear(y, gate)) * F.linear(y, up), down), k, v
+
+
 class BlockRank(nn.Module):
     """The layers below {@code layer} and its query and key."""
 
@@ -146,6 +193,8 @@ class BlockRank(nn.Module):
         self.dtype = dtype
         # The service keeps keys and values of blocks in bf16; here only a check of the arithmetic needs that.
         self.round_kept = False
+        # Replaced by a compiled one where documents of few widths are read.
+        self.read_layer = globals()["layer"]
         self.register_buffer("embedding", weights.values["token_embd.weight"].to(dtype), persistent=False)
         self.maps = nn.ModuleDict()
         for i in range(layer + 1):
@@ -166,100 +215,96 @@ class BlockRank(nn.Module):
         for lora in self.maps.values():
             lora.merge()
 
-    def linear(self, layer, name, x):
-        return self.maps[f"{layer}-{name.replace('.', '-')}"](x)
+    def weights(self, i):
+        return (*(self.maps[f"{i}-{name.replace('.', '-')}"].merged for name in NAMES.values()),
+                getattr(self, f"norm-{i}-attn_norm"), getattr(self, f"norm-{i}-ffn_norm"))
 
-    def norm(self, x, layer, name):
-        weight = getattr(self, f"norm-{layer}-{name}")
-        return F.rms_norm(x.float(), x.shape[-1:], weight, self.shape.epsilon).to(x.dtype)
+    def scoring(self, x, name, heads, position):
+        """Query or key of the scoring layer."""
+        y = norm(x, getattr(self, f"norm-{self.layer}-attn_norm"), self.shape.epsilon)
+        y = heads_of(y, self.maps[f"{self.layer}-self_attn-{name}_proj"].merged, self.shape.head_size)
+        return rotate(y, *self.angles(position, x.shape[1]))
 
-    def projected(self, x, layer, name, heads, position):
-        """[batch, heads, tokens, head size], rotated unless position is None."""
-        y = self.linear(layer, f"self_attn.{name}_proj", x)
-        y = y.view(*x.shape[:2], heads, self.shape.head_size).transpose(1, 2)
-        if position is None:
-            return y
-        n = x.shape[1]
-        return rotate(y, self.cos[position:position + n], self.sin[position:position + n])
+    def angles(self, position, tokens):
+        return self.cos[position:position + tokens], self.sin[position:position + tokens]
 
-    def attend(self, q, k, v, mask):
+    def mask(self, visible):
+        """To be added to logits; visible: bool [.., tokens, keys], repeated for the folded query heads."""
         repeat = self.shape.heads // self.shape.kv_heads
-        k = k.repeat_interleave(repeat, 1)
-        v = v.repeat_interleave(repeat, 1)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        mask = torch.zeros(visible.shape, dtype=self.dtype, device=visible.device)
+        mask = mask.masked_fill(~visible, -torch.inf)
+        return torch.cat([mask] * repeat, -2)
 
-    def block(self, x, layer, mixed):
-        x = x + self.linear(layer, "self_attn.o_proj", mixed)
-        y = self.norm(x, layer, "ffn_norm")
-        return x + self.linear(
-            layer, "mlp.down_proj", F.silu(self.linear(layer, "mlp.gate_proj", y)) * self.linear(layer, "mlp.up_proj", y))
+    def read(self, tokens, position, prefix=None, there=None):
+        """
+        Keys and values per layer of blocks [batch, tokens] after a prefix of one block; the last has keys alone.
 
-    def read(self, tokens, position, prefix=None):
-        """Keys and values per layer of blocks [batch, tokens] after a prefix of one block; the last has keys alone."""
+        there: how many tokens of the prefix are there, when it was padded; without a prefix, to pad the result to
+        """
         n = tokens.shape[1]
-        before = 0 if prefix is None else prefix[0][0].shape[2]
-        mask = torch.ones(n, before + n, dtype=torch.bool, device=tokens.device).tril(before)
+        device = tokens.device
+        size = self.shape.head_size
+        if prefix is None:
+            empty = torch.zeros(1, self.shape.kv_heads, 0, size, dtype=self.dtype, device=device)
+            prefix = [(empty, empty)] * self.layer
+        before = prefix[0][0].shape[2]
+        visible = torch.ones(n, before + n, dtype=torch.bool, device=device).tril(before)
+        if there is not None:
+            visible[:, there:before] = False
+        mask = self.mask(visible)
+        cos, sin = self.angles(position, n)
         x = F.embedding(tokens, self.embedding)
         kept = []
-        for layer in range(self.layer):
-            y = self.norm(x, layer, "attn_norm")
-            q = self.projected(y, layer, "q", self.shape.heads, position)
-            k = self.projected(y, layer, "k", self.shape.kv_heads, position)
-            v = self.projected(y, layer, "v", self.shape.kv_heads, None)
-            keys, values = k, v
-            if prefix is not None:
-                keys = torch.cat([prefix[layer][0].expand(len(x), -1, -1, -1), k], 2)
-                values = torch.cat([prefix[layer][1].expand(len(x), -1, -1, -1), v], 2)
-            x = self.block(x, layer, self.attend(q, keys, values, mask))
+        step = self.read_layer if before else layer
+        for i in range(self.layer):
+            x, k, v = step(x, self.weights(i), cos, sin, mask, *prefix[i], size, self.shape.epsilon)
             kept.append((self.stored(k), self.stored(v)))
-        y = self.norm(x, self.layer, "attn_norm")
-        kept.append((self.stored(self.projected(y, self.layer, "k", self.shape.kv_heads, position)), None))
+        kept.append((self.stored(self.scoring(x, "k", self.shape.kv_heads, position)), None))
         return kept
 
     def stored(self, x):
         return x.bfloat16().to(x.dtype) if self.round_kept else x
 
-    def logits(self, last, position, prefix, documents, visible):
+    def joined(self, block, lists):
+        """[lists · documents, kv heads, tokens, head size] → [lists, kv heads, documents · tokens, head size]"""
+        count, heads, tokens, size = block.shape
+        return block.view(lists, count // lists, heads, tokens, size).transpose(1, 2).reshape(lists, heads, -1, size)
+
+    def logits(self, last, position, prefix, documents, visible, signals, there=None):
         """
-        Scaled logits [lists, heads, last tokens, documents · tokens] at the layer, in fp32.
+        Scaled logits [lists, heads, signals, documents · tokens] at the layer, in fp32.
 
         documents: per layer keys and values [lists · documents, kv heads, tokens, head size]
         visible: [lists, documents · tokens], whether a token is there (and kept)
+        signals: [lists, signals], indices of tokens of the last block
         """
         lists, n = last.shape
         before = prefix[0][0].shape[2]
         device = last.device
         causal = torch.ones(n, n, dtype=torch.bool, device=device).tril()
-        mask = torch.cat([
-            torch.ones(lists, n, before, dtype=torch.bool, device=device),
-            visible[:, None, :].expand(-1, n, -1),
-            causal.expand(lists, -1, -1)], 2)[:, None]
-
-        def joined(block):
-            d, heads, tokens, size = block.shape
-            return block.view(lists, d // lists, heads, tokens, size).transpose(1, 2).reshape(lists, heads, -1, size)
-
+        first = torch.arange(before, device=device) < (before if there is None else there)
+        mask = self.mask(torch.cat([
+            first.expand(lists, n, -1), visible[:, None, :].expand(-1, n, -1), causal.expand(lists, -1, -1)], 2))[:, None]
+        cos, sin = self.angles(position, n)
         x = F.embedding(last, self.embedding)
-        for layer in range(self.layer):
-            y = self.norm(x, layer, "attn_norm")
-            q = self.projected(y, layer, "q", self.shape.heads, position)
-            k = self.projected(y, layer, "k", self.shape.kv_heads, position)
-            v = self.projected(y, layer, "v", self.shape.kv_heads, None)
-            keys = torch.cat([prefix[layer][0].expand(lists, -1, -1, -1), joined(documents[layer][0]), k], 2)
-            values = torch.cat([prefix[layer][1].expand(lists, -1, -1, -1), joined(documents[layer][1]), v], 2)
-            x = self.block(x, layer, self.attend(q, keys, values, mask))
-        y = self.norm(x, self.layer, "attn_norm")
-        q = self.projected(y, self.layer, "q", self.shape.heads, position).float()
-        keys = joined(documents[self.layer][0]).repeat_interleave(self.shape.heads // self.shape.kv_heads, 1).float()
-        return q, q @ keys.transpose(2, 3) / math.sqrt(self.shape.head_size)
+        for i in range(self.layer):
+            keys, values = (torch.cat([prefix[i][j].expand(lists, -1, -1, -1), self.joined(documents[i][j], lists)], 2)
+                            for j in (0, 1))
+            x, _, _ = layer(x, self.weights(i), cos, sin, mask, keys, values, self.shape.head_size, self.shape.epsilon)
+        q = self.scoring(x, "q", self.shape.heads, position).float()
+        q = q.gather(2, signals[:, None, :, None].expand(-1, q.shape[1], -1, q.shape[3]))
+        keys = self.joined(documents[self.layer][0], lists).float()
+        folded = q.reshape(lists, self.shape.kv_heads, -1, q.shape[3])
+        scores = folded @ keys.transpose(2, 3) / math.sqrt(self.shape.head_size)
+        return scores.view(lists, self.shape.heads, -1, keys.shape[2])
 
     @staticmethod
-    def masses(logits, signals, visible, documents):
-        """Mass per document [lists, documents]; signals [lists, last tokens] says whose attention counts."""
+    def masses(logits, counted, visible, documents):
+        """Mass per document [lists, documents]; counted [lists, signals] says which signals are there."""
         logits = logits.masked_fill(~visible[:, None, None], -torch.inf)
         weights = torch.softmax(logits, -1)
         weights = weights.view(*weights.shape[:3], documents, -1).sum(-1)
-        share = signals.float() / signals.sum(1, keepdim=True)
+        share = counted.float() / counted.sum(1, keepdim=True)
         return (weights.mean(1) * share[:, :, None]).sum(1)
 
     def adapter(self, dtype=torch.bfloat16):

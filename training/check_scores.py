@@ -38,12 +38,11 @@ def main(gguf, export, adapter=None):
                 ids[i, :len(t)] = torch.tensor(t)
                 present[i, :len(t)] = True
             last = torch.tensor([item["tokens"]])
-            signals = torch.zeros_like(last, dtype=torch.bool)
-            signals[0, item["signals"]] = True
+            signals = torch.tensor([item["signals"]])
             kept = model.read(ids, len(header["instruction"]), prefix)
             visible = present.view(1, -1)
-            _, logits = model.logits(last, header["lastPosition"], prefix, kept, visible)
-            mass = model.masses(logits, signals, visible, len(tokens))[0].numpy()
+            logits = model.logits(last, header["lastPosition"], prefix, kept, visible, signals)
+            mass = model.masses(logits, torch.ones_like(signals), visible, len(tokens))[0].numpy()
             java = np.array(item["masses"])
             difference = float(np.abs(mass - java).max())
             worst = max(worst, difference)

@@ -5,8 +5,6 @@ import json
 
 import numpy as np
 
-QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
-
 
 class Flat:
     """Sequences of small numbers end to end."""
@@ -29,7 +27,8 @@ class Flat:
 class Packer:
     """Collects sets of documents and lists; word pieces are those of the embedding models."""
 
-    def __init__(self, wordpiece):
+    def __init__(self, wordpiece, frame):
+        """frame: tokens before a document's title, and the newline that ends the title."""
         from tokenizers import Tokenizer
         self.tokenizer = Tokenizer.from_file(wordpiece)
         self.tokenizer.no_padding()
@@ -39,6 +38,7 @@ class Packer:
         self.rows, self.names, self.ranges, self.meta = [], [], [], []
         self.texts, self.queries = [], []
         self.instruction = None
+        self.frame = frame
 
     def begin(self, name, instruction):
         if self.instruction and self.instruction != instruction:
@@ -84,22 +84,16 @@ class Packer:
                               item.get("ideal", []))
         self.end()
 
-    def bm25_lists(self, path, judgments):
-        """
-        Lists of BM25 over the documents of the set that was just read, with every relevant document; hybrid.py makes
-        hybrid lists of them.
-        """
-        self.names.append("movies/validation")
+    def also(self, name):
+        """Begins another set of lists over the documents of the set before."""
+        self.names.append(name)
         self.ranges.append(self.ranges[-1])
-        for item in map(json.loads, gzip.open(path, "rt", encoding="utf-8")):
-            if item["kind"] == "list":
-                found = {c[0] for c in item["candidates"]}
-                missed = [[d, 0, 0.0, None, None, g] for d, g in judgments[item["id"]].items() if g > 0 and d not in found]
-                self.list(item["id"], item["query"], item["tokens"], item["signals"], item["candidates"] + missed,
-                          item["ideal"])
+
+    def queries_end(self):
         for encoding in self.tokenizer.encode_batch(self.queries):
             self.query_words.add(encoding.ids)
         self.queries.clear()
+        print(self.names[-1], sum(m[1] == len(self.names) - 1 for m in self.meta), "lists", flush=True)
 
     def write(self, out):
         longest = max(map(len, self.rows))
@@ -113,13 +107,12 @@ class Packer:
         ideal = np.zeros((len(self.rows), 10), dtype=np.uint8)
         for i, (_, _, values) in enumerate(self.meta):
             ideal[i, :len(values)] = values
-        prefix = self.tokenizer.encode(QUERY_PREFIX).ids[1:-1]
         np.savez_compressed(
             out, rows=padded(0, -1, np.int32), scores=padded(1, 0, np.float32), dense=padded(2, -2, np.float16),
             grades=padded(3, 0, np.uint8), ideal=ideal, ids=np.array([m[0] for m in self.meta]),
             sets=np.array([m[1] for m in self.meta], dtype=np.uint8), names=np.array(self.names),
             set_documents=np.array(self.ranges, dtype=np.int64), instruction=np.array(self.instruction, dtype=np.int32),
-            last_position=np.array(getattr(self, "position", 2048)), query_prefix=np.array(prefix, dtype=np.int64),
+            last_position=np.array(getattr(self, "position", 2048)), frame=np.array(self.frame, dtype=np.int32),
             **self.documents.arrays("documents"), **self.words.arrays("document_words"), **self.last.arrays("last"),
             **self.signals.arrays("signals"), **self.query_words.arrays("query_words"))
 

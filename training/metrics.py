@@ -12,6 +12,11 @@ def ndcg(order, grades, ideal):
     return float((gains * DISCOUNT[:len(gains)]).sum() / best) if best > 0 else 0.0
 
 
+def reciprocal_rank(order, grades):
+    found = np.flatnonzero(grades[order] > 0)
+    return 1 / (found[0] + 1) if len(found) else 0.0
+
+
 def scaled(scores):
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.ones_like(scores)

@@ -14,6 +14,7 @@ import random
 import zlib
 
 
+import personal
 from lists import Packer
 from smol_tokens import Blocks
 
@@ -31,15 +32,14 @@ def train(query_id):
 
 
 def movies(data):
-    documents = {d["id"]: (d["title"], d.get("overview") or "")
-                 for d in map(json.loads, lines(data / "movies/corpus.jsonl.gz"))}
+    films = {d["id"]: d for d in map(json.loads, lines(data / "movies/corpus.jsonl.gz"))}
     texts, grades = {}, {}
     for line in lines(data / "movies/judgments.tsv.gz"):
         query_id, query, document, grade = line.rstrip("\n").split("\t")
-        if query_id != "query_id" and document in documents:
+        if query_id != "query_id" and document in films:
             texts[query_id] = query
             grades.setdefault(query_id, {})[document] = int(grade)
-    return documents, [(i, texts[i], grades[i]) for i in texts]
+    return films, [(i, texts[i], grades[i]) for i in texts]
 
 
 def beir(directory, queries, judgments):
@@ -52,7 +52,21 @@ def beir(directory, queries, judgments):
         if query_id != "query-id":
             grades.setdefault(query_id, {})[document] = int(grade)
     texts = {q["_id"]: q["text"] for q in map(json.loads, lines(directory / queries))}
-    return documents, [(i, texts[i], grades[i]) for i in texts if i in grades]
+    return documents, [(i, texts[i], grades.get(i, {})) for i in texts]
+
+
+def personal_validation(packer, blocks, films, path, rng):
+    """Lists of an export with the user's own memory, another's and none; relevant are the user's films alone."""
+    exported = [i for i in map(json.loads, lines(path)) if i["kind"] == "list"]
+    of = {i["id"]: i for i in exported}
+    texts = [(i["id"], i["query"], {c[0]: c[5] for c in i["candidates"]}) for i in exported]
+    made = list(personal.validation_lists(films, texts, rng))
+    for whose in ("own", "other", "none"):
+        packer.also(f"personal-{whose}/validation")
+        for query_id, text, memory, clicked in made:
+            candidates = [[*c[:5], int(c[0] in clicked)] for c in of[query_id]["candidates"]]
+            packer.list(query_id, text, *blocks.last(text, memory[whose]), candidates, [1] * min(10, len(clicked)))
+        packer.queries_end()
 
 
 def main():
@@ -65,33 +79,40 @@ def main():
     parser.add_argument("--exports", nargs="*", default=[], type=pathlib.Path)
     options = parser.parse_args()
     blocks = Blocks(options.gguf)
-    packer = Packer(options.wordpiece)
+    packer = Packer(options.wordpiece, [*blocks.document_frame, *blocks.newline])
+    rng = random.Random(1)
+    films, judged = movies(options.data)
     for path in options.exports:
-        if not path.name.startswith("movies"):
-            packer.export(path)
-    sources = [("movies", *movies(options.data)),
+        packer.export(path)
+        if path.name.startswith("movies"):
+            personal_validation(packer, blocks, films, path, rng)
+    plots = {key: (film["title"], film.get("overview") or "") for key, film in films.items()}
+    sources = [("movies", plots, judged),
                ("scifact", *beir(options.data / "scifact", "train-queries.jsonl.gz", "train-evidence.tsv"))]
     for directory in sorted(p for p in options.sets.iterdir() if p.is_dir()):
         sources.append((directory.name, *beir(directory, "queries.jsonl.gz", "train.tsv.gz")))
-    rng = random.Random(1)
+
+    def listed(key, text, memory, grades):
+        found = [d for d, g in grades.items() if g > 0]
+        others = [d for d, g in grades.items() if g == 0]
+        rng.shuffle(others)
+        candidates = [[d, 0, 0.0, None, None, grades[d]] for d in found[:NEGATIVES] + others[:NEGATIVES]]
+        packer.list(key, text, *blocks.last(text, memory), candidates, [])
+
     for name, documents, queries in sources:
         packer.begin(f"{name}/train", blocks.instruction)
         for key, (title, text) in documents.items():
             packer.document(key, title, text, blocks.document(title, text))
+        judged_set = name in ("movies", "scifact")
         for query_id, text, grades in queries:
-            if name in ("movies", "scifact") and not train(query_id):
-                continue
-            found = [d for d, g in grades.items() if g > 0]
-            others = [d for d, g in grades.items() if g == 0]
-            rng.shuffle(others)
-            if found:
-                candidates = [[d, 0, 0.0, None, None, grades[d]] for d in found + others[:NEGATIVES]]
-                packer.list(query_id, text, *blocks.last(text), candidates, [])
+            if not judged_set or train(query_id) and any(grades.values()):
+                listed(query_id, text, (), grades)
         packer.end()
         if name == "movies":
-            for path in options.exports:
-                if path.name.startswith("movies"):
-                    packer.bm25_lists(path, {i: g for i, _, g in queries})
+            packer.also("personal/train")
+            for query_id, text, memory, grades in personal.training_lists(films, queries, rng, train):
+                listed(query_id, text, memory, grades)
+            packer.queries_end()
     packer.write(options.out)
 
 

@@ -1,8 +1,8 @@
-"""Embeddings of documents and queries: bge-small-en-v1.5 (MIT), whose similarities the ranking adapter learns from, and
-all-MiniLM-L6-v2, the service's own retriever, where its vectors are not at hand.
+"""Embeddings of documents and queries: bge-small-en-v1.5 and e5-small-v2 (both MIT), whose similarities the ranking
+adapter learns from, and all-MiniLM-L6-v2, the service's own retriever, where its vectors are not at hand.
 
 Usage: python teacher.py extract MODEL.onnx OUT.npz                (needs onnx; int8 or fp32 file of the langchain4j jar)
-       python teacher.py embed bge|minilm MODEL.npz DATA.npz OUT.npz   (needs torch)
+       python teacher.py embed bge|e5|minilm MODEL.npz DATA.npz OUT.npz   (needs torch)
 """
 
 import sys
@@ -10,7 +10,11 @@ import sys
 import numpy as np
 
 HEADS, SIZE = 12, 384
-LAYERS = {"bge": 12, "minilm": 6}
+LAYERS = {"bge": 12, "e5": 12, "minilm": 6}
+#: word pieces before queries and documents, after [CLS]: "Represent this sentence for searching relevant passages:",
+#: "query:", "passage:"
+QUERY_PREFIX = {"bge": (5050, 2023, 6251, 2005, 6575, 7882, 13768, 1024), "e5": (23032, 1024), "minilm": ()}
+DOCUMENT_PREFIX = {"bge": (), "e5": (6019, 1024), "minilm": ()}
 
 
 def extract(path, out):
@@ -52,35 +56,39 @@ def extract(path, out):
     np.savez_compressed(out, **arrays)
 
 
-def embed(kind, model, data, out):
-    import torch
-    import torch.nn.functional as F
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = torch.float16 if device == "cuda" else torch.float32
-    weights = {}
-    with np.load(model) as arrays:
-        for key in arrays.files:
-            if key.endswith("_quantized"):
-                base = key.removesuffix("_quantized")
-                values = torch.from_numpy(arrays[key].astype(np.float32))
-                scale = torch.from_numpy(np.atleast_1d(arrays[base + "_scale"]).astype(np.float32))
-                zero = torch.from_numpy(np.atleast_1d(arrays[base + "_zero_point"]).astype(np.float32))
-                weights[base] = ((values - zero[:, None]) * scale[:, None]).to(device, half)
-            elif not key.endswith(("_scale", "_zero_point")):
-                weights[key] = torch.from_numpy(arrays[key].astype(np.float32)).to(device, half)
+class Teacher:
+    def __init__(self, kind, model):
+        import torch
+        self.kind = kind
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        half = torch.float16 if self.device == "cuda" else torch.float32
+        self.weights = {}
+        with np.load(model) as arrays:
+            for key in arrays.files:
+                if key.endswith("_quantized"):
+                    base = key.removesuffix("_quantized")
+                    values = torch.from_numpy(arrays[key].astype(np.float32))
+                    scale = torch.from_numpy(np.atleast_1d(arrays[base + "_scale"]).astype(np.float32))
+                    zero = torch.from_numpy(np.atleast_1d(arrays[base + "_zero_point"]).astype(np.float32))
+                    self.weights[base] = ((values - zero[:, None]) * scale[:, None]).to(self.device, half)
+                elif not key.endswith(("_scale", "_zero_point")):
+                    self.weights[key] = torch.from_numpy(arrays[key].astype(np.float32)).to(self.device, half)
 
-    def linear(x, name):
-        return F.linear(x, weights[name + ".weight"], weights[name + ".bias"])
+    def forward(self, ids, mask):
+        import torch.nn.functional as F
+        weights = self.weights
 
-    def norm(x, name):
-        return F.layer_norm(x, (SIZE,), weights[name + ".weight"], weights[name + ".bias"], 1e-12)
+        def linear(x, name):
+            return F.linear(x, weights[name + ".weight"], weights[name + ".bias"])
 
-    def forward(ids, mask):
+        def norm(x, name):
+            return F.layer_norm(x, (SIZE,), weights[name + ".weight"], weights[name + ".bias"], 1e-12)
+
         x = (weights["embeddings.word_embeddings.weight"][ids]
              + weights["embeddings.position_embeddings.weight"][:ids.shape[1]]
              + weights["embeddings.token_type_embeddings.weight"][0])
         x = norm(x, "embeddings.LayerNorm")
-        for i in range(LAYERS[kind]):
+        for i in range(LAYERS[self.kind]):
             layer = f"encoder.layer.{i}"
             q, k, v = (linear(x, f"{layer}.attention.self.{part}").view(*ids.shape, HEADS, -1).transpose(1, 2)
                        for part in ("query", "key", "value"))
@@ -89,35 +97,47 @@ def embed(kind, model, data, out):
             y = linear(F.gelu(linear(x, f"{layer}.intermediate.dense")), f"{layer}.output.dense")
             x = norm(x + y, f"{layer}.output.LayerNorm")
         x = x.float()
-        pooled = x[:, 0] if kind == "bge" else (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        pooled = x[:, 0] if self.kind == "bge" else (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
         return F.normalize(pooled, dim=-1)
 
-    results = {}
+    def vectors(self, values, offsets, prefix):
+        """Vectors of sequences of word pieces, [CLS] and [SEP] included, in fp32 on the device."""
+        import torch
+        values = values.astype(np.int64)
+        lengths = np.minimum(np.diff(offsets) + len(prefix), 256)
+        order = np.argsort(lengths, kind="stable")
+        vectors = torch.zeros(len(lengths), SIZE, device=self.device)
+        start = 0
+        while start < len(order):
+            end = start + 1
+            while end < len(order) and (end - start + 1) * lengths[order[end]] <= 65536:
+                end += 1
+            batch = order[start:end]
+            ids = np.zeros((len(batch), int(lengths[batch].max())), dtype=np.int64)
+            for row, i in enumerate(batch):
+                words = values[offsets[i]:offsets[i + 1]]
+                ids[row, :lengths[i]] = np.concatenate([words[:1], prefix, words[1:]])[:lengths[i]]
+            mask = torch.arange(ids.shape[1]) < torch.from_numpy(lengths[batch])[:, None]
+            with torch.no_grad():
+                vectors[torch.from_numpy(batch).to(self.device)] = self.forward(
+                    torch.from_numpy(ids).to(self.device), mask.to(self.device))
+            start = end
+        return vectors
+
+    def documents(self, arrays):
+        return self.vectors(arrays["document_words"], arrays["document_words_offsets"],
+                            np.array(DOCUMENT_PREFIX[self.kind], dtype=np.int64))
+
+    def queries(self, arrays):
+        return self.vectors(arrays["query_words"], arrays["query_words_offsets"],
+                            np.array(QUERY_PREFIX[self.kind], dtype=np.int64))
+
+
+def embed(kind, model, data, out):
+    teacher = Teacher(kind, model)
     with np.load(data) as arrays:
-        for name in ("document_words", "query_words"):
-            values, offsets = arrays[name].astype(np.int64), arrays[name + "_offsets"]
-            if kind == "bge" and name == "query_words":
-                # [CLS] prefix query: every query begins with the same words.
-                parts = [np.concatenate([values[a:a + 1], arrays["query_prefix"], values[a + 1:b]])[:256]
-                         for a, b in zip(offsets, offsets[1:])]
-                values, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
-            lengths = np.diff(offsets)
-            order = np.argsort(lengths, kind="stable")
-            vectors = torch.zeros(len(lengths), SIZE)
-            start = 0
-            while start < len(order):
-                end = start + 1
-                while end < len(order) and (end - start + 1) * lengths[order[end]] <= 65536:
-                    end += 1
-                batch = order[start:end]
-                ids = torch.zeros(len(batch), int(lengths[batch].max()), dtype=torch.long)
-                for row, i in enumerate(batch):
-                    ids[row, :lengths[i]] = torch.from_numpy(values[offsets[i]:offsets[i + 1]].astype(np.int64))
-                mask = torch.arange(ids.shape[1]) < torch.from_numpy(lengths[batch])[:, None]
-                with torch.no_grad():
-                    vectors[torch.from_numpy(batch)] = forward(ids.to(device), mask.to(device)).cpu()
-                start = end
-            results[{"document_words": "documents", "query_words": "queries"}[name]] = vectors.numpy().astype(np.float16)
+        results = {name: getattr(teacher, name)(arrays).cpu().numpy().astype(np.float16)
+                   for name in ("documents", "queries")}
     np.savez(out, **results)
     print({k: v.shape for k, v in results.items()})
 

@@ -39,7 +39,7 @@ import org.springframework.validation.annotation.Validated;
  * @param warm which documents are read in the background while no request runs
  * @param warmField numeric document field that orders documents nobody has searched for yet, highest first
  * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off. The default was
- *     chosen for the ranking adapter of the default model; a model without one wants 0.1 or less
+ *     chosen for the ranking adapter of the default model ({@code training/sweep.py}); a model without one wants 0.1 or less
  * @param affinityWeight weight of the user's affinity beside retrieval; bounds what personalization can move
  */
 @Validated
@@ -62,7 +62,7 @@ record RankingProperties(
     @DefaultValue("1GB") DataSize listSize,
     @DefaultValue("popular") Warm warm,
     @DefaultValue("popularity") @NotBlank String warmField,
-    @DefaultValue("0.4") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
+    @DefaultValue("0.45") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
     @DefaultValue("0.2") @DecimalMin("0") @DecimalMax("100") double affinityWeight) {
 
   /** Where the query stands in the prompt. */
