@@ -10,7 +10,7 @@ LINES = [
     ("PyTorch, full causal", "baseline", "full causal, compiled and graph", "#999999", "4 3"),
     ("PyTorch, BlockRank cold", "baseline", "BlockRank cold, compiled and graph", "#c0504d", "4 3"),
     ("Attune, cold", "attune", "cold", "#c0504d", ""),
-    ("PyTorch, BlockRank warm", "baseline", "BlockRank warm, packed heads, compiled and graph", "#1f6fb4", "4 3"),
+    ("PyTorch, BlockRank warm", "baseline", "BlockRank warm, compiled and graph", "#1f6fb4", "4 3"),
     ("Attune, warm", "attune", "warm", "#1f6fb4", ""),
 ]
 

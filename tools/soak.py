@@ -19,7 +19,7 @@ import urllib.request
 
 WORDS = ("space love war family music robot crime island school desert dragon doctor winter money train secret "
          "detective ghost river soldier princess racing boxing jungle time travel heist wedding dance").split()
-USERS = ["demo-ana", "demo-ben", "demo-chloe", "demo-david", None]
+USERS = ["demo-ana", "demo-ben", "demo-chloe", "demo-daniel", None]
 
 
 def main():

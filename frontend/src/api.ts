@@ -384,5 +384,32 @@ export interface ModelView {
 export const overview = (signal?: AbortSignal) => get<Overview>('/api/v1/admin/overview', signal);
 export const jobs = (signal?: AbortSignal) => get<Job[]>('/api/v1/admin/jobs', signal);
 export const models = (signal?: AbortSignal) => get<ModelView[]>('/api/v1/admin/models', signal);
+
+/** Searches of a day, as far as the log tells how they went. */
+export interface DayQuality {
+  day: string;
+  queries: number;
+  clickedQueries: number;
+  meanReciprocalRank?: number | null;
+}
+
+/** A table of figures that was measured with test collections. */
+export interface MeasuredResult {
+  name: string;
+  title: string;
+  command: string;
+  commit: string;
+  date: string;
+  machine: string;
+  notes?: string | null;
+  keys: string[];
+  measures: { name: string; title: string; tolerance?: number | null }[];
+  rows: { keys: Record<string, string>; figures: Record<string, string> }[];
+}
+
+export const quality = (signal?: AbortSignal) =>
+  get<{ days: DayQuality[]; simulated: DayQuality[] }>('/api/v1/admin/quality', signal);
+export const measuredResults = (signal?: AbortSignal) =>
+  get<MeasuredResult[]>('/api/v1/admin/quality/results', signal);
 export const adminUser = (userId: string, signal?: AbortSignal) =>
   get<AdminUser>(`/api/v1/admin/users/${part(userId)}`, signal);

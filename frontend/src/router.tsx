@@ -97,11 +97,17 @@ const modelsRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/admin/ModelsPage'), 'ModelsPage'),
 });
 
+const qualityRoute = createRoute({
+  getParentRoute: () => adminRoute,
+  path: '/quality',
+  component: lazyRouteComponent(() => import('./pages/admin/QualityPage'), 'QualityPage'),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     searchRoute,
     storeRoute,
-    adminRoute.addChildren([overviewRoute, usersRoute, userRoute, jobsRoute, modelsRoute]),
+    adminRoute.addChildren([overviewRoute, usersRoute, userRoute, jobsRoute, modelsRoute, qualityRoute]),
   ]),
   parseSearch,
   stringifySearch,

@@ -82,7 +82,7 @@ final class CommandLineTools {
                 "attune.ranking.store-size=0",
                 "logging.level.root=WARN")
             .run(properties())) {
-      CommandLine tool = new CommandLine(context.getBean(type));
+      CommandLine tool = new CommandLine(context.getBean(type), new Subcommands(context));
       if (arguments.contains("--help") || arguments.contains("-h")) {
         tool.usage(System.out);
         return CommandLine.ExitCode.OK;
@@ -134,5 +134,15 @@ final class CommandLineTools {
       }
     }
     return tools;
+  }
+
+  /** Subcommands that are classes of their own get what they need from the context, too. */
+  private record Subcommands(ConfigurableApplicationContext context) implements CommandLine.IFactory {
+    @Override
+    public <K> K create(Class<K> type) throws Exception {
+      return type.isAnnotationPresent(Command.class)
+          ? context.getAutowireCapableBeanFactory().createBean(type)
+          : CommandLine.defaultFactory().create(type);
+    }
   }
 }

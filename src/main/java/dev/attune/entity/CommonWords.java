@@ -45,6 +45,11 @@ final class CommonWords {
     return fingerprint;
   }
 
+  /** Whether the word is used in lower case at all. */
+  boolean known(String term) {
+    return rarities.containsKey(term);
+  }
+
   /** Rarity in [0,1]: 0 for "the", 1 for a word that is never used in lower case. Numbers are half ordinary. */
   double rarity(String term) {
     Double known = rarities.get(term);

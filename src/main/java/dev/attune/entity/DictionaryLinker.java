@@ -1,6 +1,7 @@
 package dev.attune.entity;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -23,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * The candidate with the most evidence plus log commonness wins; its confidence is the logistic of the evidence,
  * lowered when other candidates come close. Below the NIL threshold nothing is linked.
  */
-final class DictionaryLinker implements EntityLinker {
+final class DictionaryLinker implements EntityLinker, NameFinder {
 
   private static final double INFORMATION_WEIGHT = 5;
   /** Information at which a name alone is as likely a mention as not. */
@@ -70,14 +71,51 @@ final class DictionaryLinker implements EntityLinker {
     Call call = new Call(tokens, snapshot, context, spans);
     List<Mention> mentions = new ArrayList<>();
     for (int i = 0; i < spans.size(); i++) {
-      Choice choice = call.choose(i);
-      if (choice.confidence >= properties.nilThreshold()) {
-        int start = tokens.start(spans.get(i).firstToken());
-        int end = tokens.end(spans.get(i).lastToken());
-        mentions.add(new Mention(start, end, cut.substring(start, end), choice.entityId, choice.confidence));
+      Tagger.Span span = spans.get(i);
+      if (!add(call, span, i, mentions) && span.lastToken() > span.firstToken()) {
+        for (Tagger.Span inner : Tagger.within(tokens, snapshot, span)) {
+          add(call, inner, i, mentions);
+        }
       }
     }
     return mentions;
+  }
+
+  private boolean add(Call call, Tagger.Span span, int index, List<Mention> mentions) {
+    Choice choice = call.choose(span, index);
+    if (choice.confidence < properties.nilThreshold()) {
+      return false;
+    }
+    int start = call.tokens.start(span.firstToken());
+    int end = call.tokens.end(span.lastToken());
+    mentions.add(new Mention(start, end, call.tokens.text(start, end), choice.entityId, choice.confidence));
+    return true;
+  }
+
+  @Override
+  public List<Name> find(String text) {
+    TextTokens tokens = TextTokens.of(text);
+    KnowledgeSnapshot snapshot = knowledge.get();
+    List<Name> names = new ArrayList<>();
+    for (Tagger.Span span : Tagger.tag(tokens, snapshot)) {
+      names.add(name(tokens, span, false));
+      if (!span.forced() && span.lastToken() > span.firstToken()) {
+        Tagger.within(tokens, snapshot, span).forEach(inner -> names.add(name(tokens, inner, true)));
+      }
+    }
+    return names;
+  }
+
+  private static Name name(TextTokens tokens, Tagger.Span span, boolean inner) {
+    return new Name(
+        tokens.start(span.firstToken()),
+        tokens.end(span.lastToken()),
+        inner,
+        span.candidates().stream()
+            .sorted(Comparator.comparingDouble((KnowledgeSnapshot.Found c) -> -c.prior())
+                .thenComparing(KnowledgeSnapshot.Found::id))
+            .map(c -> new Candidate(c.id(), c.prior()))
+            .toList());
   }
 
   private record Choice(String entityId, double confidence) {}
@@ -109,8 +147,8 @@ final class DictionaryLinker implements EntityLinker {
       context.sessionEntityIds().forEach(id -> sessionIds.add(snapshot.canonical(id)));
     }
 
-    Choice choose(int index) {
-      Tagger.Span span = spans.get(index);
+    /** @param index of the span itself or of the longer one that it is in */
+    Choice choose(Tagger.Span span, int index) {
       if (span.forced()) {
         return new Choice(span.candidates().getFirst().id(), 1);
       }

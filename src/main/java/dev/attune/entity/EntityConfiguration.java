@@ -14,7 +14,7 @@ class EntityConfiguration {
   }
 
   @Bean
-  EntityLinker entityLinker(StoredKnowledgeBase knowledge, CommonWords words, EntityProperties properties) {
+  DictionaryLinker entityLinker(StoredKnowledgeBase knowledge, CommonWords words, EntityProperties properties) {
     return new DictionaryLinker(knowledge::snapshot, words, properties);
   }
 }

@@ -27,15 +27,18 @@ final class SegmentBuilder {
   /** A name that means more things than this says nothing. */
   private static final int MAX_CANDIDATES = 64;
 
+  /** Another way to make names of an entity is another number. */
+  private static final int RULES = 2;
+
   private final CommonWords words;
 
   SegmentBuilder(CommonWords words) {
     this.words = words;
   }
 
-  /** Changes with the word list, on which the names depend. */
+  /** Changes with what names depend on: the word list and the rules below. */
   long fingerprint() {
-    return words.fingerprint();
+    return words.fingerprint() * 31 + RULES;
   }
 
   /** Builds a segment; of rows with the same id the last counts. */
@@ -197,7 +200,7 @@ final class SegmentBuilder {
   /** "IT" and "WHO" are read as ordinary words: the tagger does not see capitals. */
   private boolean ambiguousAcronym(String alias) {
     return alias.length() <= 4 && alias.equals(alias.toUpperCase(Locale.ROOT))
-        && words.rarity(TextTokens.matchKey(alias)) < 0.6;
+        && words.known(TextTokens.matchKey(alias)) && words.rarity(TextTokens.matchKey(alias)) < 0.6;
   }
 
   private void addKeys(String name, Set<String> keys) {
@@ -207,9 +210,15 @@ final class SegmentBuilder {
     if (key.startsWith("the ") && Linkability.information(key.substring(4), words) >= 0.9) {
       keys.add(key.substring(4));
     }
+    // The tagger's singular of a plural is not always the word: movies, tomatoes.
+    keys.add(TextTokens.matchKey(plural(name)));
     if (name.indexOf('-') > 0) {
       keys.add(TextTokens.matchKey(name.replace("-", "")));
     }
+  }
+
+  private static String plural(String name) {
+    return name.endsWith("o") || name.endsWith("x") || name.endsWith("ch") || name.endsWith("sh") ? name + "es" : name + "s";
   }
 
   /** Numbers for the few names of a column. */

@@ -27,13 +27,46 @@ final class Tagger {
    */
   record Span(int firstToken, int lastToken, List<KnowledgeSnapshot.Found> candidates, boolean forced) {}
 
-  static List<Span> tag(TextTokens tokens, KnowledgeSnapshot snapshot) {
+  /** The names within a longer one, in case that one is not meant: "iron man" in "iron man movie". */
+  static List<Span> within(TextTokens tokens, KnowledgeSnapshot snapshot, Span span) {
+    List<Walker> walkers = walkers(snapshot);
+    List<Span> spans = new ArrayList<>();
+    int token = span.firstToken;
+    while (token <= span.lastToken) {
+      // The whole is known already.
+      int end = token == span.firstToken ? span.lastToken : span.lastToken + 1;
+      int last = -1;
+      for (Walker walker : walkers) {
+        last = Math.max(last, walker.longest(tokens, token, end));
+      }
+      if (last >= 0) {
+        spans.add(new Span(token, last, candidates(walkers, last), false));
+      }
+      token = Math.max(last, token) + 1;
+    }
+    return spans;
+  }
+
+  private static List<Walker> walkers(KnowledgeSnapshot snapshot) {
     List<Walker> walkers = new ArrayList<>();
     for (KnowledgeSnapshot.Part part : snapshot.parts()) {
       if (part.segment().names() != null) {
         walkers.add(new Walker(part, Objects.requireNonNull(part.segment().names())));
       }
     }
+    return walkers;
+  }
+
+  private static List<KnowledgeSnapshot.Found> candidates(List<Walker> walkers, int last) {
+    List<KnowledgeSnapshot.Found> candidates = new ArrayList<>();
+    for (Walker walker : walkers) {
+      walker.addCandidates(last, candidates);
+    }
+    return candidates;
+  }
+
+  static List<Span> tag(TextTokens tokens, KnowledgeSnapshot snapshot) {
+    List<Walker> walkers = walkers(snapshot);
     int longestOverride = 0;
     for (String alias : snapshot.overrides().keySet()) {
       longestOverride = Math.max(longestOverride, alias.split(" ").length);
@@ -44,7 +77,7 @@ final class Tagger {
       Forced forced = longestOverride == 0 ? null : override(tokens, token, snapshot, longestOverride);
       int last = -1;
       for (Walker walker : walkers) {
-        last = Math.max(last, walker.longest(tokens, token));
+        last = Math.max(last, walker.longest(tokens, token, tokens.size()));
       }
       if (forced != null && forced.lastToken >= last) {
         if (forced.target != null) {
@@ -52,11 +85,7 @@ final class Tagger {
         }
         token = forced.lastToken + 1;
       } else if (last >= 0) {
-        List<KnowledgeSnapshot.Found> candidates = new ArrayList<>();
-        for (Walker walker : walkers) {
-          walker.addCandidates(last, candidates);
-        }
-        spans.add(new Span(token, last, candidates, false));
+        spans.add(new Span(token, last, candidates(walkers, last), false));
         token = last + 1;
       } else {
         token++;
@@ -97,14 +126,14 @@ final class Tagger {
       this.reader = names.getBytesReader();
     }
 
-    /** Last token of the longest name with a live candidate that starts at the token, or -1. */
-    int longest(TextTokens tokens, int first) {
+    /** Last token, before {@code end}, of the longest name with a live candidate that starts at the token, or -1. */
+    int longest(TextTokens tokens, int first, int end) {
       lastToken = -1;
       try {
         byte[] bytes = tokens.bytes();
         names.getFirstArc(arc);
         long output = 0;
-        for (int token = first; token < tokens.size(); token++) {
+        for (int token = first; token < end; token++) {
           if (token > first) {
             if (names.findTargetArc(' ', arc, arc, reader) == null) {
               break;

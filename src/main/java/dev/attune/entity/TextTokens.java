@@ -171,6 +171,11 @@ final class TextTokens {
     return ends[token];
   }
 
+  /** Text between two offsets. */
+  String text(int from, int to) {
+    return text.substring(from, to);
+  }
+
   /** UTF-8 of all terms, back to back. */
   byte[] bytes() {
     return terms;

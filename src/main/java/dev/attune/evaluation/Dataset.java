@@ -13,12 +13,14 @@ import java.util.stream.Stream;
  * A test collection.
  *
  * @param fingerprint changes when the corpus file changes; names the cached index
+ * @param hash of all files that it is made from
  * @param corpus opens the documents; the caller closes the stream
  * @param judgments grades by query id and document id; documents not in it are not relevant
  */
 record Dataset(
     String name,
     String fingerprint,
+    String hash,
     Supplier<Stream<Document>> corpus,
     List<Query> queries,
     Map<String, Map<String, Integer>> judgments) {
@@ -42,6 +44,7 @@ record Dataset(
     return new Dataset(
         name,
         fingerprint + "-first-" + documents,
+        hash,
         () -> corpus.get().limit(documents),
         queries.stream()
             .filter(query -> kept.getOrDefault(query.id(), Map.of()).values().stream().anyMatch(grade -> grade > 0))
@@ -52,7 +55,7 @@ record Dataset(
   /** The same documents with the queries of a part. */
   Dataset only(Split split) {
     return new Dataset(
-        name, fingerprint, corpus, queries.stream().filter(query -> split.holds(query.id())).toList(), judgments);
+        name, fingerprint, hash, corpus, queries.stream().filter(query -> split.holds(query.id())).toList(), judgments);
   }
 
   /** A query of the collection. */

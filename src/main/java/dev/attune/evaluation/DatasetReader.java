@@ -10,9 +10,12 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +23,8 @@ import java.util.Random;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.GZIPInputStream;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -69,30 +74,50 @@ final class DatasetReader {
         : "qrels/test.tsv";
   }
 
+  /**
+   * Reads a folder in BEIR's layout; its name is that of the collection.
+   *
+   * @param qrels judgments of BEIR or TREC; null for those of the folder's test, dev or train part, the first that there is
+   * @param queries how many queries at most, 0 for all; a sample is the same in every run
+   * @throws IllegalArgumentException when a file is missing or not of the layout; the message names it
+   */
+  Dataset folder(Path folder, @Nullable Path qrels, int queries) {
+    Path absolute = folder.toAbsolutePath().normalize();
+    DatasetReader reader = new DatasetReader(absolute.getParent());
+    String name = absolute.getFileName().toString();
+    Path judgments =
+        qrels != null
+            ? qrels
+            : Stream.of("test.tsv", "test.tsv.gz", "dev.tsv", "dev.tsv.gz", "train.tsv", "train.tsv.gz")
+                .map(file -> absolute.resolve("qrels").resolve(file))
+                .filter(Files::exists)
+                .findFirst()
+                .orElseThrow(
+                    () -> new IllegalArgumentException(
+                        absolute.resolve("qrels") + " holds no test.tsv, dev.tsv or train.tsv; name judgments with --qrels"));
+    return reader.beir(name, reader.file(name, "queries.jsonl"), judgments, queries);
+  }
+
   private Dataset beir(String name, String queryFile, String judgmentFile, int limit) {
+    file(name, "corpus.jsonl");
+    return beir(name, file(name, queryFile), file(name, judgmentFile), limit);
+  }
+
+  private Dataset beir(String name, Path queryFile, Path judgmentFile, int limit) {
     Path corpus = file(name, "corpus.jsonl");
-    Map<String, Map<String, Integer>> judgments = new HashMap<>();
-    forEachLine(
-        file(name, judgmentFile),
-        line -> {
-          String[] columns = line.split("\t");
-          if (columns.length >= 3 && !columns[0].equals("query-id")) {
-            judgments
-                .computeIfAbsent(columns[0], key -> new HashMap<>())
-                .put(columns[1], Integer.parseInt(columns[2].strip()));
-          }
-        });
+    Map<String, Map<String, Integer>> judgments = TrecFiles.qrels(judgmentFile);
     List<Dataset.Query> queries = new ArrayList<>();
     forEachLine(
-        file(name, queryFile),
+        queryFile,
         line -> {
-          JsonNode query = MAPPER.readTree(line);
-          queries.add(new Dataset.Query(query.path("_id").asString(), query.path("text").asString()));
+          JsonNode query = json(queryFile, line);
+          queries.add(new Dataset.Query(query.path("_id").asString(), query.path("text").asString("")));
         });
     return new Dataset(
         name,
         fingerprint(corpus),
-        () -> lines(corpus).filter(line -> !line.isBlank()).map(DatasetReader::document),
+        hash(corpus, queryFile, judgmentFile),
+        () -> lines(corpus).filter(line -> !line.isBlank()).map(line -> document(json(corpus, line))),
         sample(judged(queries, judgments), limit),
         judgments);
   }
@@ -116,6 +141,7 @@ final class DatasetReader {
     return new Dataset(
         "movies",
         "shipped-2",
+        hash(file("movies", "judgments.tsv")),
         MovieCorpus::read,
         sample(judged(queries, judgments), limit),
         judgments);
@@ -138,8 +164,23 @@ final class DatasetReader {
     return List.copyOf(shuffled.subList(0, limit));
   }
 
-  private static Document document(String line) {
-    JsonNode node = MAPPER.readTree(line);
+  private static JsonNode json(Path file, String line) {
+    try {
+      JsonNode node = MAPPER.readTree(line);
+      if (!node.path("_id").isValueNode()) {
+        throw new IllegalArgumentException(file + ": there is no _id in " + shortened(line));
+      }
+      return node;
+    } catch (JacksonException e) {
+      throw new IllegalArgumentException(file + ": this is not JSON: " + shortened(line), e);
+    }
+  }
+
+  private static String shortened(String line) {
+    return line.length() <= 80 ? line : line.substring(0, 80) + "…";
+  }
+
+  private static Document document(JsonNode node) {
     return new Document(
         node.path("_id").asString(),
         node.path("title").asString(""),
@@ -176,6 +217,21 @@ final class DatasetReader {
     return Long.toHexString(checksum.getValue());
   }
 
+  /** SHA-256 of the files, the first 16 hexadecimal digits. */
+  static String hash(Path... files) {
+    try {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      for (Path file : files) {
+        digest.update(Files.readAllBytes(file));
+      }
+      return HexFormat.of().formatHex(digest.digest()).substring(0, 16);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java runtime has SHA-256", e);
+    }
+  }
+
   private static void forEachLine(Path file, java.util.function.Consumer<String> consumer) {
     try (Stream<String> lines = lines(file)) {
       lines.filter(line -> !line.isBlank()).forEach(consumer);
@@ -184,6 +240,9 @@ final class DatasetReader {
 
   static Stream<String> lines(Path file) {
     try {
+      if (!Files.exists(file)) {
+        throw new IllegalArgumentException("There is no file " + file);
+      }
       InputStream in = Files.newInputStream(file);
       BufferedReader reader =
           new BufferedReader(

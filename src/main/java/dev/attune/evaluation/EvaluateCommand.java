@@ -5,15 +5,13 @@ import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.llm.TextGenerator;
 import dev.attune.ranking.PromptTokens;
-import dev.attune.ranking.RankFusion;
 import dev.attune.ranking.Ranker;
 import dev.attune.retrieval.DocumentIndex.Mode;
 import dev.attune.retrieval.Embedder;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
+import java.util.function.Supplier;
 import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.stereotype.Component;
 import picocli.CommandLine;
@@ -26,16 +24,17 @@ import picocli.CommandLine.Spec;
 @Component
 @Command(
     name = "evaluate",
-    description = "Measure the quality of rankings and suggestions on test collections.",
+    description = "Measure the quality of rankings, linking and suggestions on test collections.",
+    subcommands = {
+      RankingCommand.class, RunCommand.class, LinkingCommand.class, SuggestionsCommand.class, PersonalizationCommand.class,
+      CheckCommand.class, ReportCommand.class},
     mixinStandardHelpOptions = true)
 class EvaluateCommand implements Runnable {
 
   private final DataDirectory dataDirectory;
   private final Embedder embedder;
   private final ObjectProvider<Ranker> ranker;
-  private final ObjectProvider<RankFusion> fusion;
   private final ObjectProvider<Models> models;
-  private final ObjectProvider<SuggestionEvaluationRunner> suggestions;
   private final ObjectProvider<PromptTokens.Factory> prompts;
   private final ObjectProvider<TextGenerator> generator;
 
@@ -45,95 +44,20 @@ class EvaluateCommand implements Runnable {
       DataDirectory dataDirectory,
       Embedder embedder,
       ObjectProvider<Ranker> ranker,
-      ObjectProvider<RankFusion> fusion,
       ObjectProvider<Models> models,
-      ObjectProvider<SuggestionEvaluationRunner> suggestions,
       ObjectProvider<PromptTokens.Factory> prompts,
       ObjectProvider<TextGenerator> generator) {
     this.generator = generator;
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
     this.ranker = ranker;
-    this.fusion = fusion;
     this.models = models;
-    this.suggestions = suggestions;
     this.prompts = prompts;
   }
 
   @Override
   public void run() {
-    throw new CommandLine.ParameterException(spec.commandLine(), "Say what to evaluate: ranking or suggestions; or export");
-  }
-
-  @Command(
-      name = "ranking",
-      description =
-          "nDCG@10, MRR@10 and Recall@100 (trec_eval conventions) of retrieval and ranking, with 95 %% bootstrap "
-              + "intervals and a paired randomisation test against the first system.",
-      mixinStandardHelpOptions = true)
-  int ranking(
-      @Option(names = "--dataset", split = ",", defaultValue = "scifact,cranfield,npl,movies",
-          description = "Collections (default: ${DEFAULT-VALUE}).") List<String> datasets,
-      @Option(names = "--systems", split = ",", defaultValue = "bm25,dense,hybrid",
-          description = "Of bm25, dense, hybrid, blockrank, fused (default: ${DEFAULT-VALUE}).") List<String> systems,
-      @Option(names = "--queries", defaultValue = "500",
-          description = "Queries per collection, 0 for all (default: ${DEFAULT-VALUE}; the sample is fixed).")
-          int queries,
-      @Option(names = "--candidates", defaultValue = "100",
-          description = "Length of the lists, 1 to 500 (default: ${DEFAULT-VALUE}).") int candidates,
-      @Option(names = "--first-stage", defaultValue = "hybrid",
-          description = "Whose candidates blockrank and fused rank: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).")
-          String firstStage,
-      @Option(names = "--limit", defaultValue = "0",
-          description = "Only the first documents of each collection, 0 for all; for a quick look.") int limit,
-      @Option(names = "--split", defaultValue = "whole",
-          description = "train, validation or whole: movies and scifact (train part) trained the bundled adapter "
-              + "(default: ${DEFAULT-VALUE}).") String split,
-      @Option(names = "--data", defaultValue = "../shared/data",
-          description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
-    PrintWriter out = spec.commandLine().getOut();
-    check(systems, candidates);
-    Mode mode = RankingSystem.mode(firstStage);
-    boolean vectors =
-        systems.stream().anyMatch(s -> s.equals("dense") || s.equals("hybrid"))
-            || (mode != Mode.LEXICAL && systems.stream().anyMatch(s -> s.equals("blockrank") || s.equals("fused")));
-    ExpectedResults expected = ExpectedResults.load();
-    List<RankingEvaluation.Result> results = new ArrayList<>();
-    boolean low = false;
-    for (String name : datasets) {
-      Dataset dataset = read(new DatasetReader(data), name, queries);
-      if (limit > 0) {
-        dataset = dataset.limitedTo(limit);
-      }
-      dataset = dataset.only(split(split));
-      try (EvaluationIndex index =
-          EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, vectors, out)) {
-        RankingTable table = new RankingTable(out, limit > 0 ? null : expected);
-        for (String system : systems) {
-          RankingEvaluation.Result result =
-              RankingEvaluation.run(dataset, system, system(system, index, mode, candidates));
-          results.add(result);
-          low |= table.add(result);
-        }
-        table.print();
-      }
-    }
-    return low ? 2 : 0;
-  }
-
-  @Command(
-      name = "suggestions",
-      description =
-          "Plays the logs of the demo's simulated users and asks for suggestions before each of their last queries: "
-              + "MRR, Success@5, entities of the real next query, share that finds something. Needs an empty data "
-              + "directory (--attune.data-dir=DIRECTORY) and fills it.",
-      mixinStandardHelpOptions = true)
-  int suggestions(
-      @Option(names = "--last", defaultValue = "8",
-          description = "Queries asked for per user (default: ${DEFAULT-VALUE}).") int last) {
-    LoadedModel.await(models, ModelRole.SUGGESTION);
-    suggestions.getObject().run(last, spec.commandLine().getOut());
-    return 0;
+    throw new CommandLine.ParameterException(spec.commandLine(), "Say what to do: " + String.join(", ", spec.subcommands().keySet()));
   }
 
   @Command(
@@ -160,10 +84,12 @@ class EvaluateCommand implements Runnable {
       @Option(names = "--data", defaultValue = "../shared/data",
           description = "Directory of the collections (default: ${DEFAULT-VALUE}).") Path data) {
     PrintWriter out = spec.commandLine().getOut();
-    check(List.of(), candidates);
-    Mode mode = RankingSystem.mode(firstStage);
-    Split part = split(split);
-    Dataset dataset = read(new DatasetReader(data), name, queries);
+    if (candidates < 1 || candidates > 500) {
+      throw new CommandLine.ParameterException(spec.commandLine(), "--candidates must be between 1 and 500");
+    }
+    Mode mode = checked(() -> RankingSystem.mode(firstStage));
+    Split part = checked(() -> Split.named(split));
+    Dataset dataset = checked(() -> new DatasetReader(data).read(name, queries));
     PromptTokens prompt = prompts.getObject().of(LoadedModel.await(models, ModelRole.RANKING));
     try (EvaluationIndex index =
         EvaluationIndex.open(dataDirectory.room("evaluation"), dataset, embedder, mode != Mode.LEXICAL, out)) {
@@ -174,15 +100,6 @@ class EvaluateCommand implements Runnable {
       out.flush();
     }
     return 0;
-  }
-
-  private Split split(String name) {
-    try {
-      return Split.valueOf(name.toUpperCase(Locale.ROOT));
-    } catch (IllegalArgumentException e) {
-      throw new CommandLine.ParameterException(
-          spec.commandLine(), "--split must be train, validation or whole, not '" + name + "'", e);
-    }
   }
 
   @Command(
@@ -205,39 +122,12 @@ class EvaluateCommand implements Runnable {
     return 0;
   }
 
-  private Dataset read(DatasetReader reader, String name, int queries) {
+  private <T> T checked(Supplier<T> argument) {
     try {
-      return reader.read(name, queries);
+      return argument.get();
     } catch (IllegalArgumentException e) {
       throw new CommandLine.ParameterException(spec.commandLine(), String.valueOf(e.getMessage()), e);
     }
-  }
-
-  private void check(List<String> systems, int candidates) {
-    for (String system : systems) {
-      if (!RankingSystem.NAMES.contains(system)) {
-        throw new CommandLine.ParameterException(
-            spec.commandLine(),
-            "There is no system '" + system + "'; there are " + String.join(", ", RankingSystem.NAMES));
-      }
-    }
-    if (candidates < 1 || candidates > 500) {
-      throw new CommandLine.ParameterException(spec.commandLine(), "--candidates must be between 1 and 500");
-    }
-  }
-
-  private RankingSystem system(String name, EvaluationIndex index, Mode firstStage, int candidates) {
-    return switch (name) {
-      case "blockrank" -> RankingSystem.blockRank(index.documents(), firstStage, ranker(), candidates);
-      case "fused" -> RankingSystem.fused(
-          index.documents(),
-          firstStage,
-          ranker(),
-          fusion.getIfAvailable(() -> new RankFusion(0.4, 0.2)),
-          candidates);
-      default -> RankingSystem.retrieval(
-          index.documents(), RankingSystem.mode(name.toLowerCase(Locale.ROOT)), candidates);
-    };
   }
 
   private Ranker ranker() {

@@ -2,6 +2,8 @@ package dev.attune.evaluation;
 
 import dev.attune.ranking.PromptTokens;
 import dev.attune.ranking.Ranker;
+import dev.attune.ranking.Ranker.RankCandidate;
+import dev.attune.ranking.Ranker.RankRequest;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.retrieval.DocumentIndex.Candidate;
@@ -15,6 +17,7 @@ import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -34,6 +37,9 @@ import tools.jackson.databind.node.ObjectNode;
  * that retrieval did not find have rank 0 and are in lists for training only.
  */
 final class ListExport {
+
+  /** No query is given up for time. */
+  private static final Duration UNHURRIED = Duration.ofHours(1);
 
   private static final JsonMapper MAPPER = JsonMapper.builder().build();
 
@@ -105,7 +111,7 @@ final class ListExport {
         index.search(new RetrievalRequest(query.text(), mode, candidates, Map.of(), List.of())).candidates();
     if (ranker != null) {
       ArrayNode masses = list.putArray("masses");
-      for (double mass : RankingSystem.rank(ranker, query.text(), found).scores()) {
+      for (double mass : masses(ranker, query.text(), found)) {
         masses.add(mass);
       }
     }
@@ -127,6 +133,18 @@ final class ListExport {
       list.set("ideal", ideal(query));
     }
     line(out, list);
+  }
+
+  private static double[] masses(Ranker ranker, String query, List<Candidate> candidates) {
+    List<RankCandidate> texts =
+        candidates.stream()
+            .map(c -> new RankCandidate(c.document().id(), c.document().title(), c.document().text()))
+            .toList();
+    Ranker.Ranking ranking = ranker.rank(new RankRequest(query, texts, List.of(), UNHURRIED));
+    if ("model".equals(ranking.degraded())) {
+      throw new IllegalStateException("BlockRank cannot be evaluated without a language model; set attune.llm.model");
+    }
+    return ranking.scores();
   }
 
   /** The highest grades of the query, also of documents that were not found: what nDCG is measured against. */

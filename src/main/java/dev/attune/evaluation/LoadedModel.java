@@ -3,6 +3,7 @@ package dev.attune.evaluation;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
+import java.util.Optional;
 import org.springframework.beans.factory.ObjectProvider;
 
 /** The language model for commands, which have time to wait until it is loaded. */
@@ -16,6 +17,13 @@ final class LoadedModel {
    * @throws IllegalStateException when there is none; the message says what to do
    */
   static LanguageModel await(ObjectProvider<Models> provider, ModelRole role) {
+    return find(provider, role)
+        .orElseThrow(
+            () -> new IllegalStateException("There is no language model: " + provider.getObject().status().message()));
+  }
+
+  /** The same where there need not be one. */
+  static Optional<LanguageModel> find(ObjectProvider<Models> provider, ModelRole role) {
     Models models = provider.getIfAvailable();
     if (models == null) {
       throw new IllegalStateException("This build has no language model");
@@ -28,8 +36,6 @@ final class LoadedModel {
         throw new IllegalStateException("Interrupted while the model was loading", e);
       }
     }
-    return models
-        .current(role)
-        .orElseThrow(() -> new IllegalStateException("There is no language model: " + models.status().message()));
+    return models.current(role);
   }
 }

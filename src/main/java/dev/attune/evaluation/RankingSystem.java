@@ -1,91 +1,62 @@
 package dev.attune.evaluation;
 
-import dev.attune.evaluation.RankingMetrics.Scored;
-import dev.attune.ranking.RankFusion;
-import dev.attune.ranking.Ranker;
-import dev.attune.ranking.Ranker.RankCandidate;
-import dev.attune.ranking.Ranker.RankRequest;
-import dev.attune.ranking.Ranker.Ranking;
-import dev.attune.retrieval.DocumentIndex;
-import dev.attune.retrieval.DocumentIndex.Candidate;
+import dev.attune.llm.kv.KvCodec;
+import dev.attune.ranking.RankingVariants.Form;
+import dev.attune.ranking.ScoreTransform;
 import dev.attune.retrieval.DocumentIndex.Mode;
-import dev.attune.retrieval.DocumentIndex.RetrievalRequest;
-import java.time.Duration;
-import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
-/** A way to rank the documents of a collection for a query. */
-interface RankingSystem {
+/**
+ * A way to rank the documents of a collection for a query.
+ *
+ * @param retriever that ranks alone; null for a system that ranks the candidates of the first stage
+ * @param form how documents are kept for BlockRank; null for retrieval alone
+ * @param fused whether BlockRank is fused with retrieval as in a search without a user
+ */
+record RankingSystem(String name, @Nullable Mode retriever, @Nullable Form form, boolean fused) {
 
-  List<String> NAMES = List.of("bm25", "dense", "hybrid", "blockrank", "fused");
+  /** What the document KV store holds in the smallest form: one token in ten, in eight bits. */
+  private static final Form INT8_TENTH = new Form(KvCodec.INT8, 0.1, ScoreTransform.NONE);
 
-  /** No query is given up for time: what is measured is quality. */
-  Duration UNHURRIED = Duration.ofHours(1);
+  private static final Map<String, RankingSystem> ALL = new LinkedHashMap<>();
 
-  /** Documents with scores, in the system's order. */
-  List<Scored> rank(String query);
-
-  /** Retrieval alone. */
-  static RankingSystem retrieval(DocumentIndex index, Mode mode, int candidates) {
-    return query ->
-        candidates(index, mode, query, candidates).stream()
-            .map(candidate -> new Scored(candidate.document().id(), candidate.score()))
-            .toList();
-  }
-
-  /** The candidates of one retriever in the order of BlockRank; candidates that were not read come last. */
-  static RankingSystem blockRank(DocumentIndex index, Mode firstStage, Ranker ranker, int candidates) {
-    return query -> {
-      List<Candidate> list = candidates(index, firstStage, query, candidates);
-      double[] masses = rank(ranker, query, list).scores();
-      List<Scored> scored = new ArrayList<>();
-      for (int i = 0; i < list.size(); i++) {
-        scored.add(new Scored(list.get(i).document().id(), Double.isNaN(masses[i]) ? -(i + 1) : masses[i]));
-      }
-      return scored;
-    };
-  }
-
-  /** What a search does without a user: retrieval and BlockRank fused. */
-  static RankingSystem fused(
-      DocumentIndex index, Mode firstStage, Ranker ranker, RankFusion fusion, int candidates) {
-    return query -> {
-      List<Candidate> list = candidates(index, firstStage, query, candidates);
-      double[] masses = rank(ranker, query, list).scores();
-      List<RankFusion.Evidence> evidence = new ArrayList<>();
-      for (int i = 0; i < list.size(); i++) {
-        evidence.add(new RankFusion.Evidence(list.get(i).score(), masses[i], 0));
-      }
-      RankFusion.Fused fused = fusion.fuse(evidence);
-      List<Scored> scored = new ArrayList<>();
-      for (int i : fused.order()) {
-        scored.add(new Scored(list.get(i).document().id(), fused.scores()[i]));
-      }
-      return scored;
-    };
-  }
-
-  private static List<Candidate> candidates(DocumentIndex index, Mode mode, String query, int limit) {
-    return index.search(new RetrievalRequest(query, mode, limit, Map.of(), List.of())).candidates();
-  }
-
-  /** BlockRank's masses, without a limit of time. */
-  static Ranking rank(Ranker ranker, String query, List<Candidate> candidates) {
-    Ranking ranking =
-        ranker.rank(
-            new RankRequest(
-                query,
-                candidates.stream()
-                    .map(c -> new RankCandidate(c.document().id(), c.document().title(), c.document().text()))
-                    .toList(),
-                List.of(),
-                UNHURRIED));
-    if ("model".equals(ranking.degraded())) {
-      throw new IllegalStateException("BlockRank cannot be evaluated without a language model; set attune.llm.model");
+  static {
+    for (String name : List.of("bm25", "dense", "hybrid")) {
+      ALL.put(name, new RankingSystem(name, mode(name), null, false));
     }
-    return ranking;
+    Map<String, Form> forms = new LinkedHashMap<>();
+    forms.put("", Form.FULL);
+    forms.put("-int8", new Form(KvCodec.INT8, 1, ScoreTransform.NONE));
+    forms.put("-int8-tenth", INT8_TENTH);
+    forms.put("-debiased", new Form(null, 1, ScoreTransform.DEBIASED));
+    forms.put("-sinks-bounded", new Form(null, 1, ScoreTransform.SINKS_BOUNDED));
+    forms.put("-accumulated", new Form(null, 1, ScoreTransform.ACCUMULATED));
+    forms.forEach(
+        (suffix, form) -> {
+          ALL.put("blockrank" + suffix, new RankingSystem("blockrank" + suffix, null, form, false));
+          ALL.put("fused" + suffix, new RankingSystem("fused" + suffix, null, form, true));
+        });
+  }
+
+  static List<String> names() {
+    return List.copyOf(ALL.keySet());
+  }
+
+  /**
+   * The system with this name.
+   *
+   * @throws IllegalArgumentException naming those that there are
+   */
+  static RankingSystem of(String name) {
+    RankingSystem system = ALL.get(name.toLowerCase(Locale.ROOT));
+    if (system == null) {
+      throw new IllegalArgumentException("There is no system '" + name + "'; there are " + String.join(", ", names()));
+    }
+    return system;
   }
 
   /** The retriever with this name. */

@@ -1,6 +1,7 @@
 package dev.attune.evaluation;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Locale;
 import java.util.zip.CRC32;
 
 /** Parts of a collection, by a hash of the query id: 80 % train, 10 % validation, 10 % that is never written. */
@@ -16,6 +17,16 @@ enum Split {
       case TRAIN -> tenth < 8;
       case VALIDATION -> tenth == 8;
       case WHOLE -> true;
+    };
+  }
+
+  /** @throws IllegalArgumentException naming those that there are */
+  static Split named(String name) {
+    return switch (name.toLowerCase(Locale.ROOT)) {
+      case "train" -> TRAIN;
+      case "validation" -> VALIDATION;
+      case "whole" -> WHOLE;
+      default -> throw new IllegalArgumentException("--split must be train, validation or whole, not '" + name + "'");
     };
   }
 

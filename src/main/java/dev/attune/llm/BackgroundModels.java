@@ -1,6 +1,7 @@
 package dev.attune.llm;
 
 import dev.attune.llm.LlmProperties.Adapters;
+import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
@@ -17,6 +18,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -45,7 +47,16 @@ final class BackgroundModels implements Models, DisposableBean {
     }
   }
 
+  /** Where models come from; a test's own in tests. */
+  @FunctionalInterface
+  interface Loader {
+
+    /** As {@link ModelLoader#load(Path, LlmProperties, LlmProperties.Backend, KvPolicy, Consumer)}. */
+    ModelLoader.Loaded load(Path place, LlmProperties.Backend backend, Consumer<CudaException> lost) throws IOException;
+  }
+
   private final LlmProperties properties;
+  private final Loader source;
   private final Scheduler scheduler;
   private final KvPolicy policy;
   private final ModelPlaces places;
@@ -56,14 +67,20 @@ final class BackgroundModels implements Models, DisposableBean {
   private volatile boolean closed;
 
   BackgroundModels(LlmProperties properties, Scheduler scheduler) {
+    this(properties, scheduler, null);
+  }
+
+  BackgroundModels(LlmProperties properties, Scheduler scheduler, @Nullable Loader source) {
     this.properties = properties;
     this.scheduler = scheduler;
     // A misspelt policy is an error of configuration: it must stop the start, not leave the service without a model.
     this.policy = KvPolicy.parse(properties.kvPolicy());
+    this.source = source != null ? source
+        : (place, backend, lost) -> ModelLoader.load(place, properties, backend, policy, lost);
     this.places = new ModelPlaces(properties);
     this.status = new Status(State.LOADING, properties.model(), null, null,
         "The model is being loaded; ask again soon", List.of());
-    this.loader = Thread.ofPlatform().daemon().name("attune-llm-loader").unstarted(this::load);
+    this.loader = Thread.ofPlatform().daemon().name("attune-llm-loader").unstarted(() -> load(properties.backend()));
   }
 
   /** Starts loading and returns. */
@@ -82,12 +99,11 @@ final class BackgroundModels implements Models, DisposableBean {
     return status;
   }
 
-  private void load() {
-    String source = properties.model();
+  private void load(LlmProperties.Backend backend) {
+    String model = properties.model();
     long start = System.nanoTime();
     try {
-      ModelLoader.Loaded loaded = ModelLoader.load(
-          places.fetched(source, this::downloading), properties.backend(), policy, properties.threadsOrCores());
+      ModelLoader.Loaded loaded = source.load(places.fetched(model, this::downloading), backend, this::lost);
       adapt(loaded);
       log.info("Loaded {} ({}, {} layers, {} MB of weights, {} threads, KV {}) in {} ms", loaded.config().name(),
           loaded.backend().name(), loaded.config().layers(), loaded.backend().weightBytes() >> 20,
@@ -99,13 +115,29 @@ final class BackgroundModels implements Models, DisposableBean {
     } catch (ModelFileException e) {
       fail(State.BROKEN, "The model cannot be used: " + e.getMessage()
           + ". Fetch it again, or set attune.llm.model to another; then restart");
+    } catch (CudaException e) {
+      log.warn("The CPU computes, since the GPU failed: {}", e.getMessage());
+      load(LlmProperties.Backend.CPU);
     } catch (IOException | RuntimeException | OutOfMemoryError | LinkageError e) {
       if (closed) {
         return;
       }
-      log.error("The model at {} could not be loaded", source, e);
+      log.error("The model at {} could not be loaded", model, e);
       fail(State.BROKEN, "The model could not be loaded: " + e + ". The log has the details");
     }
+  }
+
+  /** Requests go without the model until it is on the CPU. */
+  private synchronized void lost(CudaException failure) {
+    if (closed || base == null) {
+      // While loading, the failure itself ends the loading.
+      return;
+    }
+    log.warn("The GPU failed, and the model is being loaded on the CPU: {}", failure.getMessage());
+    models = Map.of();
+    status = new Status(State.LOADING, properties.model(), null, null,
+        "The GPU failed; the model is being loaded on the CPU", List.of());
+    Thread.ofPlatform().daemon().name("attune-llm-loader").start(() -> load(LlmProperties.Backend.CPU));
   }
 
   private void downloading(String file, long bytes, long ofBytes) {
@@ -172,11 +204,15 @@ final class BackgroundModels implements Models, DisposableBean {
       loaded.close();
       return;
     }
+    ModelLoader.Loaded before = base;
     base = loaded;
     adapted.replaceAll((_, model) -> new Shared(model, scheduler.schedule(model.backend())));
     models = Map.copyOf(adapted);
     status =
         new Status(State.READY, properties.model(), loaded.config().name(), loaded.backend().name(), null, adapters);
+    if (before != null) {
+      before.close();
+    }
   }
 
   private void fail(State state, String message) {

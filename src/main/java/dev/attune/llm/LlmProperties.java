@@ -7,6 +7,7 @@ import jakarta.validation.constraints.NotNull;
 import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
+import org.springframework.util.unit.DataSize;
 import org.springframework.validation.annotation.Validated;
 
 /**
@@ -17,8 +18,9 @@ import org.springframework.validation.annotation.Validated;
  * @param cache directory of downloaded models
  * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
  *     named {@code hf:…} are ever looked for there
- * @param backend what computes: {@code auto} is the CPU as long as the CUDA backend has not been run with the default
- *     model
+ * @param backend what computes: {@code auto} is the CPU as long as the GPU's rankings are not those of the CPU in all but
+ *     one of a hundred lists; {@code cuda} is a GPU where there is one that can run the model, otherwise the CPU
+ * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
  *     dev.attune.llm.kv.KvPolicy}
@@ -32,6 +34,7 @@ record LlmProperties(
     @DefaultValue("~/.cache/attune/models") @NotBlank String cache,
     @Nullable String hub,
     @DefaultValue("auto") @NotNull Backend backend,
+    @DefaultValue("0") DataSize gpuMemory,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue("full+bf16") @NotBlank String kvPolicy,
     @DefaultValue("64") @Min(1) int queue,

@@ -10,6 +10,7 @@ import dev.attune.llm.tokenizer.ModelTokenizer;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -72,15 +73,21 @@ final class ModelLoader {
     return load(place, "cpu-f32-" + policy, checkpoint -> CpuBackend.load(checkpoint, policy, threads));
   }
 
-  /** Loads a model on the GPU where the setting asks for it and there is one that can run it, otherwise on the CPU. */
-  static Loaded load(Path place, LlmProperties.Backend wanted, KvPolicy policy, int threads) throws IOException {
+  /**
+   * Loads a model on the GPU where the setting asks for it and there is one that can run it, otherwise on the CPU.
+   *
+   * @param lost told once if the GPU fails in a way that ends its use
+   */
+  static Loaded load(
+      Path place, LlmProperties properties, LlmProperties.Backend wanted, KvPolicy policy, Consumer<CudaException> lost)
+      throws IOException {
     if (wanted == LlmProperties.Backend.CUDA) {
       try {
         if (!policy.equals(CUDA_POLICY)) {
           throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, CUDA_POLICY));
         }
         return load(place, "cuda-bf16-" + policy, checkpoint -> {
-          CudaBackend backend = CudaBackend.load(checkpoint, 0);
+          CudaBackend backend = CudaBackend.load(checkpoint, properties.gpuMemory().toBytes(), lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;
         });
@@ -88,7 +95,7 @@ final class ModelLoader {
         log.warn("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
       }
     }
-    return load(place, policy, threads);
+    return load(place, policy, properties.threadsOrCores());
   }
 
   private static Loaded load(Path place, String numerics, BackendFactory factory) throws IOException {

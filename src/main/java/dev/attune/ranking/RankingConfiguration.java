@@ -76,4 +76,9 @@ class RankingConfiguration {
   PromptTokens.Factory promptTokens(RankingProperties properties) {
     return new PromptTokens.Factory(properties);
   }
+
+  @Bean
+  RankingVariants.Factory rankingVariants(RankingProperties properties) {
+    return new RankingVariants.Factory(properties);
+  }
 }

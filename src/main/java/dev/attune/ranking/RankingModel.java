@@ -1,17 +1,14 @@
 package dev.attune.ranking;
 
-import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
-import dev.attune.llm.InferenceBackend.PassResult;
-import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** A language model made ready for ranking: its prompt, the instruction block read, and what reading costs. */
 final class RankingModel {
@@ -23,6 +20,7 @@ final class RankingModel {
   private final String space;
   private final int lastPosition;
   private final ReadingCost cost;
+  private final BlockPrompt.LastBlock contentFree;
 
   /**
    * Reads the instruction block and measures the speed of reading.
@@ -33,6 +31,7 @@ final class RankingModel {
     this.model = model;
     this.properties = properties;
     this.prompt = new BlockPrompt(model.tokenizer(), properties);
+    this.contentFree = prompt.last("N/A", List.of());
     if (properties.layer() >= model.config().layers()) {
       throw new IllegalStateException(
           "attune.ranking.layer=%d, but %s has layers 0 to %d; about three fifths of them is a good choice"
@@ -102,39 +101,40 @@ final class RankingModel {
 
   /** Keys and values of documents, in the order given; the same for a document whatever the others are. */
   List<KvSegment> readDocuments(KvSegment instructionBlock, List<int[]> documents) {
+    List<KvSegment> whole = readWhole(instructionBlock, documents);
+    List<KvSegment> read = new ArrayList<>(documents.size());
+    for (int i = 0; i < whole.size(); i++) {
+      read.add(kept(whole.get(i), documents.get(i), properties.documentCodec(), properties.keptTokens()));
+    }
+    return read;
+  }
+
+  /** The same before anything is compressed or left out. */
+  List<KvSegment> readWhole(KvSegment instructionBlock, List<int[]> documents) {
     List<Pass> passes = new ArrayList<>(documents.size());
     for (int[] tokens : documents) {
       List<KvSegment> context = List.of(instructionBlock);
       passes.add(
           new Pass(tokens, instructionBlock.tokens(), context, properties.layer(), true, Logits.NONE, null));
     }
-    List<PassResult> results = model.backend().run(passes);
-    List<KvSegment> read = new ArrayList<>(documents.size());
-    for (int i = 0; i < results.size(); i++) {
-      read.add(kept(Objects.requireNonNull(results.get(i).kv()), documents.get(i)));
-    }
-    return read;
+    return model.backend().run(passes).stream().map(result -> Objects.requireNonNull(result.kv())).toList();
   }
 
   /** Quantised before tokens are chosen, so that a token's numbers do not depend on which others are kept. */
-  private KvSegment kept(KvSegment whole, int[] tokens) {
-    KvCodec codec = properties.documentCodec();
+  KvSegment kept(KvSegment whole, int[] tokens, @Nullable KvCodec codec, double share) {
     KvSegment coded = codec == null ? whole : model.backend().recode(whole, codec);
-    return properties.keptTokens() == 1
-        ? coded
-        : model.backend().select(coded, prompt.keptTokens(tokens, properties.keptTokens()));
+    return share == 1 ? coded : model.backend().select(coded, prompt.keptTokens(tokens, share));
   }
 
   /** Attention of the signal tokens per document, summing to 1. */
   float[] score(KvSegment instructionBlock, List<KvSegment> documents, BlockPrompt.LastBlock last) {
-    List<KvSegment> context = new ArrayList<>(documents.size() + 1);
-    context.add(instructionBlock);
-    context.addAll(documents);
-    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, documents.size()).toArray());
-    InferenceBackend backend = model.backend();
-    return backend
-        .run(List.of(new Pass(last.tokens(), lastPosition, context, properties.layer(), false, Logits.NONE, probe)))
-        .getFirst()
-        .attention();
+    return score(instructionBlock, documents, last, properties.scoreTransform());
+  }
+
+  /** The same with a transform of its own. */
+  float[] score(
+      KvSegment instructionBlock, List<KvSegment> documents, BlockPrompt.LastBlock last, ScoreTransform transform) {
+    return new SignalAttention(model.backend(), lastPosition, properties.layer())
+        .masses(transform, instructionBlock, documents, last, contentFree);
   }
 }

@@ -19,6 +19,8 @@ import org.springframework.validation.annotation.Validated;
  * @param prompt where the query stands; only {@code documents-once} lets documents be read once for all queries
  * @param signals which tokens of the last block give the score with their attention
  * @param layer the layer whose attention is the score, counted from 0; layers from it on are not run
+ * @param scoreTransform what is done to the attention before it is a score; {@code none} unless a collection shows that
+ *     another is better
  * @param documentTokens longest document block, frame included; longer documents are cut at a word boundary
  * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: those of the title and
  *     evenly spaced ones
@@ -46,6 +48,7 @@ record RankingProperties(
     @DefaultValue("documents-once") Prompt prompt,
     @DefaultValue("query") Signals signals,
     @DefaultValue("18") @Min(1) int layer,
+    @DefaultValue("none") ScoreTransform scoreTransform,
     @DefaultValue("160") @Min(32) @Max(1024) int documentTokens,
     @DefaultValue("1") @DecimalMin("0.01") @DecimalMax("1") double keptTokens,
     @Nullable KvCodec documentCodec,

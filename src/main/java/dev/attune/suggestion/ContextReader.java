@@ -15,6 +15,7 @@ import dev.attune.searchlog.SearchLog;
 import dev.attune.searchlog.SearchLog.SessionItem;
 import dev.attune.suggestion.Suggester.Page;
 import dev.attune.suggestion.Suggester.SuggestionRequest;
+import dev.attune.suggestion.SuggestionLadder.Rung;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -65,13 +66,14 @@ class ContextReader {
     return knowledgeBase.loaded();
   }
 
-  SuggestionContext read(SuggestionRequest request, Instant now) {
+  SuggestionContext read(SuggestionRequest request, Rung rung, Instant now) {
     String query = request.query() == null ? "" : request.query().strip();
     Page page = request.page();
     if (page == null && request.documentId() != null) {
       page = index.find(request.documentId()).map(d -> new Page(d.title(), d.text())).orElse(null);
     }
-    UserSettings settings = request.userId() == null ? null : knowledge.settings(request.userId());
+    UserSettings settings =
+        request.userId() == null || rung == Rung.QUERY ? null : knowledge.settings(request.userId());
     String userId = settings != null && settings.personalization() ? request.userId() : null;
     Set<String> allowed = userId == null || settings == null ? Set.of() : settings.sensitive();
 
@@ -81,14 +83,16 @@ class ContextReader {
       recent = searchLog.recentQueries(userId, RECENT).stream().map(LoggedQuery::text).distinct().toList();
       session = request.sessionId() == null ? List.of() : session(userId, request.sessionId());
     }
-    List<String> named = named(query, page, request.documentId(), session);
+    List<String> history = rung == Rung.HISTORY ? recent : List.of();
+    List<String> around = Stream.concat(history.reversed().stream(), session.stream()).toList();
+    List<String> named = named(query, page, request.documentId(), around);
     List<Focus> focuses = new ArrayList<>();
-    if (userId != null && !request.modes().isEmpty()) {
+    if (userId != null && !request.modes().isEmpty() && rung.compareTo(Rung.STORE) >= 0) {
       focuses.addAll(own(userId, request, query, page, named, now));
     }
     focuses.addAll(around(named, query));
     return new SuggestionContext(
-        userId, query, page, distinct(focuses, allowed), recent, session, allowed, now);
+        userId, query, page, distinct(focuses, allowed), recent, session, history, allowed, now);
   }
 
   private List<String> session(String userId, String sessionId) {

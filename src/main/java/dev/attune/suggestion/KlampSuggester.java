@@ -38,7 +38,7 @@ import org.springframework.stereotype.Component;
  * the back-off.
  */
 @Component
-class KlampSuggester implements Suggester {
+class KlampSuggester implements Suggester, SuggestionLadder {
 
   private static final Logger log = LoggerFactory.getLogger(KlampSuggester.class);
 
@@ -92,9 +92,18 @@ class KlampSuggester implements Suggester {
 
   @Override
   public Suggestions suggest(SuggestionRequest request, Consumer<Suggestion> each) {
+    return suggest(request, Rung.BACK_OFF, each);
+  }
+
+  @Override
+  public Suggestions suggest(SuggestionRequest request, Rung rung) {
+    return suggest(request, rung, each -> {});
+  }
+
+  private Suggestions suggest(SuggestionRequest request, Rung rung, Consumer<Suggestion> each) {
     traffic.begin();
     try {
-      Suggestions suggestions = new Run(request, each).run();
+      Suggestions suggestions = new Run(request, rung, each).run();
       metrics.answered(suggestions);
       return suggestions;
     } finally {
@@ -105,6 +114,7 @@ class KlampSuggester implements Suggester {
   /** One request. */
   private final class Run {
     final SuggestionRequest request;
+    final Rung rung;
     final Consumer<Suggestion> each;
     final long start = System.nanoTime();
     final Instant now = Instant.now();
@@ -118,8 +128,9 @@ class KlampSuggester implements Suggester {
     int promptTokens;
     long cacheBytes;
 
-    Run(SuggestionRequest request, Consumer<Suggestion> each) {
+    Run(SuggestionRequest request, Rung rung, Consumer<Suggestion> each) {
       this.request = request;
+      this.rung = rung;
       this.each = each;
       this.budget = request.budget() == null ? properties.budget() : request.budget();
     }
@@ -155,7 +166,7 @@ class KlampSuggester implements Suggester {
       }
       phase("generateMs", generating);
       long backingOff = System.nanoTime();
-      if (accepted.size() < request.size()) {
+      if (accepted.size() < request.size() && rung == Rung.BACK_OFF) {
         backOff(context);
       }
       phase("backOffMs", backingOff);
@@ -166,7 +177,7 @@ class KlampSuggester implements Suggester {
 
     private SuggestionContext context() {
       try {
-        return reader.read(request, now);
+        return reader.read(request, rung, now);
       } catch (RuntimeException e) {
         log.warn("The user's context could not be read, suggesting without it", e);
         degraded.add("personalization");
@@ -174,7 +185,7 @@ class KlampSuggester implements Suggester {
       SuggestionRequest anonymous =
           new SuggestionRequest(
               null, null, request.query(), request.documentId(), request.page(), request.size(), Set.of(), budget);
-      return reader.read(anonymous, now);
+      return reader.read(anonymous, Rung.QUERY, now);
     }
 
     private Map<String, Instant> times(SuggestionContext context) {

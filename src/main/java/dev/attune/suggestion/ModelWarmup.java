@@ -78,7 +78,7 @@ class ModelWarmup {
         List.of(topic("Space Opera", words), topic("Detective Fiction", words), topic("Nature Documentary", words));
     SuggestionContext nobody =
         new SuggestionContext(
-            null, "classic films", null, topics.stream().map(Topic::focus).toList(), List.of(), List.of(), Set.of(),
+            null, "classic films", null, topics.stream().map(Topic::focus).toList(), List.of(), List.of(), List.of(), Set.of(),
             Instant.now());
     Prepared prepared = generator.prepare(model, nobody, 0);
     generator.write(prepared, topics, LIMIT, (topic, written) -> true);

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  * @param focuses entities to suggest about, best first
  * @param recent the user's own newest queries, newest first
  * @param session queries and pages of the current session, oldest first
+ * @param history queries of the user for the prompt as they are, newest first; empty where the store is used
  * @param allowedSensitive sensitive entity types that the user allows
  */
 record SuggestionContext(
@@ -23,6 +24,7 @@ record SuggestionContext(
     List<Focus> focuses,
     List<String> recent,
     List<String> session,
+    List<String> history,
     Set<String> allowedSensitive,
     Instant now) {
 
@@ -30,6 +32,7 @@ record SuggestionContext(
     focuses = List.copyOf(focuses);
     recent = List.copyOf(recent);
     session = List.copyOf(session);
+    history = List.copyOf(history);
     allowedSensitive = Set.copyOf(allowedSensitive);
   }
 

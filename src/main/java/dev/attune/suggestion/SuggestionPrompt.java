@@ -93,7 +93,10 @@ final class SuggestionPrompt {
     room -= page.length();
     PromptText memory = line("Memory:", memory(context.focuses()), MEMORY, room);
     room -= memory.length();
-    PromptText before = line("Before:", before(context), BEFORE, room);
+    PromptText before =
+        context.history().isEmpty()
+            ? line("Before:", before(context), BEFORE, room)
+            : line("Before:", String.join("; ", context.history()), MEMORY + BEFORE, room);
     room -= before.length();
     PromptText session = line("Session:", String.join("; ", context.session()), SESSION, room);
     PromptText whole = memory.plus(before).plus(session).plus(page).plus(searched);

@@ -7,6 +7,8 @@ import com.microsoft.playwright.Page;
 import com.microsoft.playwright.options.AriaRole;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
@@ -49,5 +51,23 @@ class AdminBrowserTest extends BrowserFixture {
     assertThat(page.locator(".job").first()).isVisible();
     page.getByRole(AriaRole.LINK, new Page.GetByRoleOptions().setName("Models")).click();
     assertThat(page.locator(".card .state")).hasText(Pattern.compile("ready|loading|missing|broken"));
+  }
+
+  @Test
+  void qualityShowsTheDaysAndWhatWasMeasured() {
+    looksFor(user, "films by " + VARNHAGEN, "browser-1", Instant.now());
+    Page page = open("/admin");
+    page.getByRole(AriaRole.NAVIGATION, new Page.GetByRoleOptions().setName("Administration"))
+        .getByRole(AriaRole.LINK, new Locator.GetByRoleOptions().setName("Quality"))
+        .click();
+    Locator today = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Searches by day"));
+    assertThat(today.getByRole(AriaRole.ROWHEADER).first())
+        .hasText(LocalDate.now(ZoneOffset.UTC).toString());
+    Locator retrieval = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Retrieval").setExact(true));
+    Locator bm25 =
+        retrieval.getByRole(AriaRole.ROW)
+            .filter(new Locator.FilterOptions().setHasText("cranfield"))
+            .filter(new Locator.FilterOptions().setHasText("bm25"));
+    assertThat(bm25).containsText("0.37");
   }
 }

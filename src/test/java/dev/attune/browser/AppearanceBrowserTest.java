@@ -37,7 +37,8 @@ class AppearanceBrowserTest extends BrowserFixture {
         "/admin/users?user=" + user,
         "/admin/users/" + user,
         "/admin/jobs",
-        "/admin/models");
+        "/admin/models",
+        "/admin/quality");
   }
 
   @ParameterizedTest

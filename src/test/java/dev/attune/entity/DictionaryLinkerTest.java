@@ -71,6 +71,25 @@ class DictionaryLinkerTest {
   }
 
   @Test
+  void aNameWithinALongerOneIsMeantWhereTheLongerOneIsNot() {
+    add("longer", "To Drama", "work", null, 0.1);
+    assertThat(link("listen to drama now")).containsExactly("drama");
+    assertThat(link("to drama")).as("the whole query").containsExactly("longer");
+  }
+
+  @Test
+  void pluralsAndAcronymsAreNames() {
+    add("film", "movie", "genre", null, 0.8);
+    add("tomato", "tomato", "genre", null, 0.8);
+    rows.add(new KnowledgeRow(
+        new Entity("uk", "United Kingdom", List.of("UK", "WHO"), "place", null, 0.8, List.of()), "test", null));
+    assertThat(link("movies")).containsExactly("film");
+    assertThat(link("tomatoes")).containsExactly("tomato");
+    assertThat(link("UK")).containsExactly("uk");
+    assertThat(link("who")).as("an ordinary word").isEmpty();
+  }
+
+  @Test
   void tellingNamesLinkAnywhere() {
     assertThat(link("inception explained")).containsExactly("inception");
     assertThat(link("films like the dark knight")).containsExactly("knight");

@@ -7,22 +7,30 @@ import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.Models.Adapter;
 import dev.attune.llm.Models.State;
 import dev.attune.llm.Models.Status;
+import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.scheduling.Scheduler;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.springframework.boot.context.properties.bind.Binder;
 import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
+import org.springframework.util.unit.DataSize;
 
 @Timeout(120)
 class BackgroundModelsTest {
@@ -35,7 +43,7 @@ class BackgroundModelsTest {
   @TempDir private Path directory;
 
   private static LlmProperties properties(String model) {
-    return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, 1, "full+bf16", 8, NO_ADAPTERS);
+    return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), 1, "full+bf16", 8, NO_ADAPTERS);
   }
 
   /** The status after loading. */
@@ -159,9 +167,120 @@ class BackgroundModelsTest {
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
         new LlmProperties(
-            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, 1, "full+f32", 8, NO_ADAPTERS);
+            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0), 1, "full+f32", 8, NO_ADAPTERS);
     try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
+    }
+  }
+
+  /** A GPU that fails: every call throws from a moment on, and the listener is told. */
+  private record FailingGpu(OwningBackend cpu, AtomicBoolean failed) implements OwningBackend {
+    @Override
+    public String name() {
+      return "cuda";
+    }
+
+    @Override
+    public List<PassResult> run(List<Pass> passes) {
+      if (failed.get()) {
+        throw new CudaException("Running a kernel failed: CUDA error 700 (illegal address)");
+      }
+      return cpu.run(passes);
+    }
+
+    @Override
+    public KvSegment concat(List<KvSegment> segments) {
+      return cpu.concat(segments);
+    }
+
+    @Override
+    public MemorySegment image(KvSegment segment) {
+      return cpu.image(segment);
+    }
+
+    @Override
+    public KvSegment restore(MemorySegment image) {
+      return cpu.restore(image);
+    }
+
+    @Override
+    public InferenceBackend with(LoraAdapter adapter) {
+      return cpu.with(adapter);
+    }
+
+    @Override
+    public Work work() {
+      return cpu.work();
+    }
+
+    @Override
+    public long weightBytes() {
+      return cpu.weightBytes();
+    }
+
+    @Override
+    public void close() {
+      cpu.close();
+    }
+  }
+
+  @Test
+  void theCpuTakesOverFromAGpuThatIsLost() throws Exception {
+    Path model = write(file -> {});
+    AtomicBoolean failed = new AtomicBoolean();
+    AtomicReference<Consumer<CudaException>> listener = new AtomicReference<>();
+    CountDownLatch mayLoad = new CountDownLatch(1);
+    BackgroundModels.Loader loader = (place, backend, lost) -> {
+      if (backend == LlmProperties.Backend.CPU) {
+        assertThat(uninterrupted(mayLoad)).isTrue();
+      }
+      ModelLoader.Loaded cpu = ModelLoader.load(place, KvPolicy.parse("full+bf16"), 1);
+      listener.set(lost);
+      return backend == LlmProperties.Backend.CPU ? cpu : new ModelLoader.Loaded(cpu.config(), cpu.tokenizer(),
+          new FailingGpu(cpu.backend(), failed), cpu.sha256(), "cuda-bf16-full+bf16");
+    };
+    try (Loading loading = new Loading(new BackgroundModels(properties(model.toString()), SCHEDULER, loader))) {
+      assertThat(loading.settled().backend()).isEqualTo("cuda");
+      BackgroundModels models = loading.models();
+      LanguageModel before = models.current(ModelRole.RANKING).orElseThrow();
+      assertThat(lastLogits(before)).isNotEmpty();
+      failed.set(true);
+      assertThatThrownBy(() -> lastLogits(before)).isInstanceOf(CudaException.class);
+      listener.get().accept(new CudaException("Running a kernel failed"));
+      // Meanwhile requests are answered without a model.
+      assertThat(models.current(ModelRole.RANKING)).isEmpty();
+      assertThat(models.status().state()).isEqualTo(State.LOADING);
+      assertThat(models.status().message()).contains("GPU failed");
+      mayLoad.countDown();
+      while (models.status().state() == State.LOADING) {
+        Thread.onSpinWait();
+      }
+      assertThat(models.status().backend()).isEqualTo("cpu");
+      LanguageModel after = models.current(ModelRole.RANKING).orElseThrow();
+      assertThat(after.fingerprint()).isNotEqualTo(before.fingerprint());
+      assertThat(lastLogits(after)).isNotEmpty();
+    }
+  }
+
+  private static boolean uninterrupted(CountDownLatch latch) throws IOException {
+    try {
+      return latch.await(60, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      throw new IOException(e);
+    }
+  }
+
+  @Test
+  void aGpuThatFailsWhileItIsMadeReadyCostsTheGpuOnly() throws IOException {
+    Path model = write(file -> {});
+    BackgroundModels.Loader loader = (place, backend, lost) -> {
+      if (backend != LlmProperties.Backend.CPU) {
+        throw new CudaException("Allocating 7 bytes failed: CUDA error 2 (out of memory)");
+      }
+      return ModelLoader.load(place, KvPolicy.parse("full+bf16"), 1);
+    };
+    try (Loading loading = new Loading(new BackgroundModels(properties(model.toString()), SCHEDULER, loader))) {
+      assertThat(loading.settled().backend()).isEqualTo("cpu");
     }
   }
 
@@ -176,7 +295,7 @@ class BackgroundModelsTest {
         .random(module + "B.weight", new Random(2), 1, 40, 2)
         .bytes());
     LlmProperties settings = new LlmProperties(
-        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, 1, "full+bf16", 8,
+        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), 1, "full+bf16", 8,
         new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
@@ -201,7 +320,7 @@ class BackgroundModelsTest {
   @Test
   void misspeltPolicyStopsTheStart() {
     LlmProperties wrong =
-        new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, 1, "full+int3", 8, NO_ADAPTERS);
+        new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), 1, "full+int3", 8, NO_ADAPTERS);
     assertThatThrownBy(() -> models(wrong)).hasMessageContaining("int3");
   }
 
@@ -210,7 +329,7 @@ class BackgroundModelsTest {
     LlmProperties defaults =
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
-        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO, 0, "full+bf16",
+        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), 0, "full+bf16",
         64, new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }

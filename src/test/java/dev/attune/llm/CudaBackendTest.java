@@ -11,6 +11,7 @@ import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,6 +21,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
@@ -43,7 +45,7 @@ class CudaBackendTest {
       Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
       cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
       try (Checkpoint checkpoint = Checkpoint.open(path)) {
-        cuda = CudaBackend.load(checkpoint, 0);
+        cuda = CudaBackend.load(checkpoint, 0, failure -> {});
       }
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
@@ -75,6 +77,11 @@ class CudaBackendTest {
   }
 
   private static float[] rank(InferenceBackend backend, int documents, int layers, int[] order) {
+    return rank(backend, documents, layers, order, document -> document);
+  }
+
+  private static float[] rank(
+      InferenceBackend backend, int documents, int layers, int[] order, UnaryOperator<KvSegment> kept) {
     KvSegment instruction = kv(backend.run(List.of(read(1, 64, 0, List.of(), layers))).getFirst());
     List<Pass> reading = new ArrayList<>();
     for (int i = 0; i < documents; i++) {
@@ -83,7 +90,7 @@ class CudaBackendTest {
     List<KvSegment> context = new ArrayList<>();
     List<PassResult> read = backend.run(reading);
     for (int i : order) {
-      context.add(kv(read.get(i)));
+      context.add(kept.apply(kv(read.get(i))));
     }
     context.add(instruction);
     Probe probe = new Probe(new int[] {20, 47}, IntStream.range(0, documents).toArray());
@@ -109,6 +116,75 @@ class CudaBackendTest {
     // Random weights spread attention widely: total variation of bf16 against fp32.
     assertThat(difference).isLessThan(0.05);
     assertThat(sum).isCloseTo(1, within(1e-4));
+  }
+
+  /** Every fourth token of documents in int8, as the ranking keeps them when it is set so. */
+  @ParameterizedTest
+  @ValueSource(ints = {17, 97})
+  void scoresOfReducedDocumentsAreThoseOfTheCpu(int documents) {
+    for (int every : new int[] {1, 4}) {
+      List<float[]> both = new ArrayList<>();
+      for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+        both.add(rank(backend, documents, 2, inOrder(documents), document -> {
+          KvSegment int8 = backend.recode(document, KvCodec.INT8);
+          int[] some = IntStream.range(0, document.tokens()).filter(i -> i % every == 0).toArray();
+          return every == 1 ? int8 : backend.select(int8, some);
+        }));
+      }
+      double difference = 0;
+      for (int i = 0; i < documents; i++) {
+        difference += Math.abs(both.get(0)[i] - both.get(1)[i]);
+      }
+      assertThat(difference).as("every %d", every).isLessThan(0.05);
+    }
+  }
+
+  @Test
+  void slicesSelectionsAndImagesSayWhatTheyAre() {
+    KvSegment whole = kv(cuda.run(List.of(read(3, 37, 5, List.of(), 2))).getFirst());
+    KvSegment slice = cuda.slice(whole, 10, 20);
+    assertThat(slice.firstPosition()).isEqualTo(15);
+    assertThat(slice.tokens()).isEqualTo(10);
+    KvSegment joined = cuda.concat(List.of(cuda.slice(whole, 0, 10), slice, cuda.slice(whole, 20, 37)));
+    assertThat(cuda.image(joined).asSlice(64).mismatch(cuda.image(whole).asSlice(64))).isEqualTo(-1);
+    KvSegment int8 = cuda.recode(whole, KvCodec.INT8);
+    assertThat(int8.bytes()).isLessThan(whole.bytes() * 6 / 10);
+    assertThat(cuda.recode(int8, KvCodec.INT8)).isSameAs(int8);
+    KvSegment few = cuda.select(int8, new int[] {0, 4, 36});
+    assertThat(few.reduced()).isTrue();
+    assertThat(few.meanSlots()).isEqualTo(3);
+    assertThat(few.tokens()).isEqualTo(37);
+    KvSegment restored = cuda.restore(cuda.image(few));
+    assertThat(cuda.image(restored).mismatch(cuda.image(few))).isEqualTo(-1);
+    assertThatThrownBy(() -> cuda.slice(few, 0, 1)).isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> cuda.select(few, new int[] {0})).isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> cuda.select(whole, new int[] {3, 3})).hasMessageContaining("must ascend");
+    assertThatThrownBy(() -> cuda.recode(whole, KvCodec.F32)).isInstanceOf(UnsupportedOperationException.class);
+    assertThatThrownBy(() -> cuda.retain(List.of(whole), (layer, head, available) -> new int[] {head}))
+        .isInstanceOf(UnsupportedOperationException.class);
+  }
+
+  @Test
+  void memoryOfSegmentsIsLimited() throws IOException {
+    Path path = Files.createTempFile("tiny", ".gguf");
+    Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
+    List<CudaException> lost = new ArrayList<>();
+    try (Checkpoint checkpoint = Checkpoint.open(path); CudaBackend small = CudaBackend.load(checkpoint, 1 << 20, lost::add)) {
+      List<KvSegment> kept = new ArrayList<>();
+      // 160 tokens take 200 KB.
+      assertThatThrownBy(() -> {
+        for (int i = 0; i < 20; i++) {
+          kept.add(kv(small.run(List.of(read(i, 160, 0, List.of(), 2))).getFirst()));
+        }
+      }).isInstanceOf(CudaException.class).hasMessageContaining("limit");
+      assertThat(kept).hasSizeBetween(3, 6);
+      // What nobody holds any more makes room.
+      kept.clear();
+      assertThat(small.run(List.of(read(1, 160, 0, List.of(), 2)))).hasSize(1);
+      assertThat(lost).isEmpty();
+    } finally {
+      Files.delete(path);
+    }
   }
 
   @Test

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.springframework.util.unit.DataSize;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -29,7 +30,7 @@ class ModelsCommandTest {
   private record Run(int status, String out, String err) {}
 
   private LlmProperties settings(String model, @Nullable String hub) {
-    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, 1, "full+f32", 8,
+    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0), 1, "full+f32", 8,
         new Adapters("none", "none"));
   }
 

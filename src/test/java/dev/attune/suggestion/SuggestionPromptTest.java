@@ -65,7 +65,7 @@ class SuggestionPromptTest {
     SuggestionContext context =
         new SuggestionContext(
             "u", "science fiction", new Page("Arrival", "Aliens land."), List.of(familiar, unfamiliar),
-            List.of("denis villeneuve best films", "weather"), List.of("amy adams"), Set.of(), Instant.EPOCH);
+            List.of("denis villeneuve best films", "weather"), List.of("amy adams"), List.of(), Set.of(), Instant.EPOCH);
     SuggestionPrompt prompt = new SuggestionPrompt(tokenizer, 400);
     assertThat(prompt.context(context).text())
         .isEqualTo(
@@ -111,6 +111,6 @@ class SuggestionPromptTest {
             texts(), texts(), texts(), focus.list().ofMinSize(1).ofMaxSize(6), texts().list().ofMaxSize(4))
         .as((query, title, text, focuses, recent) ->
             new SuggestionContext(
-                "u", query, new Page(title, text), focuses, recent, recent, Set.of(), Instant.EPOCH));
+                "u", query, new Page(title, text), focuses, recent, recent, List.of(), Set.of(), Instant.EPOCH));
   }
 }

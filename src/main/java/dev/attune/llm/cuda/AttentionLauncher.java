@@ -53,8 +53,8 @@ final class AttentionLauncher {
             .put(plan.items).put(plan.counts).put(plan.partialOut).put(plan.partialSums).put(plan.merges)
             .put(plan.arrived).put(layer).put(config.heads()).put(config.kvHeads()).put(scale)
             .put(merging == Merging.LAST_BLOCK ? 1 : 0).memory();
-        int slots = device.multiprocessors * attention.blocksPerMultiprocessor();
-        attention.kernel().launchEarly(Math.min(slots, items * config.kvHeads()), 1, attention.threads(), arguments);
+        int blocks = Math.min(attention.atOnce(), items * config.kvHeads());
+        attention.kernel(plan.quantised()).launchEarly(blocks, 1, attention.threads(), arguments);
         if (merging == Merging.KERNEL) {
           attention.merge().launchEarly(4 * device.multiprocessors, 1, MERGE_THREADS, merge);
         }

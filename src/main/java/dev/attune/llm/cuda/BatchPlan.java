@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -51,8 +52,9 @@ final class BatchPlan {
   record Sequence(
       int[] tokens, int firstPosition, List<CudaKvSegment> context, CudaKvSegment own, boolean keepsNextKeys) {
 
+    /** Keys that every token sees. */
     int contextTokens() {
-      return context.stream().mapToInt(CudaKvSegment::tokens).sum();
+      return context.stream().mapToInt(CudaKvSegment::slots).sum();
     }
   }
 
@@ -95,6 +97,7 @@ final class BatchPlan {
   private int mergeCount;
   private int partials;
   private int longestMerge;
+  private boolean quantised;
 
   BatchPlan(CudaDevice device, ModelConfig config, Kernels kernels, Capacity capacity) {
     this.device = device;
@@ -146,12 +149,8 @@ final class BatchPlan {
    *
    * @param smallestPart fewest keys of a part of a split context
    */
-  Capacity needs(List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
-    return needs(device, config, batch, attention, smallestPart);
-  }
-
   static Capacity needs(
-      CudaDevice device, ModelConfig config, List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
+      ModelConfig config, List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
     int rows = 0;
     int items = 0;
     int spans = 0;
@@ -159,7 +158,7 @@ final class BatchPlan {
     for (Sequence s : batch) {
       int own = s.contextTokens() + s.tokens.length;
       rows += s.tokens.length;
-      items += rowTiles(config, s, attention) * parts(device, config, s, attention, smallestPart);
+      items += rowTiles(config, s, attention) * Cut.of(config, s, attention, smallestPart).parts;
       spans += s.context.size() + 1;
       keys += own;
     }
@@ -171,19 +170,29 @@ final class BatchPlan {
     return (packed + attention.tileRows() - 1) / attention.tileRows();
   }
 
-  private static int partKeys(
-      CudaDevice device, ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
-    long keys = (long) s.contextTokens() + s.tokens.length;
-    long work = keys * rowTiles(config, s, attention) * config.kvHeads();
-    long slots = (long) device.multiprocessors * attention.blocksPerMultiprocessor();
-    long part = Math.max(smallestPart, (work + slots - 1) / slots);
-    return (int) Math.min(Integer.MAX_VALUE / 2, (part + Kernels.KEY_TILE - 1) / Kernels.KEY_TILE * Kernels.KEY_TILE);
-  }
+  /**
+   * How the keys of a sequence are cut.
+   *
+   * @param keys of a part
+   * @param parts of the sequence
+   */
+  private record Cut(int keys, int parts) {
 
-  private static int parts(
-      CudaDevice device, ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
-    int part = partKeys(device, config, s, attention, smallestPart);
-    return (s.contextTokens() + s.tokens.length + part - 1) / part;
+    static Cut of(ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
+      int keys = s.contextTokens() + s.tokens.length;
+      int heads = rowTiles(config, s, attention) * config.kvHeads();
+      long part = Math.max(smallestPart, ((long) keys * heads + attention.atOnce() - 1) / attention.atOnce());
+      int rounded = roundUp((int) Math.min(Integer.MAX_VALUE / 2, part), Kernels.KEY_TILE);
+      return new Cut(rounded, quotient(keys, rounded));
+    }
+
+    private static int quotient(int a, int b) {
+      return (a + b - 1) / b;
+    }
+
+    private static int roundUp(int a, int b) {
+      return quotient(a, b) * b;
+    }
   }
 
   /** Lays out a batch; {@link #upload} brings it to the device. */
@@ -195,6 +204,7 @@ final class BatchPlan {
     partials = 0;
     mergeCount = 0;
     longestMerge = 0;
+    quantised = false;
     List<Item> all = new ArrayList<>();
     for (Sequence s : batch) {
       addSequence(s);
@@ -230,8 +240,9 @@ final class BatchPlan {
     int contextTokens = s.contextTokens();
     put(sequences - start + (long) sequenceCount++ * SEQUENCE_BYTES, rows, s.tokens.length, contextTokens, keyCount);
     for (CudaKvSegment segment : s.context) {
-      span(spans, spanCount++, segment.address, segment.tokens(), segment.tokens(), keyCount);
-      keyCount += segment.tokens();
+      span(spans, spanCount++, segment.reference(), segment.slots(), segment.slots(), keyCount);
+      keyCount += segment.slots();
+      quantised |= segment.shape.codec() == KvCodec.INT8;
     }
     span(spans, spanCount++, s.own.address, s.own.tokens(), s.tokens.length, keyCount);
     keyCount += s.tokens.length;
@@ -251,16 +262,16 @@ final class BatchPlan {
   }
 
   private void cut(Sequence s, int sequence, Kernels.Attention attention, int smallestPart, List<Item> all) {
-    int part = partKeys(device, config, s, attention, smallestPart);
-    int parts = parts(device, config, s, attention, smallestPart);
+    Cut cut = Cut.of(config, s, attention, smallestPart);
     int keys = s.contextTokens() + s.tokens.length;
     for (int tile = 0; tile < rowTiles(config, s, attention); tile++) {
-      if (parts > 1) {
-        longestMerge = Math.max(longestMerge, parts);
-        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, parts);
+      boolean merged = cut.parts > 1;
+      if (merged) {
+        longestMerge = Math.max(longestMerge, cut.parts);
+        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts);
       }
-      for (int i = 0; i < parts; i++) {
-        all.add(new Item(sequence, tile, i * part, Math.min((i + 1) * part, keys), parts > 1 ? partials++ : -1,
+      for (int i = 0; i < cut.parts; i++) {
+        all.add(new Item(sequence, tile, i * cut.keys, Math.min((i + 1) * cut.keys, keys), merged ? partials++ : -1,
             mergeCount - 1));
       }
     }
@@ -273,6 +284,7 @@ final class BatchPlan {
   void layGrowing(CudaKvSegment own, int token, int position) {
     rows = 1;
     spanCount = 1;
+    quantised = false;
     partials = 0;
     mergeCount = 1;
     longestMerge = (own.tokens() + Kernels.KEY_TILE - 1) / Kernels.KEY_TILE;
@@ -298,7 +310,7 @@ final class BatchPlan {
   void probe(List<CudaKvSegment> scored) {
     for (int i = 0; i < scored.size(); i++) {
       CudaKvSegment segment = scored.get(i);
-      span(probeSpans, i, segment.address, segment.tokens(), segment.tokens(), 0);
+      span(probeSpans, i, segment.reference(), segment.slots(), segment.slots(), 0);
     }
     host.set(JAVA_INT, counts - start + 8, scored.size());
   }
@@ -326,6 +338,11 @@ final class BatchPlan {
 
   int mergeCount() {
     return mergeCount;
+  }
+
+  /** Whether some keys and values are int8. */
+  boolean quantised() {
+    return quantised;
   }
 
   /** Most parts of a split context. */

@@ -2,6 +2,7 @@ package dev.attune.llm.cuda;
 
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.KvSegment;
+import dev.attune.llm.kv.KvCodec;
 import java.util.Comparator;
 import java.util.List;
 
@@ -24,10 +25,13 @@ final class ContentIds {
     return hash.state;
   }
 
-  /** Of segments put together. */
-  static long of(List<? extends KvSegment> parts) {
-    ContentIds hash = new ContentIds(parts.size());
+  /** Of slots of segments, counted through them in order, in a codec. */
+  static long of(List<? extends KvSegment> parts, KvCodec codec, int[] kept) {
+    ContentIds hash = new ContentIds(parts.size()).add(codec.ordinal()).add(kept.length);
     parts.forEach(segment -> hash.add(segment.contentId()));
+    for (int slot : kept) {
+      hash.add(slot);
+    }
     return hash.state;
   }
 

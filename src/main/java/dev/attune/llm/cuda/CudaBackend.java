@@ -1,8 +1,5 @@
 package dev.attune.llm.cuda;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
 import dev.attune.llm.InferenceBackend;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
@@ -20,6 +17,10 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. Calls are served one after the other by the
@@ -35,12 +36,33 @@ public final class CudaBackend implements OwningBackend {
   private final CudaWeights weights;
   private final Kernels kernels;
   private final SegmentMemory memory;
+  private final SegmentEditor editor;
   private final PassRunner runner;
   private final WorkCounters counters;
   private final ExecutorService owner;
   private final String description;
+  /** Told once, shared with backends made by {@link #with}. */
+  private final Loss loss;
 
-  private CudaBackend(ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, long memoryLimit) {
+  /** Tells of the loss of the device, the first time. */
+  private static final class Loss {
+    private final Consumer<CudaException> listener;
+    private final AtomicBoolean told = new AtomicBoolean();
+
+    Loss(Consumer<CudaException> listener) {
+      this.listener = listener;
+    }
+
+    void check(RuntimeException e) {
+      if (e instanceof CudaException failure && failure.deviceLost() && !told.getAndSet(true)) {
+        listener.accept(failure);
+      }
+    }
+  }
+
+  private CudaBackend(
+      ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, long memoryLimit, Loss loss) {
+    this.loss = loss;
     this.owner = owner;
     this.device = device;
     this.weights = weights;
@@ -49,6 +71,7 @@ public final class CudaBackend implements OwningBackend {
     counters = new WorkCounters(config);
     long limit = memoryLimit > 0 ? memoryLimit : (long) (device.freeBytes() * SEGMENT_SHARE);
     memory = new SegmentMemory(device, limit);
+    editor = new SegmentEditor(device, kernels, memory);
     runner = new PassRunner(device, kernels, weights, memory, counters);
     description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values".formatted(
         device.name, device.driverVersion(), device.driver.place, compiler.place, limit >> 20);
@@ -59,8 +82,10 @@ public final class CudaBackend implements OwningBackend {
     this.device = base.device;
     this.weights = weights;
     this.config = base.config;
+    loss = base.loss;
     kernels = base.kernels;
     memory = base.memory;
+    editor = base.editor;
     counters = new WorkCounters(config);
     runner = new PassRunner(device, kernels, weights, memory, counters);
     description = base.description;
@@ -70,10 +95,11 @@ public final class CudaBackend implements OwningBackend {
    * Copies the weights to the first GPU and compiles the kernels.
    *
    * @param memoryLimit bytes of device memory for keys and values, 0 for a share of what is free
+   * @param lost told once, by the thread of the request, when the device fails in a way that ends its use
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
    *     the kernels do not support the model; the message says which
    */
-  public static CudaBackend load(Checkpoint source, long memoryLimit) {
+  public static CudaBackend load(Checkpoint source, long memoryLimit, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -85,11 +111,12 @@ public final class CudaBackend implements OwningBackend {
     ExecutorService owner = Executors.newSingleThreadExecutor(
         Thread.ofPlatform().daemon().name("attune-llm-cuda").stackSize(Nvrtc.STACK_BYTES).factory());
     try {
-      return await(owner, () -> {
+      return await(owner, null, () -> {
         CudaDevice device = new CudaDevice(new CudaDriver(), 0);
         try {
           Nvrtc compiler = new Nvrtc();
-          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit);
+          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit,
+              new Loss(lost));
         } catch (RuntimeException | Error e) {
           device.close();
           throw e;
@@ -132,11 +159,17 @@ public final class CudaBackend implements OwningBackend {
             .formatted(pass.probe().rows().length, kernels.maxProbeRows()));
       }
     }
-    return await(owner, () -> runner.run(passes));
+    return await(() -> runner.run(passes));
   }
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
+    return retain(segments, (layer, kvHead, available) -> IntStream.range(0, available).toArray());
+  }
+
+  /** Of all heads alike: heads of different length, and slots that stand for others, are not supported. */
+  @Override
+  public KvSegment retain(List<KvSegment> segments, Retained retained) {
     if (segments.isEmpty()) {
       throw new IllegalArgumentException("Nothing to put together");
     }
@@ -154,50 +187,37 @@ public final class CudaBackend implements OwningBackend {
       }
       tokens += s.tokens();
     }
-    CudaKvSegment.Shape whole = new CudaKvSegment.Shape(first.kvHeads(), first.headSize(), tokens, first.layers(),
-        first.valueLayers(), first.firstPosition());
-    return await(owner, () -> concat(parts, whole));
+    int[] kept = SegmentEditor.uniform(parts, retained);
+    KvCodec codec = parts.size() == 1 ? first.codec() : KvCodec.BF16;
+    int all = tokens;
+    return await(() -> editor.gather(parts, kept, codec, first.firstPosition(), all));
   }
 
-  private CudaKvSegment concat(List<CudaKvSegment> parts, CudaKvSegment.Shape shape) {
-    CudaKvSegment whole = memory.allocate(shape, ContentIds.of(parts));
-    int blocks = (shape.layers() + shape.valueLayers()) * shape.kvHeads();
-    if (blocks > 0) {
-      long table = device.allocatePooled(24L * parts.size(), "a list of segments");
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment spans = arena.allocate(24L * parts.size(), 8);
-        int at = 0;
-        for (int i = 0; i < parts.size(); i++) {
-          int count = parts.get(i).tokens();
-          spans.set(JAVA_LONG, 24L * i, parts.get(i).address);
-          spans.set(JAVA_INT, 24L * i + 8, count);
-          spans.set(JAVA_INT, 24L * i + 12, count);
-          spans.set(JAVA_INT, 24L * i + 16, at);
-          at += count;
-        }
-        device.upload(table, spans);
-        kernels.concatSegments.launch(
-            blocks, parts.size(), 128, table, whole.address, shape.tokens(), 2 * shape.headSize());
-        device.synchronize("Putting %d segments together".formatted(parts.size()));
-      }
-      device.freePooled(table);
+  @Override
+  public KvSegment slice(KvSegment segment, int from, int to) {
+    CudaKvSegment source = own(segment);
+    if (source.reduced() || from < 0 || from >= to || to > source.tokens()) {
+      throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
+          .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
     }
-    return whole;
+    return await(() -> editor.gather(List.of(source), IntStream.range(from, to).toArray(), source.shape.codec(),
+        source.firstPosition() + from, to - from));
   }
 
   @Override
   public KvSegment recode(KvSegment segment, KvCodec codec) {
-    if (codec != KvCodec.BF16) {
-      throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16, not " + codec);
+    if (codec == KvCodec.F32) {
+      throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16 or int8, not " + codec);
     }
-    return own(segment);
+    CudaKvSegment own = own(segment);
+    return await(() -> editor.recode(own, codec));
   }
 
   /** A copy in host memory; valid beyond the life of the segment. */
   @Override
   public MemorySegment image(KvSegment segment) {
     CudaKvSegment own = own(segment);
-    return await(owner, () -> {
+    return await(() -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
       SegmentImage.write(image, own);
       if (own.bytes() > 0) {
@@ -216,7 +236,7 @@ public final class CudaBackend implements OwningBackend {
         || shape.layers() > config.layers()) {
       throw new IllegalArgumentException("KV image was not made by a backend of this model: " + shape);
     }
-    return await(owner, () -> {
+    return await(() -> {
       CudaKvSegment segment = memory.allocate(shape, SegmentImage.contentId(image));
       if (shape.bytes() > 0) {
         try (Arena arena = Arena.ofConfined()) {
@@ -232,7 +252,7 @@ public final class CudaBackend implements OwningBackend {
   /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
   @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return await(owner, () -> new CudaBackend(this, weights.with(device, kernels, adapter)));
+    return await(() -> new CudaBackend(this, weights.with(device, kernels, adapter)));
   }
 
   @Override
@@ -248,7 +268,11 @@ public final class CudaBackend implements OwningBackend {
     return own;
   }
 
-  private static <T> T await(ExecutorService owner, Callable<T> work) {
+  private <T> T await(Callable<T> work) {
+    return await(owner, loss, work);
+  }
+
+  private static <T> T await(ExecutorService owner, @Nullable Loss loss, Callable<T> work) {
     Future<T> result = owner.submit(work);
     try {
       return result.get();
@@ -258,7 +282,12 @@ public final class CudaBackend implements OwningBackend {
       throw new CancellationException("Interrupted while waiting for the GPU");
     } catch (ExecutionException e) {
       switch (e.getCause()) {
-        case RuntimeException cause -> throw cause;
+        case RuntimeException cause -> {
+          if (loss != null) {
+            loss.check(cause);
+          }
+          throw cause;
+        }
         case Error cause -> throw cause;
         case null, default -> throw new IllegalStateException(e);
       }
@@ -269,7 +298,7 @@ public final class CudaBackend implements OwningBackend {
   @Override
   public void close() {
     try {
-      await(owner, () -> {
+      await(() -> {
         device.close();
         return true;
       });

@@ -10,6 +10,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 
 /**
  * One GPU with one stream. Belongs to the thread that opened it; only {@link #close} may be called from another, when
@@ -23,6 +24,8 @@ final class CudaDevice implements AutoCloseable {
   private static final int POOL_RELEASE_THRESHOLD = 4;
   private static final int STREAM_NON_BLOCKING = 1;
   private static final int CAPTURE_RELAXED = 2;
+  /** Errors after which a context is of no more use: of memory, of kernels, of the device; unknown ones. */
+  private static final Set<Integer> ENDING = Set.of(4, 101, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999);
   /** {@code wgmma} and the tensor memory accelerator. */
   private static final int NEEDED_MAJOR = 9;
 
@@ -92,7 +95,7 @@ final class CudaDevice implements AutoCloseable {
 
   void check(int code, String operation) {
     if (code != 0) {
-      throw new CudaException("%s failed: %s".formatted(operation, nameOf(code)));
+      throw new CudaException("%s failed: %s".formatted(operation, nameOf(code)), ENDING.contains(code));
     }
   }
 

@@ -1,30 +1,59 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.KvSegment;
+import dev.attune.llm.kv.KvCodec;
 
 /**
- * Keys and values in device memory, in bf16: for each key layer {@code [KV head][token][head size]} keys, then, if it is
- * a value layer, values likewise. Given back to the device some time after it has become unreachable.
+ * Keys and values in device memory: for each key layer blocks of keys, one a KV head, then, if it is a value layer,
+ * blocks of values. A block of bf16 is {@code [slot][head size]}. A block of int8 keys has a scale in fp32 for each channel
+ * before the numbers, one of int8 values a scale for each slot, padded to whole groups of four ({@link KvCodec#INT8}). Given back to the
+ * device some time after it has become unreachable.
  */
 final class CudaKvSegment implements KvSegment {
 
   /**
    * Shape of a segment.
    *
+   * @param codec bf16 or int8
+   * @param tokens that it was computed from
+   * @param slots of every head, at most as many as tokens
    * @param layers layers with keys
    * @param valueLayers layers with values, {@code layers} or one less
    */
-  record Shape(int kvHeads, int headSize, int tokens, int layers, int valueLayers, int firstPosition) {
+  record Shape(
+      KvCodec codec, int kvHeads, int headSize, int tokens, int slots, int layers, int valueLayers, int firstPosition) {
+
+    /** Of a segment with a slot for every token, in bf16. */
+    static Shape whole(int kvHeads, int headSize, int tokens, int layers, int valueLayers, int firstPosition) {
+      return new Shape(KvCodec.BF16, kvHeads, headSize, tokens, tokens, layers, valueLayers, firstPosition);
+    }
+
+    Shape in(KvCodec other) {
+      return new Shape(other, kvHeads, headSize, tokens, slots, layers, valueLayers, firstPosition);
+    }
 
     long bytes() {
-      return ((long) layers + valueLayers) * kvHeads * blockBytes();
+      return kvHeads * (layers * keyBytes() + valueLayers * valueBytes());
     }
 
-    /** Bytes of one head's keys, or values, in one layer. */
-    long blockBytes() {
-      return 2L * tokens * headSize;
+    /** Bytes of one head's keys in one layer. */
+    long keyBytes() {
+      return codec == KvCodec.INT8 ? 4L * headSize + (long) slots * headSize : 2L * slots * headSize;
+    }
+
+    /** Bytes of one head's values in one layer. */
+    long valueBytes() {
+      return codec == KvCodec.INT8 ? 4L * ((slots + 3) & ~3) + (long) slots * headSize : 2L * slots * headSize;
+    }
+
+    /** Blocks of all heads and layers. */
+    int blocks() {
+      return (layers + valueLayers) * kvHeads;
     }
   }
+
+  /** Mark of int8 in {@link #reference}; addresses are multiples of more. */
+  private static final long INT8 = 1;
 
   final Shape shape;
   /** On the device. */
@@ -37,9 +66,33 @@ final class CudaKvSegment implements KvSegment {
     this.contentId = contentId;
   }
 
+  /** As kernels know it: the address, marked when the numbers are int8. */
+  long reference() {
+    return shape.codec == KvCodec.INT8 ? address | INT8 : address;
+  }
+
+  int slots() {
+    return shape.slots;
+  }
+
   @Override
   public int tokens() {
     return shape.tokens;
+  }
+
+  @Override
+  public int slots(int layer, int kvHead) {
+    return shape.slots;
+  }
+
+  @Override
+  public int meanSlots() {
+    return shape.slots;
+  }
+
+  @Override
+  public boolean reduced() {
+    return shape.slots < shape.tokens;
   }
 
   @Override

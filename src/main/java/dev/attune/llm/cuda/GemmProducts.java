@@ -65,17 +65,17 @@ final class GemmProducts {
    * @param matrix rows {@code firstOutput} to {@code firstOutput + outputs - 1} of queries, keys and values
    */
   void qkv(Input in, long matrix, int firstOutput, int outputs, Places places, int layer) {
-    launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, 0);
+    launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, 0, 0);
   }
 
-  /** {@code residual += in . matrix^T}, and the sums of squares of the result. */
-  void residual(Input in, long matrix, int inputs, long residual, long squares) {
-    launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, residual, squares);
+  /** {@code residual + low += in . matrix^T}, low what rounding leaves, and the sums of squares of the result. */
+  void residual(Input in, long matrix, int inputs, long residual, long low, long squares) {
+    launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, residual, low, squares);
   }
 
   /** {@code out = silu(gate) * up} of normalised rows. */
   void gateUp(Input in, long matrix, long out) {
-    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, 0);
+    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, 0, 0);
   }
 
   /** Forgets descriptors of inputs, whose memory is given back. */
@@ -85,17 +85,17 @@ final class GemmProducts {
 
   private void launch(
       Epilogue epilogue, Input in, long matrix, int outputs, int inputs, Places places, int layer, int firstOutput,
-      long out, long squaresOut) {
+      long out, long low, long squaresOut) {
     GemmShape shape = shapes.get(epilogue);
     MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity), key ->
         TensorMap.of(device, Arena.ofAuto(), in.address, in.capacity, inputs, GemmShape.ROWS));
     MemorySegment wMap = maps.computeIfAbsent(List.of(1L, matrix, (long) outputs, (long) shape.outputs()), key ->
         TensorMap.of(device, Arena.ofAuto(), matrix, outputs, inputs, shape.outputs()));
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment arguments = new Struct(scratch, 104).put(in.rows).put(outputs).put(inputs)
+      MemorySegment arguments = new Struct(scratch, 112).put(in.rows).put(outputs).put(inputs)
           .put((float) config.normEpsilon()).put(in.squares).put(in.parts).put(in.capacity).put(places.q)
           .put(places.places).put(places.positions).put(places.rope).put(layer).put(config.heads())
-          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(squaresOut).memory();
+          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(low).put(squaresOut).memory();
       int tiles = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + shape.outputs() - 1) / shape.outputs());
       kernels.gemm(epilogue, shape).launchEarly(tiles, 1, GemmShape.THREADS, xMap, wMap, arguments);
     }

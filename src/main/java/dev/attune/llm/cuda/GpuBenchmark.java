@@ -8,6 +8,7 @@ import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import dev.attune.llm.cuda.PrefillEngine.Products;
+import dev.attune.llm.kv.KvCodec;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -18,6 +19,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.IntStream;
 
 /**
  * Speed of ranking and decoding on the GPU with random weights of two known shapes, so that nothing needs to be
@@ -58,7 +60,7 @@ public final class GpuBenchmark implements AutoCloseable {
   /**
    * One measured figure.
    *
-   * @param what cold, cold-cublaslt, warm, decode, or a check
+   * @param what cold, cold-cublaslt, warm and what is kept, half-warm, decode, or a ceiling
    * @param documents 0 where there are none
    * @param median milliseconds of device time; for decode, of one token
    * @param p90 likewise
@@ -159,6 +161,7 @@ public final class GpuBenchmark implements AutoCloseable {
     private final PrefillEngine prefill;
     private final SkinnyEngine skinny;
     private final ProbeLauncher probe;
+    private final SegmentEditor editor;
     private final long queries;
 
     Model(Shape shape) {
@@ -167,6 +170,7 @@ public final class GpuBenchmark implements AutoCloseable {
       kernels = new Kernels(device, compiler, config);
       weights = randomWeights();
       probe = new ProbeLauncher(device, config, kernels);
+      editor = new SegmentEditor(device, kernels, new SegmentMemory(device, Long.MAX_VALUE));
       SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
       prefill = new PrefillEngine(device, kernels, weights, products, cublas);
       skinny = new SkinnyEngine(device, kernels, weights, products, probe);
@@ -198,20 +202,16 @@ public final class GpuBenchmark implements AutoCloseable {
     }
 
     private CudaKvSegment segment(int tokens, int layers, int position, int id) {
-      CudaKvSegment.Shape kv = new CudaKvSegment.Shape(
+      CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
           config.kvHeads(), config.headSize(), tokens, Math.min(layers + 1, config.layers()), layers, position);
       long address = device.allocate(kv.bytes(), "a segment");
       owned.add(address);
       return new CudaKvSegment(kv, address, id);
     }
 
-    private void release(CudaKvSegment segment) {
-      owned.remove(segment.address);
-      device.free(segment.address);
-    }
-
     void rank(int n, int samples, boolean compareTiles) {
       int layer = shape.layer;
+      int before = owned.size();
       Random random = new Random(n);
       CudaKvSegment instruction = segment(INSTRUCTION, layer, 0, 0);
       List<CudaKvSegment> documents = new ArrayList<>();
@@ -262,22 +262,102 @@ public final class GpuBenchmark implements AutoCloseable {
           }
         }
       }
-      BatchPlan plan = skinny.prepare(List.of(last), n);
-      plan.probe(documents);
-      plan.pick(0, new int[] {LAST - 2, LAST - 1});
-      plan.upload();
-      skinny.run(plan, layer, true, 2, 0);
-      skinny.run(plan, layer, true, 2, 0);
-      scores.put("warm", masses(n));
-      note(shape.name(), "warm", n, sample(2 * samples, () -> skinny.run(plan, layer, true, 2, 0)),
-          "%d items".formatted(plan.itemCount()));
+      int[] order = random.ints(0, n).distinct().limit(n).toArray();
+      scores.put("warm", warm("warm", n, samples, last, documents));
+      List<CudaKvSegment> int8 = new ArrayList<>();
+      List<CudaKvSegment> tenth = new ArrayList<>();
+      for (CudaKvSegment document : documents) {
+        int8.add(quantised(document));
+        tenth.add(everyTenth(document));
+      }
+      // Documents of other lists lie between those of this one, in another order.
+      List<CudaKvSegment> scattered = new ArrayList<>();
+      for (int i : order) {
+        scattered.add(copy(int8.get(i)));
+        segment(DOCUMENT, layer, INSTRUCTION, 0);
+      }
+      scores.put("warm-int8", warm("warm-int8", n, samples, with(last, instruction, int8), int8));
+      warm("warm-int8-scattered", n, samples, with(last, instruction, scattered), scattered);
+      warm("warm-tenth", n, samples, with(last, instruction, tenth), tenth);
+      halfWarm(n, samples, batch.subList(1, 1 + Math.max(1, n / 10)), last, documents);
       float[] reference = scores.values().iterator().next();
       scores.forEach((name, values) -> out.printf(Locale.ROOT, "  %s N=%d %s: sum %.6f, total variation to first %.2e%n",
           shape, n, name, sum(values), variation(values, reference)));
       out.flush();
-      documents.forEach(this::release);
-      release(instruction);
-      release(own);
+      // Everything of this length.
+      device.synchronize("Ranking %d documents".formatted(n));
+      List.copyOf(owned.subList(before, owned.size())).forEach(address -> {
+        owned.remove(address);
+        device.free(address);
+      });
+    }
+
+    private BatchPlan.Sequence with(
+        BatchPlan.Sequence last, CudaKvSegment instruction, List<CudaKvSegment> documents) {
+      List<CudaKvSegment> context = new ArrayList<>(documents);
+      context.addFirst(instruction);
+      return new BatchPlan.Sequence(last.tokens(), last.firstPosition(), context, last.own(), false);
+    }
+
+    private BatchPlan planned(BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+      BatchPlan plan = skinny.prepare(List.of(last), documents.size());
+      plan.probe(documents);
+      plan.pick(0, new int[] {LAST - 2, LAST - 1});
+      plan.upload();
+      return plan;
+    }
+
+    /** The last block alone, over documents that are there. */
+    private float[] warm(
+        String what, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+      BatchPlan plan = planned(last, documents);
+      skinny.run(plan, shape.layer, true, 2, 0);
+      skinny.run(plan, shape.layer, true, 2, 0);
+      float[] masses = masses(n);
+      note(shape.name(), what, n, sample(2 * samples, () -> skinny.run(plan, shape.layer, true, 2, 0)),
+          "%d items".formatted(plan.itemCount()));
+      return masses;
+    }
+
+    /** A tenth of the documents is read first. */
+    private void halfWarm(
+        int n, int samples, List<BatchPlan.Sequence> missing, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+      BatchPlan reading = prefill.prepare(missing, Products.FUSED);
+      reading.upload();
+      BatchPlan plan = planned(last, documents);
+      Runnable read = () -> {
+        prefill.run(reading, shape.layer, Products.FUSED);
+        prefill.nextKeys(reading, shape.layer, Products.FUSED);
+      };
+      read.run();
+      device.synchronize("Reading %d documents".formatted(missing.size()));
+      try (CudaGraph graph = device.capture(read)) {
+        note(shape.name(), "half-warm", n, sample(samples, () -> {
+          graph.launch();
+          skinny.run(plan, shape.layer, true, 2, 0);
+        }), "%d documents read".formatted(missing.size()));
+      }
+    }
+
+    private CudaKvSegment quantised(CudaKvSegment document) {
+      CudaKvSegment.Shape int8 = document.shape.in(KvCodec.INT8);
+      CudaKvSegment coded = new CudaKvSegment(int8, device.allocate(int8.bytes(), "a segment"), document.contentId());
+      owned.add(coded.address);
+      kernels.quantise.launch(int8.blocks(), 1, 256, document.address, coded.reference(), int8.slots(), int8.kvHeads(),
+          int8.headSize());
+      return coded;
+    }
+
+    private CudaKvSegment copy(CudaKvSegment document) {
+      long address = device.allocate(document.bytes(), "a segment");
+      owned.add(address);
+      device.copy(address, document.address, document.bytes());
+      return new CudaKvSegment(document.shape, address, document.contentId());
+    }
+
+    private CudaKvSegment everyTenth(CudaKvSegment document) {
+      int[] kept = IntStream.range(0, DOCUMENT).filter(i -> i % 10 == 0).toArray();
+      return editor.gather(List.of(document), kept, KvCodec.BF16, INSTRUCTION, DOCUMENT);
     }
 
     /** Tiles to compare; 192 do not hold whole heads of 128. */

@@ -13,6 +13,7 @@ import java.lang.foreign.MemorySegment;
 final class KernelModule {
 
   private static final int MAX_DYNAMIC_SHARED_BYTES = 8;
+  private static final int PREFERRED_SHARED_CARVEOUT = 9;
   private static final int ATTRIBUTE_PROGRAMMATIC_SERIALIZATION = 6;
   private static final int MAX_ARGUMENTS = 24;
 
@@ -43,6 +44,8 @@ final class KernelModule {
     if (sharedBytes > 32 << 10) {
       device.check(device.driver.funcSetAttribute(function, MAX_DYNAMIC_SHARED_BYTES, sharedBytes),
           "Giving %s %d bytes of shared memory".formatted(name, sharedBytes));
+      // Otherwise the driver may leave room for fewer blocks than fit.
+      device.check(device.driver.funcSetAttribute(function, PREFERRED_SHARED_CARVEOUT, 100), "Setting up " + name);
     }
     return new Kernel(name, function, sharedBytes);
   }

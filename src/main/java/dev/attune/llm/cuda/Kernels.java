@@ -16,10 +16,18 @@ final class Kernels {
   /**
    * A compiled attention kernel.
    *
+   * @param bf16 for contexts in bf16
+   * @param int8 for contexts some of which is int8
    * @param tileRows packed query rows of a tile
-   * @param blocksPerMultiprocessor that run at once
+   * @param atOnce blocks that the device runs at once
    */
-  record Attention(Kernel kernel, Kernel merge, int tileRows, int threads, int blocksPerMultiprocessor) {}
+  record Attention(
+      Kernel bf16, Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
+
+    Kernel kernel(boolean quantised) {
+      return quantised ? int8 : bf16;
+    }
+  }
 
   /**
    * A compiled product with many rows.
@@ -92,7 +100,8 @@ final class Kernels {
   final Kernel swiglu;
   final Kernel buildTable;
   final Kernel addLowRank;
-  final Kernel concatSegments;
+  final Kernel gatherSlots;
+  final Kernel quantise;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
   final Attention wideAttention;
@@ -111,22 +120,28 @@ final class Kernels {
     swiglu = elementwise.kernel("swiglu");
     buildTable = elementwise.kernel("build_table");
     addLowRank = elementwise.kernel("add_low_rank");
-    concatSegments = elementwise.kernel("concat_segments");
+    gatherSlots = elementwise.kernel("gather_slots");
+    quantise = elementwise.kernel("quantise");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
-    // Two stages of keys and values, three of where they lie.
-    int shared = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
     Kernel merge = attention.kernel("merge_" + d);
-    wideAttention = d == 64
-        ? new Attention(attention.kernel("attention_64", shared), merge, 160, 320, 2)
-        : new Attention(attention.kernel("attention_128", shared), merge, 192, 384, 1);
-    decodeAttention = new Attention(
-        attention.kernel("attention_" + d + "_decode", shared), merge, 16, 32, 2);
+    int wideRows = d == 64 ? 160 : 192;
+    wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, d == 64 ? 2 : 1);
+    decodeAttention = attention(attention, merge, "_decode", 16, 32, 2);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
+  }
+
+  private Attention attention(KernelModule module, Kernel merge, String kind, int rows, int threads, int blocks) {
+    int d = config.headSize();
+    // Two stages of keys and values, three of where they lie, two of keys and values in int8.
+    int tiles = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
+    Kernel bf16 = module.kernel("attention_" + d + kind, tiles);
+    Kernel int8 = module.kernel("attention_" + d + kind + "_int8", tiles + 2 * 2 * KEY_TILE * d);
+    return new Attention(bf16, int8, merge, rows, threads, device.multiprocessors * blocks);
   }
 
   /** Why the kernels cannot run a model, or empty when they can. */
@@ -167,6 +182,13 @@ final class Kernels {
         "-DOUTPUT_WARPS=" + shape.outputWarps, "-DINPUT_WARPS=" + shape.inputWarps, "-DAHEAD=" + shape.ahead,
         "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles), "-DINPUTS=" + inputs, "-DSPLITS=" + shape.splits,
         "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
+  }
+
+  /** A product of {@link StreamProducts}. */
+  Kernel stream(Epilogue epilogue, int tokens, int splits, int inputs, int stages, int sharedBytes) {
+    return kernels.computeIfAbsent(List.of(epilogue, "stream", tokens, splits, inputs), key -> module("stream.cu",
+        "-DEPILOGUE=" + epilogue, "-DTOKENS=" + tokens, "-DSPLIT=" + splits, "-DINPUTS=" + inputs, "-DSTAGES=" + stages,
+        "-DHEAD_SIZE=" + config.headSize()).kernel("stream_product", sharedBytes));
   }
 
   /** How to share out a product of few tokens with a matrix. */

@@ -126,7 +126,7 @@ final class PassRunner {
   /** Attention reads a pass's own keys and values from a segment, kept or not. */
   private CudaKvSegment allocate(Pass pass) {
     int layers = pass.keepKv() ? Math.min(pass.layers() + 1, config.layers()) : pass.layers();
-    return memory.allocate(new CudaKvSegment.Shape(config.kvHeads(), config.headSize(), pass.tokens().length, layers,
+    return memory.allocate(CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), pass.tokens().length, layers,
         pass.layers(), pass.firstPosition()), ContentIds.of(pass));
   }
 

@@ -45,6 +45,8 @@ final class PrefillEngine {
   /** Parts that the sums of squares of x are in. */
   private int lastParts;
   private long x;
+  /** What rounding x left. */
+  private long low;
   private long q;
   private long mixed;
   private long inner;
@@ -81,7 +83,7 @@ final class PrefillEngine {
   }
 
   private BatchPlan lay(List<BatchPlan.Sequence> batch) {
-    BatchPlan.Capacity needed = BatchPlan.needs(device, config, batch, kernels.wideAttention, SMALLEST_PART);
+    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, kernels.wideAttention, SMALLEST_PART);
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
       if (current != null) {
@@ -97,13 +99,14 @@ final class PrefillEngine {
   private void reserve(int rows, Products how) {
     int needed = (rows + GemmShape.ROWS - 1) / GemmShape.ROWS * GemmShape.ROWS;
     if (needed > rowCapacity) {
-      for (long buffer : new long[] {x, q, mixed, inner, squares, normed, qkv, gateUp}) {
+      for (long buffer : new long[] {x, low, q, mixed, inner, squares, normed, qkv, gateUp}) {
         device.free(buffer);
       }
       gemm.forgetInputs();
       rowCapacity = needed;
       String what = "%d rows of activations".formatted(needed);
       x = device.allocate(2L * needed * config.hidden(), what);
+      low = device.allocate(2L * needed * config.hidden(), what);
       q = device.allocate(2L * needed * attentionWidth, what);
       mixed = device.allocate(2L * needed * attentionWidth, what);
       inner = device.allocate(2L * needed * config.feedForward(), what);
@@ -126,7 +129,7 @@ final class PrefillEngine {
   /** As above; {@code between} runs before each layer and may end the work by an exception. */
   void run(BatchPlan batch, int layers, Products how, IntConsumer between) {
     int rows = batch.rows();
-    kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, squares, rows,
+    kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, low, squares, rows,
         config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed);
     Merging merging = batch.mergeCount() > 0 ? Merging.KERNEL : Merging.NONE;
@@ -137,10 +140,10 @@ final class PrefillEngine {
       if (how == Products.FUSED) {
         gemm.qkv(input(x, rows, parts), l.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
         attend.run(layer, batch.itemCount(), merging);
-        gemm.residual(input(mixed, rows, 0), l.attentionOutput(), attentionWidth, x, squares);
+        gemm.residual(input(mixed, rows, 0), l.attentionOutput(), attentionWidth, x, low, squares);
         parts = gemm.squareParts();
         gemm.gateUp(input(x, rows, parts), l.gateUp(), inner);
-        gemm.residual(input(inner, rows, 0), l.down(), config.feedForward(), x, squares);
+        gemm.residual(input(inner, rows, 0), l.down(), config.feedForward(), x, low, squares);
       } else {
         normalize(rows);
         product(l.qkv(), qkvWidth, config.hidden()).run(normed, qkv, rows, false);

@@ -49,8 +49,9 @@ final class ProbeLauncher {
   void run(BatchPlan plan, int layer, int rows, long queries) {
     float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));
     Kernel measure = measures.computeIfAbsent(
-        rows, n -> kernels.probeMeasure.sharing(4 * n * config.heads() * config.headSize()));
-    measure.launchEarly(2 * device.multiprocessors, 1, THREADS, queries, plan.probeSpans, plan.counts + 8,
+        rows, n -> kernels.probeMeasure.sharing(4 * n * config.heads() / config.kvHeads() * config.headSize()));
+    int blocks = 6 * device.multiprocessors / config.kvHeads() * config.kvHeads();
+    measure.launchEarly(blocks, 1, THREADS, queries, plan.probeSpans, plan.counts + 8,
         maxima, sums, stride, layer, config.heads(), config.kvHeads(), rows, scale);
     kernels.probeMasses.launchEarly(1, 1, 1024, maxima, sums, plan.counts + 8, stride, config.heads() * rows, perRow,
         masses);

@@ -3,21 +3,22 @@ package dev.attune.llm.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
+import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.MemorySegment;
 
 /**
  * Header of a segment's image, native byte order, before the numbers as they lie on the device:
  *
  * <pre>
- * 0 magic "ATKC"   4 version 1     8 KV heads   12 head size   16 tokens   20 key layers   24 value layers
- * 28 first position   32 content id   40 zero   (64 bytes)
+ * 0 magic "ATKC"   4 version 2     8 KV heads   12 head size   16 tokens   20 key layers   24 value layers
+ * 28 first position   32 content id   40 codec   44 slots   48 zero   (64 bytes)
  * </pre>
  */
 final class SegmentImage {
 
   static final int HEADER = 64;
   private static final int MAGIC = 0x434b5441;
-  private static final int VERSION = 1;
+  private static final int VERSION = 2;
 
   private SegmentImage() {}
 
@@ -29,6 +30,8 @@ final class SegmentImage {
       image.set(JAVA_INT_UNALIGNED, 4L * i, numbers[i]);
     }
     image.set(JAVA_LONG_UNALIGNED, 32, segment.contentId());
+    image.set(JAVA_INT_UNALIGNED, 40, shape.codec().ordinal());
+    image.set(JAVA_INT_UNALIGNED, 44, shape.slots());
   }
 
   /**
@@ -40,9 +43,10 @@ final class SegmentImage {
     if (image.byteSize() < HEADER || number(image, 0) != MAGIC || number(image, 1) != VERSION) {
       throw new IllegalArgumentException("Not a KV image of the CUDA backend, version " + VERSION);
     }
-    CudaKvSegment.Shape shape = new CudaKvSegment.Shape(number(image, 2), number(image, 3), number(image, 4),
-        number(image, 5), number(image, 6), number(image, 7));
-    if (shape.kvHeads() < 1 || shape.headSize() < 1 || shape.tokens() < 1 || shape.layers() < 0
+    KvCodec codec = number(image, 10) == KvCodec.INT8.ordinal() ? KvCodec.INT8 : KvCodec.BF16;
+    CudaKvSegment.Shape shape = new CudaKvSegment.Shape(codec, number(image, 2), number(image, 3), number(image, 4),
+        number(image, 11), number(image, 5), number(image, 6), number(image, 7));
+    if (codec.ordinal() != number(image, 10) || shape.slots() < 1 || shape.slots() > shape.tokens() || shape.kvHeads() < 1 || shape.headSize() < 1 || shape.tokens() < 1 || shape.layers() < 0
         || shape.valueLayers() < 0 || shape.layers() - shape.valueLayers() > 1
         || shape.layers() < shape.valueLayers() || shape.firstPosition() < 0
         || image.byteSize() < HEADER + shape.bytes()) {

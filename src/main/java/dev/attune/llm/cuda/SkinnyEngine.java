@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
 final class SkinnyEngine {
 
   /** What graphs differ by. */
-  private record Shape(int tokens, int layers, boolean wide, Merging merging, int probedRows, int logitRows) {}
+  private record Shape(
+      int tokens, int layers, boolean wide, boolean quantised, Merging merging, int probedRows, int logitRows) {}
 
   /** Parts that one warp can put together faster than another kernel starts. */
   private static final int FEW_PARTS = 16;
@@ -27,6 +28,8 @@ final class SkinnyEngine {
   private final Kernels kernels;
   private final CudaWeights weights;
   private final SkinnyProducts products;
+  /** For last blocks where the model's matrices are large, else null. */
+  private final @Nullable StreamProducts stream;
   private final AttentionLauncher attention;
   private final ProbeLauncher probe;
   private final long x;
@@ -47,6 +50,7 @@ final class SkinnyEngine {
     this.kernels = kernels;
     this.weights = weights;
     this.products = products;
+    stream = StreamProducts.fits(weights.config()) ? new StreamProducts(device, kernels, weights) : null;
     this.probe = probe;
     attention = new AttentionLauncher(device, config);
     int rows = SkinnyProducts.MAX_TOKENS;
@@ -65,7 +69,7 @@ final class SkinnyEngine {
   /** Lays out a batch of sequences that are all {@link #wide} or all not. */
   BatchPlan prepare(List<BatchPlan.Sequence> batch, int probedSpans) {
     Kernels.Attention tiles = tiles(wide(batch.getFirst().tokens().length));
-    BatchPlan.Capacity needed = BatchPlan.needs(device, config, batch, tiles, SMALLEST_PART);
+    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
     needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024), Math.max(needed.spans(), probedSpans + 1),
         Math.max(needed.keys(), 8192));
@@ -106,7 +110,8 @@ final class SkinnyEngine {
       logitCapacity = logitRows;
       forgetGraphs();
     }
-    Shape shape = new Shape(batch.rows(), layers, wide, merging(batch, wide), probedRows, logitRows);
+    Shape shape = new Shape(
+        batch.rows(), layers, wide, batch.quantised(), merging(batch, wide), probedRows, logitRows);
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -164,14 +169,25 @@ final class SkinnyEngine {
   }
 
   private void layers(BatchPlan batch, int tokens, int layers, boolean wide, Merging merging) {
-    kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L, tokens, config.hidden());
+    // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
+    StreamProducts large = wide ? stream : null;
+    kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
+        large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
     for (int layer = 0; layer < layers; layer++) {
-      products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
-      attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
-      products.attentionOutput(layer, mixed, tokens, residual, x);
-      products.gateUp(layer, x, tokens, inner);
-      products.down(layer, inner, tokens, residual, x);
+      if (large == null) {
+        products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
+        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
+        products.attentionOutput(layer, mixed, tokens, residual, x);
+        products.gateUp(layer, x, tokens, inner);
+        products.down(layer, inner, tokens, residual, x);
+      } else {
+        large.qkv(layer, x, layer == 0 ? 1 : large.squareParts(), tokens, q, batch.places, batch.positions);
+        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
+        large.attentionOutput(layer, mixed, tokens, residual, x);
+        large.gateUp(layer, x, large.squareParts(), tokens, inner);
+        large.down(layer, inner, tokens, residual, x);
+      }
     }
   }
 }

@@ -29,7 +29,7 @@ final class WorkCounters {
     long context = 0;
     long read = 0;
     for (KvSegment segment : pass.context()) {
-      context += segment.tokens();
+      context += segment.meanSlots();
       read += 2 * pass.layers() * layerBytes(segment);
     }
     long flops = 2 * n * layer * pass.layers();
@@ -42,7 +42,7 @@ final class WorkCounters {
       long rows = pass.probe().rows().length;
       long scored = 0;
       for (int i : pass.probe().scored()) {
-        scored += pass.context().get(i).tokens();
+        scored += pass.context().get(i).meanSlots();
         read += layerBytes(pass.context().get(i));
       }
       flops += 2 * rows * hidden * queries;

@@ -139,7 +139,7 @@ public final class KvCache {
       case Retention.Full() -> Integer.MAX_VALUE;
       case Retention.Streaming(int sink, int window) -> window;
       // Nothing would be dropped.
-      case Retention.Razor(double retrieval, int sink, int window) -> retrieval == 1 ? Integer.MAX_VALUE : window;
+      case Retention.Razor razor -> razor.retrieval() == 1 ? Integer.MAX_VALUE : razor.window();
     };
   }
 
@@ -148,7 +148,7 @@ public final class KvCache {
     int sink = !aged.isEmpty() ? 0 : switch (retention) {
       case Retention.Full() -> 0;
       case Retention.Streaming(int s, int window) -> s;
-      case Retention.Razor(double retrieval, int s, int window) -> s;
+      case Retention.Razor all -> all.sink();
     };
     if (!razor && sink == 0) {
       return;
@@ -162,7 +162,7 @@ public final class KvCache {
 
       @Override
       public boolean compensated(int layer, int kvHead) {
-        return razor && !retrievalHeads[layer][kvHead];
+        return retention instanceof Retention.Razor r && r.compensated() && !retrievalHeads[layer][kvHead];
       }
     }));
   }

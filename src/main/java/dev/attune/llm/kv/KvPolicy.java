@@ -31,7 +31,7 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
 
   /**
    * Parses a policy. Omitted choices are {@code full}, {@code bf16} and {@code all}; the order is free. Parameters that
-   * are left out: {@code sink=4}, {@code window=256}, {@code retrieval=0.15}.
+   * are left out: {@code sink=4}, {@code window=256}, {@code retrieval=0.15}, {@code compensation=0}.
    *
    * @throws IllegalArgumentException naming the part that is wrong and what is possible
    */
@@ -78,7 +78,8 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
         default -> new Retention.Razor(
             parameters.number("retrieval", 0.15),
             parameters.integer("sink", SINK),
-            parameters.integer("window", WINDOW));
+            parameters.integer("window", WINDOW),
+            parameters.flag("compensation"));
       };
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("In KV policy '%s': %s".formatted(parameters.policy, e.getMessage()), e);
@@ -124,6 +125,14 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
         throw new IllegalArgumentException(name + " is a whole number, not " + given.get(name));
       }
       return (int) value;
+    }
+
+    boolean flag(String name) {
+      int value = integer(name, 0);
+      if (value != 0 && value != 1) {
+        throw new IllegalArgumentException(name + " is 0 or 1, not " + value);
+      }
+      return value == 1;
     }
 
     double number(String name, double otherwise) {

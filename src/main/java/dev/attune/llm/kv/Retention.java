@@ -31,12 +31,13 @@ public sealed interface Retention {
   }
 
   /**
-   * All tokens in retrieval heads; sinks, a window and one token that stands for the rest in the others (RazorAttention,
-   * arXiv 2407.15891).
+   * All tokens in retrieval heads; in the others sinks, a window and, if wanted, one token that stands for the rest
+   * (RazorAttention, arXiv 2407.15891).
    *
    * @param retrieval share of KV heads that are retrieval heads, in [0,1]; chosen by {@link HeadScores}
+   * @param compensated whether the mean of what a head dropped stays as one token
    */
-  record Razor(double retrieval, int sink, int window) implements Retention {
+  record Razor(double retrieval, int sink, int window, boolean compensated) implements Retention {
     public Razor {
       check(sink, window);
       if (!(retrieval >= 0 && retrieval <= 1)) {
@@ -46,7 +47,8 @@ public sealed interface Retention {
 
     @Override
     public String toString() {
-      return String.format(Locale.ROOT, "razor(retrieval=%s,sink=%d,window=%d)", retrieval, sink, window);
+      return String.format(Locale.ROOT, "razor(retrieval=%s,sink=%d,window=%d%s)", retrieval, sink, window,
+          compensated ? ",compensation=1" : "");
     }
   }
 

@@ -2,6 +2,7 @@
 // whole context, then its own tokens causally, so one kernel serves instruction, document and last blocks and decoding.
 // Row r of a KV head is query head r % group of token r / group. Online softmax (Milakov and Gimelshein, arXiv
 // 1805.02867) over tiles of 64 keys on tensor cores; parts of a long context are merged by their log-sum-exp.
+// Numbers that are int8 arrive in a tile of their own and are scaled into the tile of bf16 that is multiplied.
 
 // Keys of a tile, and keys whose logits a warp holds at once: registers are what is short.
 constexpr int KEYS = 64;
@@ -11,6 +12,8 @@ DEVICE void copyAsync(u32 to, const void* from, bool valid) {
   int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
 }
+
+DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L1 [%0];" :: "l"(p)); }
 
 DEVICE void loadMatrices(u32 (&r)[4], u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -49,8 +52,10 @@ DEVICE void fetchPlaces(const Row* keys, int from, int end, u32 places) {
   for (int r = threadIdx.x; r < KEYS; r += WARPS * 32) copyAsync(places + r * 16, keys + min(from + r, end - 1), true);
 }
 
-template <int D, int WARPS>
-DEVICE void fetchTile(const AttentionArgs& a, const Row* places, int from, int end, int head, u32 k, u32 v) {
+// Brings keys to k and values to v; int8 ones, as they are, to k8 and v8, [KEYS][D].
+template <int D, int WARPS, bool Q8>
+DEVICE void fetchTile(
+    const AttentionArgs& a, const Row* places, int from, int end, int head, u32 k, u32 v, u32 k8, u32 v8) {
   constexpr int CHUNKS = D / 8;
   u64 block = (u64)(2 * a.layer * a.kvHeads + head);
   #pragma unroll
@@ -58,10 +63,57 @@ DEVICE void fetchTile(const AttentionArgs& a, const Row* places, int from, int e
     int r = i / CHUNKS, c = i % CHUNKS;
     bool valid = from + r < end;
     Row row = places[r];
+    if (Q8 && isInt8(row.segment)) {
+      const u8* keys = int8Keys(row.segment, row.capacity, a.layer, head, a.kvHeads, D);
+      const u8* values = int8Values(row.segment, row.capacity, a.layer, head, a.kvHeads, D);
+      if (c < CHUNKS / 2) {
+        copyAsync(k8 + r * D + c * 16, keys + 4 * D + (u64)row.token * D + c * 16, valid);
+        copyAsync(v8 + r * D + c * 16, values + 4 * ((row.capacity + 3) & ~3u) + (u64)row.token * D + c * 16, valid);
+      } else if (r == 0 || row.token == 0) {
+        // The scales are needed when the numbers have arrived.
+        prefetch(keys + (c - CHUNKS / 2) * 64);
+        if (c == CHUNKS / 2) prefetch(values + row.token * 4);
+      }
+      continue;
+    }
     const bf16* key = (const bf16*)row.segment + (block * row.capacity + row.token) * D + c * 8;
     const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
     copyAsync(k + tileOffset<D>(r, c), key, valid);
     copyAsync(v + tileOffset<D>(r, c), value, valid);
+  }
+}
+
+// Scales the int8 numbers of a tile that has arrived.
+template <int D, int WARPS>
+DEVICE void scaleTile(
+    const AttentionArgs& a, const Row* places, int from, int end, int head, u8* tiles, const u8* numbers, bool isValue) {
+  constexpr int CHUNKS = D / 16;
+  for (int i = threadIdx.x; i < KEYS * CHUNKS; i += WARPS * 32) {
+    int r = i / CHUNKS, c = i % CHUNKS;
+    Row row = places[r];
+    if (!isInt8(row.segment)) continue;
+    float scales[16];
+    if (isValue) {
+      const float* at = (const float*)int8Values(row.segment, row.capacity, a.layer, head, a.kvHeads, D);
+      float scale = from + r < end ? __ldg(at + row.token) : 0.0f;
+      #pragma unroll
+      for (int j = 0; j < 16; j++) scales[j] = scale;
+    } else {
+      const float4* at = (const float4*)int8Keys(row.segment, row.capacity, a.layer, head, a.kvHeads, D) + c * 4;
+      #pragma unroll
+      for (int j = 0; j < 4; j++) *(float4*)(scales + 4 * j) = __ldg(at + j);
+    }
+    uint4 packed = *(const uint4*)(numbers + r * D + c * 16);
+    u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
+    #pragma unroll
+    for (int j = 0; j < 4; j++) {
+      float x[4];
+      signedBytes(words[j], x);
+      out[2 * j] = packBf16(x[0] * scales[4 * j], x[1] * scales[4 * j + 1]);
+      out[2 * j + 1] = packBf16(x[2] * scales[4 * j + 2], x[3] * scales[4 * j + 3]);
+    }
+    *(uint4*)(tiles + tileOffset<D>(r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
+    *(uint4*)(tiles + tileOffset<D>(r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
   }
 }
 
@@ -127,10 +179,10 @@ DEVICE void storeMerged(
 
 // MT tiles of 16 rows a warp. Items, sequences and places stay the same for a whole batch, so a block's first are read
 // before the kernel before has ended.
-template <int D, int MT, int WARPS>
+template <int D, int MT, int WARPS, bool Q8>
 DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool isFirst) {
   extern __shared__ __align__(128) u8 shared[];
-  constexpr int TILE = KEYS * D * 2;
+  constexpr int TILE = KEYS * D * 2, TILE8 = KEYS * D;
   u32 base = sharedAddress(shared);
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
   int group = a.heads / a.kvHeads;
@@ -140,9 +192,10 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   int lastToken = min(rows - 1, firstRow + WARPS * MT * 16 - 1) / group;
   int end = min(item.keyEnd, s.contextTokens + lastToken + 1);
   const Row* keys = a.table + s.firstKey;
-  // Two stages of keys and values, three of places.
+  // Two stages of keys and values, three of places, two of keys and values in int8.
   Row* places = (Row*)(shared + 4 * TILE);
   u32 placesAt = base + 4 * TILE;
+  constexpr int NUMBERS = 4 * TILE + 3 * KEYS * 16;
   __syncthreads();
   if (item.keyBegin < end) fetchPlaces<WARPS>(keys, item.keyBegin, end, placesAt);
   commitCopies();
@@ -153,7 +206,8 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   }
   __syncthreads();
   if (item.keyBegin < end) {
-    fetchTile<D, WARPS>(a, places, item.keyBegin, end, head, base, base + TILE);
+    fetchTile<D, WARPS, Q8>(
+        a, places, item.keyBegin, end, head, base, base + TILE, base + NUMBERS, base + NUMBERS + TILE8);
     fetchPlaces<WARPS>(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
     commitCopies();
   }
@@ -187,15 +241,24 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
   int stage = 0, slot = 1;
   for (int from = item.keyBegin; from < end; from += KEYS) {
     u32 k = base + stage * 2 * TILE, v = k + TILE;
+    u8* arrived = shared + stage * 2 * TILE;
+    const u8* numbers = shared + NUMBERS + stage * 2 * TILE8;
+    const Row* here = places + (slot == 0 ? 2 : slot - 1) * KEYS;
     stage ^= 1;
     waitForCopies();
     __syncthreads();
     if (from + KEYS < end) {
-      u32 next = base + stage * 2 * TILE;
-      fetchTile<D, WARPS>(a, places + slot * KEYS, from + KEYS, end, head, next, next + TILE);
+      u32 next = base + stage * 2 * TILE, next8 = base + NUMBERS + stage * 2 * TILE8;
+      fetchTile<D, WARPS, Q8>(
+          a, places + slot * KEYS, from + KEYS, end, head, next, next + TILE, next8, next8 + TILE8);
       slot = slot == 2 ? 0 : slot + 1;
       fetchPlaces<WARPS>(keys, from + 2 * KEYS, end, placesAt + slot * KEYS * 16);
       commitCopies();
+    }
+    if (Q8) {
+      scaleTile<D, WARPS>(a, here, from, end, head, arrived, numbers, false);
+      scaleTile<D, WARPS>(a, here, from, end, head, arrived + TILE, numbers + TILE8, true);
+      __syncthreads();
     }
     #pragma unroll 1
     for (int step = 0; step < KEYS; step += STEP) {
@@ -251,10 +314,13 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
             total += w[m][n][2 * h] + w[m][n][2 * h + 1];
           }
           sum[m][h] = sum[m][h] * rescale + total;
-          #pragma unroll
-          for (int d = 0; d < D / 8; d++) {
-            out[m][d][2 * h] *= rescale;
-            out[m][d][2 * h + 1] *= rescale;
+          // Seldom after the first tiles.
+          if (__any_sync(~0u, rescale != 1.0f)) {
+            #pragma unroll
+            for (int d = 0; d < D / 8; d++) {
+              out[m][d][2 * h] *= rescale;
+              out[m][d][2 * h + 1] *= rescale;
+            }
           }
         }
       }
@@ -328,20 +394,24 @@ DEVICE void attend(const AttentionArgs& a, AttentionItem item, int head, bool is
 }
 
 // A fixed number of blocks walks over the items, so that a captured graph serves contexts of any length.
-#define ATTENTION(NAME, D, MT, WARPS, BLOCKS)                                                                \
+#define ATTENTION(NAME, D, WARPS, Q8, BLOCKS)                                                                \
   extern "C" __global__ __launch_bounds__(WARPS * 32, BLOCKS) void NAME(AttentionArgs a) {                   \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, MT, WARPS>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                       \
+      attend<D, 1, WARPS, Q8>(a, a.items[i / a.kvHeads], i % a.kvHeads, i == blockIdx.x);                    \
     }                                                                                                        \
     if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
 // Prefill tiles: 160 and 192 packed rows; decoding tiles: 16.
-ATTENTION(attention_64, 64, 1, 10, 2)
-ATTENTION(attention_128, 128, 1, 12, 1)
-ATTENTION(attention_64_decode, 64, 1, 1, 8)
-ATTENTION(attention_128_decode, 128, 1, 1, 4)
+ATTENTION(attention_64, 64, 10, false, 2)
+ATTENTION(attention_128, 128, 12, false, 1)
+ATTENTION(attention_64_int8, 64, 10, true, 2)
+ATTENTION(attention_128_int8, 128, 12, true, 1)
+ATTENTION(attention_64_decode, 64, 1, false, 8)
+ATTENTION(attention_128_decode, 128, 1, false, 4)
+ATTENTION(attention_64_decode_int8, 64, 1, true, 8)
+ATTENTION(attention_128_decode_int8, 128, 1, true, 4)
 
 struct MergeArgs {
   const float* partialOut;

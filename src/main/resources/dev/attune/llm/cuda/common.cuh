@@ -7,7 +7,8 @@ typedef unsigned long long u64;
 #define DEVICE __device__ __forceinline__
 #define INFINITE __int_as_float(0x7f800000)
 
-// Where a token's keys and values lie: block (2 * layer + value) * kvHeads + head of a segment of `capacity` tokens.
+// Where the keys and values of a slot, `token`, lie: block (2 * layer + value) * kvHeads + head of a segment of `capacity`
+// slots. The lowest bit of the segment's address says that its numbers are int8, with scales; kernels write bf16 only.
 struct Row {
   u64 segment;
   u32 token;
@@ -49,6 +50,33 @@ struct Span {
   int firstKey;
   int padding;
 };
+
+DEVICE bool isInt8(u64 segment) { return segment & 1; }
+
+// Blocks of an int8 segment: for keys, a scale for each channel and then the numbers; for values, a scale for each slot,
+// in whole groups of four, and then the numbers.
+DEVICE const u8* int8Keys(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
+  return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + head * keys;
+}
+
+DEVICE const u8* int8Values(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
+  return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + kvHeads * keys + head * values;
+}
+
+// Bytes 0 to 3 of a word of signed bytes as floats: the byte becomes the lowest of the mantissa of 2^23.
+template <int I> DEVICE float signedByte(u32 flipped) {
+  return __uint_as_float(__byte_perm(flipped, 0x4b000000u, 0x7650 + I)) - 8388736.0f;
+}
+
+DEVICE void signedBytes(u32 word, float (&out)[4]) {
+  u32 flipped = word ^ 0x80808080u;
+  out[0] = signedByte<0>(flipped);
+  out[1] = signedByte<1>(flipped);
+  out[2] = signedByte<2>(flipped);
+  out[3] = signedByte<3>(flipped);
+}
 
 DEVICE float fromBf16(u32 bits) { return __uint_as_float(bits << 16); }
 DEVICE float lowBf16(u32 pair) { return __uint_as_float(pair << 16); }
@@ -103,3 +131,66 @@ DEVICE float warpMax(float x) {
   for (int lane = 16; lane; lane >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, lane));
   return x;
 }
+
+// Tiles that the tensor memory accelerator brings in, and barriers that count their bytes.
+struct __align__(64) TensorMap {
+  u64 opaque[16];
+};
+
+DEVICE void barrierInit(u64* barrier, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(count));
+}
+
+DEVICE void barrierExpect(u64* barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
+}
+
+DEVICE void barrierArrive(u64* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
+}
+
+DEVICE void barrierWait(u64* barrier, int phase) {
+  u32 done;
+  do {
+    asm volatile(
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
+        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
+  } while (!done);
+}
+
+DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+      :: "r"(to), "l"(map), "r"(sharedAddress(barrier)), "r"(column), "r"(row) : "memory");
+}
+
+// Shared memory descriptor of a K-major tile with rows of 128 bytes, swizzled by 128 bytes; groups of 8 rows lie 1024
+// bytes apart.
+DEVICE u64 descriptor(u32 address) {
+  return (u64)(address >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// Clusters of blocks.
+// Clusters are consecutive blocks. The register that says so would do, but not be known to be the same for a whole warp.
+DEVICE u32 clusterRank(int size) { return blockIdx.x % size; }
+
+// All blocks of the cluster have come here, and what they wrote into shared memory is seen by the others.
+DEVICE void clusterBarrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// Address of another block's copy of a place in shared memory.
+DEVICE u32 sharedOf(u32 address, u32 rank) {
+  u32 other;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(other) : "r"(address), "r"(rank));
+  return other;
+}
+
+DEVICE float4 loadShared4(u32 address) {
+  float4 v;
+  asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(address) : "memory");
+  return v;
+}
+
+DEVICE void storeShared(u32 address, float v) { asm volatile("st.shared.f32 [%0], %1;" :: "r"(address), "f"(v) : "memory"); }

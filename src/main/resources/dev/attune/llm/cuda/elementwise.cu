@@ -1,8 +1,9 @@
 // Passes over activations that are not fused into a product.
 
-// x[row] = embedding[tokens[row]]; also in fp32 when x32 is given, and the sum of squares of each row when squares is.
+// x[row] = embedding[tokens[row]]; also in fp32 when x32 is given, zeros when low is, and the sum of squares of each row
+// when squares is.
 extern "C" __global__ void embed(
-    const int* tokens, const bf16* embedding, bf16* x, float* x32, float* squares, int rows, int hidden) {
+    const int* tokens, const bf16* embedding, bf16* x, float* x32, bf16* low, float* squares, int rows, int hidden) {
   waitForPrevious();
   releaseNext();
   __shared__ float parts[32];
@@ -12,6 +13,7 @@ extern "C" __global__ void embed(
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(from + i);
     *(uint4*)(x + (u64)row * hidden + i) = v;
+    if (low) *(uint4*)(low + (u64)row * hidden + i) = make_uint4(0, 0, 0, 0);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -134,13 +136,82 @@ extern "C" __global__ void add_low_rank(
   }
 }
 
-// Puts segments of following positions together: block (x, y) copies block x of part y behind the parts before it.
-extern "C" __global__ void concat_segments(const Span* parts, u64 whole, int tokens, int tokenBytes) {
-  Span part = parts[blockIdx.y];
-  u64 bytes = (u64)part.tokens * tokenBytes;
-  const uint4* from = (const uint4*)(part.segment + blockIdx.x * bytes);
-  uint4* to = (uint4*)(whole + ((u64)blockIdx.x * tokens + part.firstKey) * tokenBytes);
-  for (u64 i = threadIdx.x; i < bytes / 16; i += blockDim.x) to[i] = from[i];
+// A slot of one of several segments.
+struct Slot {
+  int part;
+  int slot;
+};
+
+// Chosen slots of segments become one: block x of the result, slots from 64 * blockIdx.y on, eight numbers a thread. Into int8
+// only from one segment, which keeps its numbers and scales; from int8 into bf16 they are scaled.
+extern "C" __global__ void gather_slots(
+    const Span* parts, const Slot* slots, int count, u64 whole, int kvHeads, int d) {
+  int layer = blockIdx.x / kvHeads / 2, value = blockIdx.x / kvHeads % 2, head = blockIdx.x % kvHeads;
+  int chunks = d / 8, end = min(count, 64 * (int)blockIdx.y + 64);
+  for (int i = 64 * blockIdx.y * chunks + threadIdx.x; i < end * chunks; i += blockDim.x) {
+    int to = i / chunks, at = i % chunks * 8;
+    Span part = parts[slots[to].part];
+    int slot = slots[to].slot, scales = value ? (part.capacity + 3) & ~3 : d;
+    if (!isInt8(part.segment)) {
+      const bf16* from = (const bf16*)part.segment + ((u64)blockIdx.x * part.capacity + slot) * d + at;
+      *(uint4*)((bf16*)whole + ((u64)blockIdx.x * count + to) * d + at) = *(const uint4*)from;
+      continue;
+    }
+    const u8* block = value ? int8Values(part.segment, part.capacity, layer, head, kvHeads, d)
+                            : int8Keys(part.segment, part.capacity, layer, head, kvHeads, d);
+    const float* scale = (const float*)block;
+    uint2 numbers = *(const uint2*)(block + 4 * scales + (u64)slot * d + at);
+    if (isInt8(whole)) {
+      u8* target = (u8*)(value ? int8Values(whole, count, layer, head, kvHeads, d)
+                               : int8Keys(whole, count, layer, head, kvHeads, d));
+      *(uint2*)(target + 4 * (value ? (count + 3) & ~3 : d) + (u64)to * d + at) = numbers;
+      if (value && at == 0) ((float*)target)[to] = scale[slot];
+      if (!value && to == 0)
+        for (int j = 0; j < 8; j++) ((float*)target)[at + j] = scale[at + j];
+    } else {
+      float low[4], high[4];
+      signedBytes(numbers.x, low);
+      signedBytes(numbers.y, high);
+      float x[8] = {low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]};
+      for (int j = 0; j < 8; j++) x[j] *= scale[value ? slot : at + j];
+      *(uint4*)((bf16*)whole + ((u64)blockIdx.x * count + to) * d + at) =
+          make_uint4(packBf16(x[0], x[1]), packBf16(x[2], x[3]), packBf16(x[4], x[5]), packBf16(x[6], x[7]));
+    }
+  }
+}
+
+DEVICE u8 quantised(float x) { return (u8)max(-127, min(127, __float2int_rn(x))); }
+
+// Block x of a segment in bf16, as int8 into another: keys with a scale a channel, values with one a slot, the largest
+// number becoming 127. 256 threads.
+extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int slots, int kvHeads, int d) {
+  __shared__ float largest[256];
+  int layer = blockIdx.x / kvHeads / 2, value = blockIdx.x / kvHeads % 2, head = blockIdx.x % kvHeads;
+  const bf16* numbers = (const bf16*)from + (u64)blockIdx.x * slots * d;
+  u8* block = (u8*)(value ? int8Values(to, slots, layer, head, kvHeads, d) : int8Keys(to, slots, layer, head, kvHeads, d));
+  float* scales = (float*)block;
+  u8* out = block + 4 * (value ? (slots + 3) & ~3 : d);
+  if (value) {
+    int lane = threadIdx.x % 32;
+    for (int s = threadIdx.x / 32; s < slots; s += 8) {
+      float top = 0;
+      for (int i = lane; i < d; i += 32) top = fmaxf(top, fabsf(fromBf16(numbers[(u64)s * d + i])));
+      float scale = warpMax(top) / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
+      if (lane == 0) scales[s] = scale;
+      for (int i = lane; i < d; i += 32) out[(u64)s * d + i] = quantised(fromBf16(numbers[(u64)s * d + i]) * inverse);
+    }
+    return;
+  }
+  int channel = threadIdx.x % d, groups = 256 / d, group = threadIdx.x / d;
+  float top = 0;
+  for (int s = group; s < slots; s += groups) top = fmaxf(top, fabsf(fromBf16(numbers[(u64)s * d + channel])));
+  largest[threadIdx.x] = top;
+  __syncthreads();
+  for (int g = 0; g < groups; g++) top = fmaxf(top, largest[g * d + channel]);
+  float scale = top / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  if (group == 0) scales[channel] = scale;
+  for (int s = group; s < slots; s += groups)
+    out[(u64)s * d + channel] = quantised(fromBf16(numbers[(u64)s * d + channel]) * inverse);
 }
 
 // Index of the largest logit, the first of equal ones, becomes the next token; the sequence grows by that token.

@@ -9,10 +9,6 @@ constexpr int ROWS = 128, DEPTH = 64, CONSUMERS = 2;
 constexpr int THREADS = CONSUMERS * 128 + 32;
 constexpr int X_BYTES = ROWS * DEPTH * 2, W_BYTES = OUTPUTS * DEPTH * 2, STAGE_BYTES = X_BYTES + W_BYTES;
 
-struct __align__(64) TensorMap {
-  u64 opaque[16];
-};
-
 struct GemmArgs {
   int rows;
   int outputs;
@@ -31,43 +27,11 @@ struct GemmArgs {
   int headSize;
   int firstOutput;          // of the matrix of queries, keys and values
   bf16* out;                // residual [row][outputs], or for SwiGLU [row][outputs / 2]
+  bf16* low;                // what rounding the residual to bf16 left, [row][outputs]
   float* squaresOut;        // [output tiles][rowCapacity]
 };
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
-
-DEVICE void barrierInit(u64* barrier, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(count));
-}
-
-DEVICE void barrierExpect(u64* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
-}
-
-DEVICE void barrierArrive(u64* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
-}
-
-DEVICE void barrierWait(u64* barrier, int phase) {
-  u32 done;
-  do {
-    asm volatile(
-        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
-        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
-  } while (!done);
-}
-
-DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
-      :: "r"(to), "l"(map), "r"(sharedAddress(barrier)), "r"(column), "r"(row) : "memory");
-}
-
-// Shared memory descriptor of a K-major tile with rows of 128 bytes, swizzled by 128 bytes; groups of 8 rows lie 1024
-// bytes apart.
-DEVICE u64 descriptor(u32 address) {
-  return (u64)(address >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
-}
 
 #if OUTPUTS == 128
 DEVICE void multiply(float (&d)[64], u64 a, u64 b, int accumulate) {
@@ -226,19 +190,22 @@ DEVICE void storeQkv(
   }
 }
 
-// The residual's words of this thread, 16 bytes of each group of four times eight outputs.
-DEVICE void loadResidual(const GemmArgs& a, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
+// Words of a matrix [row][outputs] of this thread, 16 bytes of each group of four times eight outputs.
+DEVICE void loadResidual(const GemmArgs& a, const bf16* from, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
   int q = threadIdx.x % 4;
   #pragma unroll
   for (int j = 0; j < OUTPUTS / 32; j++) {
     int output = output0 + (4 * j + q) * 8;
-    before[j] = row < a.rows && output < a.outputs ? *(const uint4*)(a.out + (u64)row * a.outputs + output)
+    before[j] = row < a.rows && output < a.outputs ? *(const uint4*)(from + (u64)row * a.outputs + output)
                                                    : make_uint4(0, 0, 0, 0);
   }
 }
 
+// The residual is kept in two bf16 numbers, the second what the first leaves, since errors of rounding add up over layers;
+// products take the first.
 DEVICE void storeResidual(
-    const GemmArgs& a, float (&d)[OUTPUTS / 2], const uint4 (&before)[OUTPUTS / 32], int row, int h, int output0) {
+    const GemmArgs& a, float (&d)[OUTPUTS / 2], const uint4 (&before)[OUTPUTS / 32], const uint4 (&low)[OUTPUTS / 32],
+    int row, int h, int output0) {
   int q = threadIdx.x % 4;
   bool live = row < a.rows;
   float square = 0;
@@ -246,16 +213,23 @@ DEVICE void storeResidual(
   for (int j = 0; j < OUTPUTS / 8; j += 4) {
     int output = output0 + (j + q) * 8;
     u32 v[4] = {before[j / 4].x, before[j / 4].y, before[j / 4].z, before[j / 4].w};
+    u32 w[4] = {low[j / 4].x, low[j / 4].y, low[j / 4].z, low[j / 4].w};
     transposeQuad(v);
+    transposeQuad(w);
     #pragma unroll
     for (int i = 0; i < 4; i++) {
-      v[i] = packBf16(lowBf16(v[i]) + d[4 * (j + i) + 2 * h], highBf16(v[i]) + d[4 * (j + i) + 2 * h + 1]);
-      float x = lowBf16(v[i]), y = highBf16(v[i]);
+      float x = lowBf16(v[i]) + (lowBf16(w[i]) + d[4 * (j + i) + 2 * h]);
+      float y = highBf16(v[i]) + (highBf16(w[i]) + d[4 * (j + i) + 2 * h + 1]);
+      v[i] = packBf16(x, y);
+      w[i] = packBf16(x - lowBf16(v[i]), y - highBf16(v[i]));
       if (output0 + (j + i) * 8 < a.outputs) square += x * x + y * y;
     }
     transposeQuad(v);
-    if (live && output < a.outputs)
+    transposeQuad(w);
+    if (live && output < a.outputs) {
       *(uint4*)(a.out + (u64)row * a.outputs + output) = make_uint4(v[0], v[1], v[2], v[3]);
+      *(uint4*)(a.low + (u64)row * a.outputs + output) = make_uint4(w[0], w[1], w[2], w[3]);
+    }
   }
   square += __shfl_xor_sync(~0u, square, 1);
   square += __shfl_xor_sync(~0u, square, 2);
@@ -352,10 +326,10 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
     if (step > 0 && threadIdx.x % 128 == 0) barrierArrive(&empty[(step - 1) % STAGES]);
   }
   // Requested while the last products run.
-  uint4 before[2][OUTPUTS / 32];
+  uint4 before[OUTPUTS / 32], low[OUTPUTS / 32];
   if (E == RESIDUAL) {
-    loadResidual(a, before[0], row, output0);
-    if (OUTPUTS <= 128) loadResidual(a, before[1], row + 8, output0);
+    loadResidual(a, a.out, before, row, output0);
+    loadResidual(a, a.low, low, row, output0);
   }
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
   releaseNext();
@@ -366,8 +340,11 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
       else if (OUTPUTS % 128 == 0) 
         storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
     } else if (E == RESIDUAL) {
-      if (OUTPUTS > 128 && h == 1) loadResidual(a, before[1], row + 8, output0);
-      storeResidual(a, d, before[h], row + 8 * h, h, output0);
+      if (h == 1) {
+        loadResidual(a, a.out, before, row + 8, output0);
+        loadResidual(a, a.low, low, row + 8, output0);
+      }
+      storeResidual(a, d, before, low, row + 8 * h, h, output0);
     } else {
       storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
     }

@@ -93,7 +93,7 @@ final class Gpu implements AutoCloseable {
     return memory.toArray(JAVA_FLOAT.withByteAlignment(1));
   }
 
-  private byte[] read(long address, long bytes) {
+  byte[] read(long address, long bytes) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment memory = arena.allocate(bytes, 8);
       device.download(memory, address);

@@ -38,6 +38,10 @@ class KernelCompileTest {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
           "-DHEAD_SIZE=64");
+      if (epilogue != Kernels.Epilogue.LOGITS) {
+        check(compiler, "stream.cu", "-DEPILOGUE=" + epilogue, "-DTOKENS=48", "-DSPLIT=8", "-DINPUTS=4096", "-DSTAGES=5",
+            "-DHEAD_SIZE=128");
+      }
     }
   }
 

@@ -7,6 +7,7 @@ import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
 import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
+import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -44,12 +45,16 @@ class KernelTwinTest {
     }
   }
 
-  private static ModelConfig shape(int hidden, int heads, int kvHeads, int headSize, int feedForward) {
+  static ModelConfig shape(int hidden, int heads, int kvHeads, int headSize, int feedForward) {
     return new ModelConfig("llama", "test", 2, hidden, heads, kvHeads, headSize, feedForward, 512, 4096, THETA,
         RopeScaling.NONE, 1e-5);
   }
 
   private static Kernels kernels(ModelConfig config) {
+    return kernels(gpu, config);
+  }
+
+  static Kernels kernels(Gpu gpu, ModelConfig config) {
     return new Kernels(gpu.device, gpu.compiler, config);
   }
 
@@ -86,8 +91,9 @@ class KernelTwinTest {
     int[] tokens = random.ints(rows, 0, 500).toArray();
     long x = gpu.poisoned(2L * rows * hidden);
     long x32 = gpu.poisoned(4L * rows * hidden);
+    long low = gpu.poisoned(2L * rows * hidden);
     long squares = gpu.poisoned(4L * rows);
-    kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.bf16(table), x, x32, squares, rows, hidden);
+    kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.bf16(table), x, x32, low, squares, rows, hidden);
     long normed = gpu.poisoned(2L * rows * hidden);
     kernels.rmsNorm.launch(rows, 1, 128, x, normed, hidden, 1e-5f);
     float[] expected = new float[rows * hidden];
@@ -96,6 +102,7 @@ class KernelTwinTest {
     }
     assertThat(gpu.readBf16(x, rows * hidden)).isEqualTo(expected);
     assertThat(gpu.readFloats(x32, rows * hidden)).isEqualTo(expected);
+    assertThat(gpu.readBf16(low, rows * hidden)).containsOnly(0);
     double[] sums = IntStream.range(0, rows).mapToDouble(i -> squareSum(expected, i, hidden)).toArray();
     assertThat(Gpu.error(gpu.readFloats(squares, rows), sums)).isLessThan(1e-5);
     double[] scaled = toDouble(expected);
@@ -210,21 +217,28 @@ class KernelTwinTest {
     assertThat(Gpu.error(inside, Reference.swiglu(expected, rows, inner))).as("SwiGLU").isLessThan(TOLERANCE);
 
     float[] down = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    float[] lowBefore = Gpu.random(random, rows * hidden, 1e-3);
+    long lowDevice = gpu.bf16(lowBefore);
     long squares = gpu.poisoned(4L * capacity * gemm.squareParts());
-    gemm.residual(new GemmProducts.Input(activated, rows, capacity, 0, 0), gpu.bf16(down), inner, xDevice, squares);
+    gemm.residual(new GemmProducts.Input(activated, rows, capacity, 0, 0), gpu.bf16(down), inner, xDevice, lowDevice, squares);
     double[] sum = Reference.multiply(inside, down, rows, hidden, inner);
     for (int i = 0; i < sum.length; i++) {
-      sum[i] += x[i];
+      sum[i] += x[i] + lowBefore[i];
     }
     float[] after = gpu.readBf16(xDevice, rows * hidden);
     assertThat(Gpu.error(after, sum)).as("residual").isLessThan(TOLERANCE);
+    float[] left = gpu.readBf16(lowDevice, rows * hidden);
+    for (int i = 0; i < sum.length; i++) {
+      left[i] += after[i];
+    }
+    assertThat(Gpu.error(left, sum)).as("residual in two parts").isLessThan(2e-5);
     float[] all = gpu.readFloats(squares, capacity * gemm.squareParts());
     for (int i = 0; i < rows; i++) {
       double total = 0;
       for (int part = 0; part < gemm.squareParts(); part++) {
         total += all[part * capacity + i];
       }
-      assertThat(total / squareSum(after, i, hidden)).as("squares of row %d", i).isBetween(0.9999, 1.0001);
+      assertThat(total / squareSum(left, i, hidden)).as("squares of row %d", i).isBetween(0.9999, 1.0001);
     }
   }
 
@@ -299,6 +313,79 @@ class KernelTwinTest {
     assertThat(Gpu.error(gpu.readFloats(logits, tokens * 512), wanted)).as("logits").isLessThan(1e-4);
   }
 
+  @ParameterizedTest
+  @CsvSource({"48,4096,32,8,128,7168", "17,2304,36,4,64,2240", "64,2304,20,2,128,2496", "30,4096,32,8,128,4160"})
+  void productsOfLargeMatricesWithALastBlock(
+      int tokens, int hidden, int heads, int kvHeads, int headSize, int inner) {
+    Random random = new Random(tokens);
+    ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
+    assertThat(StreamProducts.fits(config)).isTrue();
+    int attention = heads * headSize;
+    int qkvWidth = (heads + 2 * kvHeads) * headSize;
+    float[] x = Gpu.random(random, tokens * hidden, 1);
+    float[] wQkv = Gpu.random(random, qkvWidth * hidden, 1 / Math.sqrt(hidden));
+    float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
+    float[] wGateUp = Gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
+    float[] wDown = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    CudaWeights.Layer layer =
+        new CudaWeights.Layer(gpu.bf16(wQkv), gpu.bf16(wOut), gpu.bf16(wGateUp), gpu.bf16(wDown), 0, 0);
+    CudaWeights weights = new CudaWeights(config, 0, List.of(layer, layer), 0, rope(config));
+    StreamProducts products = new StreamProducts(gpu.device, kernels(config), weights);
+    // Rows that are no tokens hold anything.
+    int rows = SkinnyProducts.MAX_TOKENS;
+    long xDevice = gpu.poisoned(2L * rows * hidden);
+    gpu.device.copy(xDevice, gpu.bf16(x), 2L * tokens * hidden);
+    float[] squares = new float[rows];
+    for (int i = 0; i < tokens; i++) {
+      squares[i] = squareSum(x, i, hidden);
+    }
+    gpu.device.copy(products.squares(), gpu.floats(squares), 4L * rows);
+    double[] factors = Reference.normFactors(x, tokens, hidden, 1e-5);
+
+    int[] positions = random.ints(tokens, 0, 4096).toArray();
+    long segment = gpu.poisoned(2L * 4 * kvHeads * tokens * headSize);
+    long q = gpu.poisoned(2L * rows * attention);
+    products.qkv(1, xDevice, 1, tokens, q, gpu.ints(places(segment, tokens)), gpu.ints(positions));
+    double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
+    Reference.scaleRows(qkv, factors, qkvWidth);
+    checkQkv(config, qkv, positions, tokens, 1, q, segment);
+    float[] queries = gpu.readBf16(q, tokens * attention);
+
+    long activated = gpu.poisoned(2L * rows * inner);
+    products.gateUp(1, xDevice, 1, tokens, activated);
+    double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
+    Reference.scaleRows(expected, factors, 2 * inner);
+    float[] inside = gpu.readBf16(activated, tokens * inner);
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(TOLERANCE);
+
+    for (boolean down : new boolean[] {false, true}) {
+      float[] before = Gpu.random(random, tokens * hidden, 1);
+      long residual = gpu.floats(before);
+      long rounded = gpu.poisoned(2L * rows * hidden);
+      if (down) {
+        products.down(1, activated, tokens, residual, rounded);
+      } else {
+        products.attentionOutput(1, q, tokens, residual, rounded);
+      }
+      double[] sum = Reference.multiply(
+          down ? inside : queries, down ? wDown : wOut, tokens, hidden, down ? inner : attention);
+      for (int i = 0; i < sum.length; i++) {
+        sum[i] += before[i];
+      }
+      float[] after = gpu.readFloats(residual, sum.length);
+      assertThat(Gpu.error(after, sum)).as("residual").isLessThan(1e-4);
+      assertThat(Gpu.error(gpu.readBf16(rounded, sum.length), sum)).as("rounded").isLessThan(TOLERANCE);
+      float[] parts = gpu.readFloats(products.squares(), rows * products.squareParts());
+      for (int i = 0; i < tokens; i++) {
+        double total = 0;
+        for (int part = 0; part < products.squareParts(); part++) {
+          total += parts[part * rows + i];
+        }
+        assertThat(total / squareSum(after, i, hidden)).as("squares of token %d", i).isBetween(0.9999, 1.0001);
+      }
+    }
+  }
+
   /** Contexts of several segments, some longer than a part, in prefill and decoding tiles. */
   @ParameterizedTest
   @CsvSource({"64,9,3,1,0", "64,9,3,17,1", "64,9,3,37,500", "64,9,3,97,127", "64,9,3,160,64", "64,9,3,48,8192",
@@ -308,13 +395,26 @@ class KernelTwinTest {
     ModelConfig config = shape(128, heads, kvHeads, headSize, 128);
     Kernels kernels = kernels(config);
     boolean decode = tokens * heads / kvHeads <= 16;
+    for (boolean int8 : new boolean[] {false, true}) {
+      attention(config, kernels, decode ? kernels.decodeAttention : kernels.wideAttention, tokens, contextTokens, int8);
+    }
+  }
+
+  private static void attention(ModelConfig config, Kernels kernels, Kernels.Attention attention, int tokens,
+      int contextTokens, boolean int8) {
+    boolean decode = attention == kernels.decodeAttention;
+    int headSize = config.headSize();
+    int heads = config.heads();
+    int kvHeads = config.kvHeads();
     Random random = new Random(tokens);
     // Two sequences of different lengths, so that offsets are not zero.
     List<float[][]> numbers = new ArrayList<>();
     List<CudaKvSegment> context = new ArrayList<>();
     for (int left = contextTokens; left > 0; ) {
       int n = Math.min(left, 1 + random.nextInt(left > 1000 ? 900 : 200));
-      context.add(segment(config, random, n, numbers));
+      CudaKvSegment whole = segment(config, random, n, numbers);
+      // One of three stays as it is, so that tiles have both.
+      context.add(int8 && context.size() % 3 != 1 ? quantised(kernels, whole, numbers.getLast()) : whole);
       left -= n;
     }
     CudaKvSegment own = segment(config, random, tokens, numbers);
@@ -322,18 +422,14 @@ class KernelTwinTest {
     CudaKvSegment other = segment(config, random, fewer, numbers);
     BatchPlan.Sequence first = new BatchPlan.Sequence(new int[fewer], 0, context, other, false);
     BatchPlan.Sequence second = new BatchPlan.Sequence(new int[tokens], 0, context, own, false);
-    Kernels.Attention attention = decode ? kernels.decodeAttention : kernels.wideAttention;
     int part = decode ? 64 : 512;
     List<BatchPlan.Sequence> batch = List.of(first, second);
-    BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
-        BatchPlan.needs(gpu.device, config, batch, attention, part));
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, attention, part));
     plan.lay(batch, attention, part);
     plan.upload();
     int rows = plan.rows();
     float[] q = Gpu.random(random, rows * heads * headSize, 1.5);
-    long out = gpu.poisoned(2L * rows * heads * headSize);
-    new AttentionLauncher(gpu.device, config).new Launch(attention, plan, gpu.bf16(q), out)
-        .run(1, plan.itemCount(), decode && contextTokens < 1000 ? Merging.LAST_BLOCK : Merging.KERNEL);
+    Merging merging = decode && contextTokens < 1000 ? Merging.LAST_BLOCK : Merging.KERNEL;
     double[] expected = new double[rows * heads * headSize];
     for (int i = 0; i < rows; i++) {
       boolean inFirst = i < fewer;
@@ -357,18 +453,104 @@ class KernelTwinTest {
         System.arraycopy(Reference.attend(q, to, keys, values, at, keys.length, headSize), 0, expected, to, headSize);
       }
     }
-    assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected)).isLessThan(TOLERANCE);
+    long queries = gpu.bf16(q);
+    // Twice: counters of parts must be as before.
+    for (int run = 0; run < 2; run++) {
+      long out = gpu.poisoned(2L * rows * heads * headSize);
+      new AttentionLauncher(gpu.device, config).new Launch(attention, plan, queries, out)
+          .run(1, plan.itemCount(), merging);
+      assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected))
+          .as("tiles of %d rows, int8 %s, run %d", attention.tileRows(), int8, run)
+          .isLessThan(TOLERANCE);
+    }
+  }
+
+  /** The segment in int8; its numbers become those that int8 stands for, and are checked against the device's. */
+  private static CudaKvSegment quantised(Kernels kernels, CudaKvSegment whole, float[][] numbers) {
+    CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
+    long address = gpu.poisoned(shape.bytes());
+    CudaKvSegment coded = new CudaKvSegment(shape, address, whole.contentId());
+    kernels.quantise.launch(
+        shape.blocks(), 1, 256, whole.address, coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
+    int d = shape.headSize();
+    long at = address + shape.kvHeads() * (shape.keyBytes() + shape.valueBytes());
+    for (int b = 0; b < numbers.length; b++) {
+      boolean value = b >= shape.kvHeads();
+      int scales = value ? (shape.slots() + 3) / 4 * 4 : d;
+      float[] scale = gpu.readFloats(at, scales);
+      byte[] stored = gpu.read(at + 4L * scales, (long) shape.slots() * d);
+      for (int i = 0; i < stored.length; i++) {
+        float largest = 0;
+        for (int j = 0; j < (value ? d : shape.slots()); j++) {
+          largest = Math.max(largest, Math.abs(numbers[b][value ? i / d * d + j : j * d + i % d]));
+        }
+        float expected = largest / 127;
+        int number = value ? i / d : i % d;
+        assertThat(scale[number]).as("scale %d of block %d", number, b).isEqualTo(expected);
+        assertThat((int) stored[i]).isEqualTo((int) Math.rint(numbers[b][i] * (expected > 0 ? 1 / expected : 0)));
+        // Once the last of a channel has been looked at, nobody needs it any more.
+        if (value && i % d == d - 1) {
+          for (int j = i - d + 1; j <= i; j++) {
+            numbers[b][j] = Gpu.round(stored[j] * expected);
+          }
+        }
+      }
+      for (int i = 0; !value && i < stored.length; i++) {
+        numbers[b][i] = Gpu.round(stored[i] * scale[i % d]);
+      }
+      at += value ? shape.valueBytes() : shape.keyBytes();
+    }
+    return coded;
+  }
+
+  @ParameterizedTest
+  @CsvSource({"64,3,37", "64,3,160", "128,2,1", "128,2,97"})
+  void slotsAreGathered(int headSize, int kvHeads, int tokens) {
+    ModelConfig config = shape(128, 3 * kvHeads, kvHeads, headSize, 128);
+    Kernels kernels = kernels(config);
+    Random random = new Random(tokens);
+    List<float[][]> numbers = new ArrayList<>();
+    SegmentEditor editor = new SegmentEditor(gpu.device, kernels, new SegmentMemory(gpu.device, 1 << 30));
+    CudaKvSegment whole = segment(config, random, tokens, numbers);
+    CudaKvSegment int8 = quantised(kernels, segment(config, random, tokens, numbers), numbers.getLast());
+    int[] some = IntStream.range(0, tokens).filter(i -> i % 3 == 0).toArray();
+    checkSlots(editor.gather(List.of(whole), some, KvCodec.BF16, 0, tokens), numbers.get(0), some);
+    checkSlots(editor.gather(List.of(int8), some, KvCodec.BF16, 0, tokens), numbers.get(1), some);
+    CudaKvSegment kept = editor.gather(List.of(int8), some, KvCodec.INT8, 0, tokens);
+    assertThat(kept.reduced()).isEqualTo(some.length < tokens);
+    int[] all = IntStream.range(0, some.length).toArray();
+    checkSlots(editor.gather(List.of(kept), all, KvCodec.BF16, 0, tokens), numbers.get(1), some);
+    int[] both = IntStream.range(0, 2 * tokens).filter(i -> i % 2 == 0 || i > tokens).toArray();
+    CudaKvSegment joined = editor.gather(List.of(whole, int8), both, KvCodec.BF16, 0, 2 * tokens);
+    float[][] two = new float[numbers.get(0).length][];
+    for (int b = 0; b < two.length; b++) {
+      two[b] = Arrays.copyOf(numbers.get(0)[b], 2 * tokens * headSize);
+      System.arraycopy(numbers.get(1)[b], 0, two[b], tokens * headSize, tokens * headSize);
+    }
+    checkSlots(joined, two, both);
+  }
+
+  private static void checkSlots(CudaKvSegment segment, float[][] numbers, int[] slots) {
+    CudaKvSegment.Shape shape = segment.shape;
+    int d = shape.headSize();
+    for (int b = 0; b < numbers.length; b++) {
+      float[] actual = gpu.readBf16(segment.address + (numbers.length + b) * shape.keyBytes(), slots.length * d);
+      for (int i = 0; i < slots.length; i++) {
+        assertThat(Arrays.copyOfRange(actual, i * d, (i + 1) * d)).as("block %d, slot %d", b, slots[i])
+            .isEqualTo(Arrays.copyOfRange(numbers[b], slots[i] * d, (slots[i] + 1) * d));
+      }
+    }
   }
 
   /** A segment of two layers with random numbers in the second; adds {@code [2 * kvHeads][tokens * headSize]}. */
   private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, List<float[][]> numbers) {
     CudaKvSegment.Shape shape =
-        new CudaKvSegment.Shape(config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
+        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
     long address = gpu.poisoned(shape.bytes());
     float[][] blocks = new float[2 * config.kvHeads()][];
     for (int b = 0; b < blocks.length; b++) {
       blocks[b] = Gpu.random(random, tokens * config.headSize(), 1);
-      gpu.device.copy(address + (blocks.length + b) * shape.blockBytes(), gpu.bf16(blocks[b]), shape.blockBytes());
+      gpu.device.copy(address + (blocks.length + b) * shape.keyBytes(), gpu.bf16(blocks[b]), shape.keyBytes());
     }
     numbers.add(blocks);
     return new CudaKvSegment(shape, address, numbers.size());
@@ -390,11 +572,12 @@ class KernelTwinTest {
     List<float[][]> numbers = new ArrayList<>();
     List<CudaKvSegment> segments = new ArrayList<>();
     for (int i = 0; i < documents; i++) {
-      segments.add(segment(config, random, 1 + random.nextInt(i == 3 ? 3000 : 60), numbers));
+      CudaKvSegment whole = segment(config, random, 1 + random.nextInt(i == 3 ? 3000 : 60), numbers);
+      segments.add(i % 4 == 2 ? quantised(kernels, whole, numbers.getLast()) : whole);
     }
     BatchPlan.Sequence last = new BatchPlan.Sequence(new int[rows], 0, segments, segments.getFirst(), false);
     BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
-        BatchPlan.needs(gpu.device, config, List.of(last), kernels.wideAttention, 64));
+        BatchPlan.needs(config, List.of(last), kernels.wideAttention, 64));
     plan.lay(List.of(last), kernels.wideAttention, 64);
     plan.probe(segments);
     plan.upload();
@@ -423,7 +606,8 @@ class KernelTwinTest {
         }
       }
     }
-    assertThat(Gpu.error(gpu.readFloats(probe.masses(), documents), expected)).isLessThan(1e-4);
+    // The reference has int8 numbers rounded to bf16, the kernel has not.
+    assertThat(Gpu.error(gpu.readFloats(probe.masses(), documents), expected)).isLessThan(documents > 2 ? 2e-3 : 1e-4);
   }
 
   @Test

@@ -47,7 +47,7 @@ class KvCacheTest {
   /** Decoding through the cache gives the bits of passes over plain segments, put together at the same places. */
   @Property(tries = 10)
   void fullRetentionChangesNoBit(@ForAll @IntRange(min = 2, max = 90) int prompt, @ForAll boolean razorOfAll) {
-    KvCache cache = cache(razorOfAll ? new Retention.Razor(1, 4, 8) : new Retention.Full());
+    KvCache cache = cache(razorOfAll ? new Retention.Razor(1, 4, 8, true) : new Retention.Full());
     List<KvSegment> plain = new ArrayList<>();
     plain.add(read(cache, prompt));
     cache.append(plain.getFirst());
@@ -71,7 +71,7 @@ class KvCacheTest {
 
   @Test
   void razorKeepsRetrievalHeadsWholeAndSlidesOverTheOthers() {
-    KvCache cache = cache(new Retention.Razor(0.5, 4, 100));
+    KvCache cache = cache(new Retention.Razor(0.5, 4, 100, true));
     cache.append(read(cache, 300));
     assertThat(cache.segments()).hasSize(1);
     cache.endPrompt();
@@ -84,6 +84,15 @@ class KvCacheTest {
     }
     assertThat(cache.bytes()).isEqualTo(
         cache.segments().stream().mapToLong(segment -> backend.image(segment).byteSize()).sum());
+  }
+
+  @Test
+  void withoutCompensationOtherHeadsKeepSinksAndWindow() {
+    KvCache cache = cache(new Retention.Razor(0.5, 4, 100, false));
+    cache.append(read(cache, 300));
+    cache.endPrompt();
+    assertThat(slots(cache, 1, 0)).isEqualTo(300);
+    assertThat(slots(cache, 1, 1)).isEqualTo(104);
   }
 
   @Test
@@ -107,12 +116,12 @@ class KvCacheTest {
 
   @Test
   void forksAndPrefixesShareWhatTheyDoNotChange() {
-    KvCache first = cache(new Retention.Razor(0.5, 4, 100));
+    KvCache first = cache(new Retention.Razor(0.5, 4, 100, true));
     first.append(read(first, 400));
     first.endPrompt();
     List<KvCache> forks = new ArrayList<>();
     for (int i = 0; i < 100; i++) {
-      KvCache fork = cache(new Retention.Razor(0.5, 4, 100), first.segments().toArray(KvSegment[]::new));
+      KvCache fork = cache(new Retention.Razor(0.5, 4, 100, true), first.segments().toArray(KvSegment[]::new));
       fork.append(read(fork, 2));
       forks.add(fork);
     }

@@ -25,7 +25,7 @@ class KvPolicyTest {
   @Test
   void parsesParameters() {
     assertThat(KvPolicy.parse("int8 + razor( retrieval=0.32, window=128 )"))
-        .isEqualTo(new KvPolicy(new Retention.Razor(0.32, 4, 128), KvCodec.INT8, Selection.ALL));
+        .isEqualTo(new KvPolicy(new Retention.Razor(0.32, 4, 128, false), KvCodec.INT8, Selection.ALL));
     assertThat(KvPolicy.parse("streaming").retention()).isEqualTo(new Retention.Streaming(4, 256));
     assertThat(KvPolicy.parse("full+f32").codec()).isEqualTo(KvCodec.F32);
   }
@@ -36,9 +36,10 @@ class KvPolicyTest {
       @ForAll @IntRange(max = 4096) int sink,
       @ForAll @IntRange(min = 1, max = 1_000_000) int window,
       @ForAll boolean streaming,
+      @ForAll boolean compensated,
       @ForAll KvCodec codec) {
     Retention retention =
-        streaming ? new Retention.Streaming(sink, window) : new Retention.Razor(retrieval, sink, window);
+        streaming ? new Retention.Streaming(sink, window) : new Retention.Razor(retrieval, sink, window, compensated);
     KvPolicy policy = new KvPolicy(retention, codec, Selection.ALL);
     assertThat(KvPolicy.parse(policy.toString())).isEqualTo(policy);
   }
@@ -66,6 +67,7 @@ class KvPolicyTest {
       streaming(retrieval=0.1)  | streaming has no parameter 'retrieval'; it has [sink, window]
       full(sink=1)              | full has no parameter 'sink'; it has []
       int8(bits=4)              | int8 has no parameter 'bits'
+      razor(compensation=2)     | compensation is 0 or 1, not 2
       razor(sink)               | not one name=value: 'sink'
       razor(sink=1,sink=2)      | not one name=value: 'sink=2'
       """)

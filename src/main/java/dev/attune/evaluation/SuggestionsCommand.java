@@ -1,0 +1,142 @@
+package dev.attune.evaluation;
+
+import dev.attune.entity.EntityLinker;
+import dev.attune.entity.KnowledgeBase;
+import dev.attune.entity.KnowledgeImport;
+import dev.attune.evaluation.MeasuredResult.Row;
+import dev.attune.evaluation.SuggestionEvaluation.Arm;
+import dev.attune.evaluation.SuggestionEvaluation.Outcome;
+import dev.attune.llm.LanguageModel;
+import dev.attune.llm.ModelRole;
+import dev.attune.llm.Models;
+import dev.attune.retrieval.DocumentIndex;
+import dev.attune.searchlog.SearchLog;
+import dev.attune.suggestion.SuggestionLadder;
+import java.io.PrintWriter;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.springframework.beans.factory.ObjectProvider;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** Quality of suggestions. */
+@Command(
+    name = "suggestions",
+    description = "Plays the logs of the demo's simulated users and asks for suggestions before some of their last queries, "
+        + "told the query, the session, the raw history, the entity store, and with the back-off; and with another user's "
+        + "store. Needs an empty data directory (--attune.data-dir=DIRECTORY) and fills it.",
+    mixinStandardHelpOptions = true)
+class SuggestionsCommand implements Callable<Integer> {
+
+  private static final List<String> KEYS = List.of("told");
+  private static final Map<String, Double> TOLERANCES = Map.of("entity5", 0.08, "success5", 0.05, "valid", 0.03);
+
+  private final SearchLog log;
+  private final SuggestionLadder suggester;
+  private final DocumentIndex index;
+  private final EntityLinker linker;
+  private final KnowledgeBase knowledge;
+  private final KnowledgeImport imports;
+  private final ObjectProvider<Models> models;
+
+  @Spec private CommandSpec spec;
+  @Mixin private RecordOption record;
+
+  @Option(names = "--last", defaultValue = "8",
+      description = "Of each user, the last queries that may be asked for (default: ${DEFAULT-VALUE}).")
+  private int last;
+
+  @Option(names = "--requests", defaultValue = "0",
+      description = "Requests at most, spread evenly; 0 for all (default: ${DEFAULT-VALUE}).")
+  private int requests;
+
+  @Option(names = "--minutes", defaultValue = "600",
+      description = "When the time is over, what was asked until then counts (default: ${DEFAULT-VALUE}).")
+  private int minutes;
+
+  SuggestionsCommand(
+      SearchLog log,
+      SuggestionLadder suggester,
+      DocumentIndex index,
+      EntityLinker linker,
+      KnowledgeBase knowledge,
+      KnowledgeImport imports,
+      ObjectProvider<Models> models) {
+    this.log = log;
+    this.suggester = suggester;
+    this.index = index;
+    this.linker = linker;
+    this.knowledge = knowledge;
+    this.imports = imports;
+    this.models = models;
+  }
+
+  @Override
+  public Integer call() {
+    PrintWriter out = spec.commandLine().getOut();
+    LanguageModel model = LoadedModel.await(models, ModelRole.SUGGESTION);
+    SimulatedLog users = SimulatedLog.read();
+    knowledge.awaitLoaded();
+    if (knowledge.size() == 0) {
+      imports.importBundled();
+    }
+    users.prepare(log, index, out);
+    List<Integer> moments = users.moments(last, requests, true);
+    SuggestionEvaluation evaluation = new SuggestionEvaluation(suggester, index, linker);
+    Progress progress = new Progress(out);
+    progress.start("suggestions", moments.size(), moments.size());
+    users.play(
+        log,
+        moments,
+        Duration.ofMinutes(minutes),
+        moment -> {
+          evaluation.ask(moment);
+          progress.step();
+        });
+    List<Row> rows = rows(evaluation);
+    out.print(ResultTable.markdown(KEYS, List.copyOf(rows.getLast().figures().keySet()), rows));
+    out.flush();
+    record.write(spec, "Suggestions", model.fingerprint(), Map.of(), TOLERANCES, KEYS, rows);
+    return 0;
+  }
+
+  /** Differences are of the entity-level match, against the raw history. */
+  private static List<Row> rows(SuggestionEvaluation evaluation) {
+    List<Row> rows = new ArrayList<>();
+    double[] history = evaluation.values(Arm.HISTORY, Outcome::entityMatch);
+    for (Arm arm : Arm.values()) {
+      double[] matches = evaluation.values(arm, Outcome::entityMatch);
+      double suggested = sum(evaluation.values(arm, Outcome::suggested));
+      Map<String, Double> figures = new LinkedHashMap<>();
+      figures.put("requests", (double) evaluation.of(arm).size());
+      figures.put("mrr5", RankingEvaluation.mean(evaluation.values(arm, Outcome::reciprocalRank)));
+      figures.put("success5", RankingEvaluation.mean(evaluation.values(arm, o -> o.reciprocalRank() > 0 ? 1 : 0)));
+      figures.put("entity5", RankingEvaluation.mean(matches));
+      if (arm != Arm.HISTORY) {
+        figures.put("difference", RankingEvaluation.mean(matches) - RankingEvaluation.mean(history));
+        figures.put("p", Significance.pairedRandomisation(matches, history));
+      }
+      figures.put("valid", suggested == 0 ? 0 : sum(evaluation.values(arm, Outcome::valid)) / suggested);
+      figures.put("distinct", suggested == 0 ? 0 : sum(evaluation.values(arm, Outcome::distinct)) / suggested);
+      figures.put("suggestions", suggested / Math.max(1, evaluation.of(arm).size()));
+      figures.put("ms", RankingEvaluation.median(evaluation.values(arm, Outcome::millis)));
+      rows.add(new Row(Map.of("told", arm.title), figures));
+    }
+    return rows;
+  }
+
+  private static double sum(double[] values) {
+    double sum = 0;
+    for (double value : values) {
+      sum += value;
+    }
+    return sum;
+  }
+}

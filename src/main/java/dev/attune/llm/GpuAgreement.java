@@ -1,0 +1,152 @@
+package dev.attune.llm;
+
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.InferenceBackend.Probe;
+import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.cpu.CpuBackend;
+import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.kv.KvCodec;
+import dev.attune.llm.kv.KvPolicy;
+import dev.attune.llm.lora.LoraFiles;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
+
+/** Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. */
+public final class GpuAgreement {
+
+  private static final int BATCH = 64;
+
+  /**
+   * Lists to rank.
+   *
+   * @param layer whose attention is the score
+   * @param lastPosition position of last blocks
+   * @param instruction tokens of the instruction block
+   * @param documents tokens of each document's block
+   */
+  public record Lists(
+      int layer, int lastPosition, int[] instruction, Map<String, int[]> documents, List<RankedList> lists) {}
+
+  /**
+   * One list.
+   *
+   * @param last tokens of the last block
+   * @param signals rows of it whose attention counts
+   * @param documents ids of the candidates
+   */
+  public record RankedList(int[] last, int[] signals, List<String> documents) {}
+
+  /**
+   * What computes, and what is kept of documents.
+   *
+   * @param backend {@code cpu} or {@code cuda}
+   * @param policy of the CPU
+   * @param codec of documents, or null for the backend's own
+   * @param every keeps each so many-th token of documents
+   * @param threads of the CPU
+   */
+  public record Variant(String backend, String policy, @Nullable KvCodec codec, int every, int threads) {}
+
+  private GpuAgreement() {}
+
+  /**
+   * Masses of all candidates of all lists.
+   *
+   * @param adapter directory, or null for none
+   * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the model
+   */
+  public static List<float[]> scores(Path model, @Nullable Path adapter, Lists input, Variant variant)
+      throws IOException {
+    try (Checkpoint checkpoint = Checkpoint.open(model);
+        OwningBackend base = variant.backend.equals("cuda") ? CudaBackend.load(checkpoint, 0, failure -> {})
+            : CpuBackend.load(checkpoint, KvPolicy.parse(variant.policy), variant.threads)) {
+      InferenceBackend backend = adapter == null ? base
+          : base.with(LoraFiles.directory(adapter).adapter(checkpoint.config(), checkpoint.sha256()));
+      KvSegment instruction = kv(backend.run(List.of(read(input.instruction, 0, List.of(), input.layer))).getFirst());
+      Map<String, KvSegment> documents = documents(backend, input, instruction, variant);
+      List<float[]> scores = new ArrayList<>();
+      for (RankedList list : input.lists) {
+        scores.add(score(backend, input, list, instruction, documents));
+      }
+      if (variant.backend.equals("cuda")) {
+        throughput(backend, input, instruction, documents);
+      }
+      return scores;
+    }
+  }
+
+  /** Requests of callers that each wait for their answer before they ask again. */
+  private static void throughput(
+      InferenceBackend backend, Lists input, KvSegment instruction, Map<String, KvSegment> documents) {
+    for (int callers : new int[] {1, 32}) {
+      Queue<Long> nanos = new ConcurrentLinkedQueue<>();
+      AtomicInteger next = new AtomicInteger();
+      int requests = callers == 1 ? 500 : 4000;
+      long start = System.nanoTime();
+      try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+        for (int i = 0; i < callers; i++) {
+          threads.submit(() -> {
+            for (int r = next.getAndIncrement(); r < requests; r = next.getAndIncrement()) {
+              long from = System.nanoTime();
+              score(backend, input, input.lists.get(r % input.lists.size()), instruction, documents);
+              nanos.add(System.nanoTime() - from);
+            }
+          });
+        }
+      }
+      double seconds = (System.nanoTime() - start) / 1e9;
+      long[] sorted = nanos.stream().mapToLong(Long::longValue).sorted().toArray();
+      LoggerFactory.getLogger(GpuAgreement.class).info("{} in flight: {} requests/s, median {} ms, p99 {} ms", callers,
+          Math.round(sorted.length / seconds), sorted[sorted.length / 2] / 1e6, sorted[sorted.length * 99 / 100] / 1e6);
+    }
+  }
+
+  private static float[] score(InferenceBackend backend, Lists input, RankedList list, KvSegment instruction,
+      Map<String, KvSegment> documents) {
+    List<KvSegment> context = new ArrayList<>(List.of(instruction));
+    list.documents.forEach(id -> context.add(documents.get(id)));
+    Probe probe = new Probe(list.signals, IntStream.rangeClosed(1, list.documents.size()).toArray());
+    Pass pass = new Pass(list.last, input.lastPosition, context, input.layer, false, Logits.NONE, probe);
+    return backend.run(List.of(pass)).getFirst().attention();
+  }
+
+  private static Map<String, KvSegment> documents(
+      InferenceBackend backend, Lists input, KvSegment instruction, Variant variant) {
+    List<String> ids = input.lists.stream().flatMap(list -> list.documents.stream()).distinct().toList();
+    Map<String, KvSegment> read = new HashMap<>();
+    for (int from = 0; from < ids.size(); from += BATCH) {
+      List<String> batch = ids.subList(from, Math.min(ids.size(), from + BATCH));
+      List<InferenceBackend.PassResult> results = backend.run(batch.stream()
+          .map(id -> read(input.documents.get(id), instruction.tokens(), List.of(instruction), input.layer)).toList());
+      for (int i = 0; i < batch.size(); i++) {
+        KvSegment whole = kv(results.get(i));
+        KvSegment coded = variant.codec == null ? whole : backend.recode(whole, variant.codec);
+        int[] kept = IntStream.range(0, whole.tokens()).filter(t -> t % variant.every == 0).toArray();
+        read.put(batch.get(i), variant.every == 1 ? coded : backend.select(coded, kept));
+      }
+    }
+    return read;
+  }
+
+  private static Pass read(int[] tokens, int position, List<KvSegment> context, int layers) {
+    return new Pass(tokens, position, context, layers, true, Logits.NONE, null);
+  }
+
+  private static KvSegment kv(InferenceBackend.PassResult result) {
+    return Objects.requireNonNull(result.kv());
+  }
+}
