@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from blockrank import Weights
 from train_suggestions import Causal, Examples
 
-EXAMPLES = (3,)
+EXAMPLES = (3, 100)
 LONGEST = 8
 #: below this the two most probable tokens could change places in another arithmetic
 MARGIN = 0.3
