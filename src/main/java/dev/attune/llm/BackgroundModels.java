@@ -58,7 +58,6 @@ final class BackgroundModels implements Models, DisposableBean {
   private final LlmProperties properties;
   private final Loader source;
   private final Scheduler scheduler;
-  private final KvPolicy policy;
   private final ModelPlaces places;
   private final Thread loader;
   private volatile Status status;
@@ -74,7 +73,7 @@ final class BackgroundModels implements Models, DisposableBean {
     this.properties = properties;
     this.scheduler = scheduler;
     // A misspelt policy is an error of configuration: it must stop the start, not leave the service without a model.
-    this.policy = KvPolicy.parse(properties.kvPolicy());
+    KvPolicy policy = properties.kvPolicy().equals(LlmProperties.AUTO) ? null : KvPolicy.parse(properties.kvPolicy());
     this.source = source != null ? source
         : (place, backend, lost) -> ModelLoader.load(place, properties, backend, policy, lost);
     this.places = new ModelPlaces(properties);
@@ -107,7 +106,7 @@ final class BackgroundModels implements Models, DisposableBean {
       adapt(loaded);
       log.info("Loaded {} ({}, {} layers, {} MB of weights, {} threads, KV {}) in {} ms", loaded.config().name(),
           loaded.backend().name(), loaded.config().layers(), loaded.backend().weightBytes() >> 20,
-          properties.threadsOrCores(), policy,
+          properties.threadsOrCores(), loaded.backend().kvPolicy(),
           Duration.ofNanos(System.nanoTime() - start).toMillis());
     } catch (NoSuchFileException e) {
       fail(State.MISSING, "There is no model at %s. Fetch the default model with `python3 models/fetch.py`, or set "

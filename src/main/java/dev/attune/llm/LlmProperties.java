@@ -23,7 +23,8 @@ import org.springframework.validation.annotation.Validated;
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
- *     dev.attune.llm.kv.KvPolicy}
+ *     dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens on the CPU where the model's retrieval
+ *     heads are known, otherwise {@code full+bf16}
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */
@@ -36,9 +37,12 @@ record LlmProperties(
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") DataSize gpuMemory,
     @DefaultValue("0") @Min(0) int threads,
-    @DefaultValue("full+bf16") @NotBlank String kvPolicy,
+    @DefaultValue(LlmProperties.AUTO) @NotBlank String kvPolicy,
     @DefaultValue("64") @Min(1) int queue,
     @DefaultValue @Valid @NotNull Adapters adapters) {
+
+  /** Leaves a choice to the program. */
+  static final String AUTO = "auto";
 
   /** What computes. */
   enum Backend {

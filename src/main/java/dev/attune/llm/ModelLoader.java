@@ -4,6 +4,7 @@ import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cpu.CpuBackend;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.kv.HeadScores;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.tokenizer.ModelTokenizer;
@@ -11,6 +12,7 @@ import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -21,6 +23,11 @@ final class ModelLoader {
 
   /** The only one that the CUDA backend has. */
   private static final KvPolicy CUDA_POLICY = KvPolicy.parse("full+bf16");
+
+  /** The smallest that leaves suggestions as they are at the length of the service's prompts; docs/benchmarks.md. */
+  private static final KvPolicy CALIBRATED = KvPolicy.parse("razor(retrieval=0.15,sink=4,window=256)+bf16");
+
+  private static final KvPolicy UNCALIBRATED = KvPolicy.parse("full+bf16");
 
   /** Digits of the hash that go into fingerprints. */
   private static final int HASH_DIGITS = 32;
@@ -66,11 +73,17 @@ final class ModelLoader {
    * Loads a model on the CPU; takes a second or so for each 100 million weights.
    *
    * @param place what {@link Checkpoint#open} takes
+   * @param policy null for razor where the model's retrieval heads are known, else everything
    * @throws NoSuchFileException when there is none
    * @throws ModelFileException when it cannot be used; the message says why
    */
-  static Loaded load(Path place, KvPolicy policy, int threads) throws IOException {
-    return load(place, "cpu-f32-" + policy, checkpoint -> CpuBackend.load(checkpoint, policy, threads));
+  static Loaded load(Path place, @Nullable KvPolicy policy, int threads) throws IOException {
+    return load(place, "cpu-f32-",
+        checkpoint -> CpuBackend.load(checkpoint, policy == null ? best(checkpoint.config()) : policy, threads));
+  }
+
+  private static KvPolicy best(ModelConfig config) {
+    return HeadScores.calibrated(config) ? CALIBRATED : UNCALIBRATED;
   }
 
   /**
@@ -79,14 +92,14 @@ final class ModelLoader {
    * @param lost told once if the GPU fails in a way that ends its use
    */
   static Loaded load(
-      Path place, LlmProperties properties, LlmProperties.Backend wanted, KvPolicy policy, Consumer<CudaException> lost)
-      throws IOException {
+      Path place, LlmProperties properties, LlmProperties.Backend wanted, @Nullable KvPolicy policy,
+      Consumer<CudaException> lost) throws IOException {
     if (wanted == LlmProperties.Backend.CUDA) {
       try {
-        if (!policy.equals(CUDA_POLICY)) {
+        if (policy != null && !policy.equals(CUDA_POLICY)) {
           throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, CUDA_POLICY));
         }
-        return load(place, "cuda-bf16-" + policy, checkpoint -> {
+        return load(place, "cuda-bf16-", checkpoint -> {
           CudaBackend backend = CudaBackend.load(checkpoint, properties.gpuMemory().toBytes(), lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;
@@ -104,7 +117,8 @@ final class ModelLoader {
       OwningBackend backend = factory.load(checkpoint);
       try {
         return new Loaded(
-            checkpoint.config(), ModelTokenizer.of(checkpoint), backend, checkpoint.sha256(), numerics);
+            checkpoint.config(), ModelTokenizer.of(checkpoint), backend, checkpoint.sha256(),
+            numerics + backend.kvPolicy());
       } catch (RuntimeException | IOException e) {
         backend.close();
         throw e;

@@ -318,6 +318,17 @@ class BackgroundModelsTest {
   }
 
   @Test
+  void razorIsTheChoiceWhereRetrievalHeadsAreKnown() throws IOException {
+    try (ModelLoader.Loaded tiny = ModelLoader.load(Path.of("src/test/resources/checkpoints/smollm2/model.safetensors"), null, 1)) {
+      assertThat(tiny.backend().kvPolicy()).isEqualTo("full+bf16");
+    }
+    try (ModelLoader.Loaded measured = ModelLoader.load(TestModel.FILE, null, 1)) {
+      assertThat(measured.backend().kvPolicy()).isEqualTo("razor(retrieval=0.15,sink=4,window=256)+bf16");
+      assertThat(measured.fingerprint()).endsWith("-cpu-f32-razor(retrieval=0.15,sink=4,window=256)+bf16");
+    }
+  }
+
+  @Test
   void misspeltPolicyStopsTheStart() {
     LlmProperties wrong =
         new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), 1, "full+int3", 8, NO_ADAPTERS);
@@ -329,8 +340,8 @@ class BackgroundModelsTest {
     LlmProperties defaults =
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
-        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), 0, "full+bf16",
-        64, new Adapters("bundled", "bundled")));
+        "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO,
+        DataSize.ofBytes(0), 0, "auto", 64, new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -48,6 +48,11 @@ public record HeadScores(String model, String fingerprint, String command, float
     return scores;
   }
 
+  /** Whether the heads of a model of this name were measured. */
+  public static boolean calibrated(ModelConfig config) {
+    return HeadScores.class.getResource(resource(config.name())) != null;
+  }
+
   private static HeadScores load(String resource, String name) {
     try (InputStream in = HeadScores.class.getResourceAsStream(resource)) {
       if (in == null) {
