@@ -40,7 +40,7 @@ function Days({ days, label, empty }: { days: api.DayQuality[]; label: string; e
     return <EmptyState title={empty} />;
   }
   return (
-    <div className="table-wrap" tabIndex={0} role="region" aria-label={label}>
+    <div className="table-wrap" tabIndex={0} role="region" aria-label={`Table: ${label}`}>
       <table className="table">
         <thead>
           <tr>
@@ -81,7 +81,7 @@ function Result({ result }: { result: api.MeasuredResult }) {
         <code>{result.command}</code> · {result.date}, commit {result.commit}, {result.machine}
       </p>
       {result.notes && <p className="small">{result.notes}</p>}
-      <div className="table-wrap" tabIndex={0} role="region" aria-label={result.title}>
+      <div className="table-wrap" tabIndex={0} role="region" aria-label={`Table: ${result.title}`}>
         <table className="table">
           <thead>
             <tr>
