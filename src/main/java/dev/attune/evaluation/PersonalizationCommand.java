@@ -102,11 +102,7 @@ class PersonalizationCommand implements Callable<Integer> {
       out.println("There is no model: retrieval and affinity alone");
     }
     SimulatedLog users = SimulatedLog.read();
-    knowledge.awaitLoaded();
-    if (knowledge.size() == 0) {
-      imports.importBundled();
-    }
-    users.prepare(log, index, out);
+    users.prepare(log, index, knowledge, imports, out);
     List<Integer> moments = users.moments(last, most, false);
     // The whole query names what is wanted; its first word is what a user who is known would have to type.
     Map<String, Lists> kinds = new LinkedHashMap<>();

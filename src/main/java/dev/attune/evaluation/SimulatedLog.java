@@ -1,6 +1,8 @@
 package dev.attune.evaluation;
 
 import dev.attune.demo.MovieCorpus;
+import dev.attune.entity.KnowledgeBase;
+import dev.attune.entity.KnowledgeImport;
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.searchlog.SearchLog;
@@ -134,11 +136,16 @@ final class SimulatedLog {
   }
 
   /**
-   * Prepares a service for the log: it must not know it yet, and needs the films.
+   * Prepares a service for the log: it must not know it yet, and needs the films and the knowledge base.
    *
    * @throws IllegalStateException when the data directory holds the users' logs already: the answers would be known
    */
-  void prepare(SearchLog log, DocumentIndex index, PrintWriter out) {
+  void prepare(
+      SearchLog log, DocumentIndex index, KnowledgeBase knowledge, KnowledgeImport imports, PrintWriter out) {
+    knowledge.awaitLoaded();
+    if (knowledge.size() == 0) {
+      imports.importBundled();
+    }
     String first = user(items.getFirst());
     if (!log.recentQueries(first, 1).isEmpty()) {
       throw new IllegalStateException(

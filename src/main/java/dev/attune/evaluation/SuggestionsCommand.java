@@ -83,11 +83,7 @@ class SuggestionsCommand implements Callable<Integer> {
     PrintWriter out = spec.commandLine().getOut();
     LanguageModel model = LoadedModel.await(models, ModelRole.SUGGESTION);
     SimulatedLog users = SimulatedLog.read();
-    knowledge.awaitLoaded();
-    if (knowledge.size() == 0) {
-      imports.importBundled();
-    }
-    users.prepare(log, index, out);
+    users.prepare(log, index, knowledge, imports, out);
     List<Integer> moments = users.moments(last, requests, true);
     SuggestionEvaluation evaluation = new SuggestionEvaluation(suggester, index, linker);
     Progress progress = new Progress(out);

@@ -21,13 +21,11 @@ final class ModelLoader {
 
   private static final Logger log = LoggerFactory.getLogger(ModelLoader.class);
 
-  /** The only one that the CUDA backend has. */
-  private static final KvPolicy CUDA_POLICY = KvPolicy.parse("full+bf16");
-
   /** The smallest that leaves suggestions as they are at the length of the service's prompts; docs/benchmarks.md. */
   private static final KvPolicy CALIBRATED = KvPolicy.parse("razor(retrieval=0.15,sink=4,window=256)+bf16");
 
-  private static final KvPolicy UNCALIBRATED = KvPolicy.parse("full+bf16");
+  /** Everything kept: what needs no calibration, and the only one that the CUDA backend has. */
+  static final KvPolicy EVERYTHING = KvPolicy.parse("full+bf16");
 
   /** Digits of the hash that go into fingerprints. */
   private static final int HASH_DIGITS = 32;
@@ -83,7 +81,7 @@ final class ModelLoader {
   }
 
   private static KvPolicy best(ModelConfig config) {
-    return HeadScores.calibrated(config) ? CALIBRATED : UNCALIBRATED;
+    return HeadScores.calibrated(config) ? CALIBRATED : EVERYTHING;
   }
 
   /**
@@ -96,8 +94,8 @@ final class ModelLoader {
       Consumer<CudaException> lost) throws IOException {
     if (wanted == LlmProperties.Backend.CUDA) {
       try {
-        if (policy != null && !policy.equals(CUDA_POLICY)) {
-          throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, CUDA_POLICY));
+        if (policy != null && !policy.equals(EVERYTHING)) {
+          throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, EVERYTHING));
         }
         return load(place, "cuda-bf16-", checkpoint -> {
           CudaBackend backend = CudaBackend.load(checkpoint, properties.gpuMemory().toBytes(), lost);

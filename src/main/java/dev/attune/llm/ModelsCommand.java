@@ -5,7 +5,6 @@ import dev.attune.llm.checkpoint.Checksums;
 import dev.attune.llm.hub.HubModel;
 import dev.attune.llm.kv.HeadCalibration;
 import dev.attune.llm.kv.HeadScores;
-import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -198,7 +197,7 @@ class ModelsCommand {
       @Nullable Path out) {
     return guarded(() -> {
       try (ModelLoader.Loaded model = ModelLoader.load(places.of(name == null ? properties.model() : name),
-          KvPolicy.parse("full+bf16"), properties.threadsOrCores())) {
+          ModelLoader.EVERYTHING, properties.threadsOrCores())) {
         HeadScores scores = HeadCalibration.measure(model, length, "attune models calibrate --length " + length);
         Path file = out == null ? Path.of("src/main/resources" + HeadScores.resource(model.config().name())) : out;
         Files.writeString(file, JsonMapper.shared().writeValueAsString(scores).replace("],[", "],\n[") + "\n");
