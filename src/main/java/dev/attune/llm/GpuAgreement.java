@@ -53,13 +53,18 @@ public final class GpuAgreement {
   /**
    * What computes, and what is kept of documents.
    *
-   * @param backend {@code cpu} or {@code cuda}
+   * @param backend {@code cpu}, {@code cuda} or {@code cuda-fp8}
    * @param policy of the CPU
    * @param codec of documents, or null for the backend's own
    * @param every keeps each so many-th token of documents
    * @param threads of the CPU
    */
-  public record Variant(String backend, String policy, @Nullable KvCodec codec, int every, int threads) {}
+  public record Variant(String backend, String policy, @Nullable KvCodec codec, int every, int threads) {
+
+    boolean onGpu() {
+      return backend.startsWith("cuda");
+    }
+  }
 
   private GpuAgreement() {}
 
@@ -72,7 +77,8 @@ public final class GpuAgreement {
   public static List<float[]> scores(Path model, @Nullable Path adapter, Lists input, Variant variant)
       throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model);
-        OwningBackend base = variant.backend.equals("cuda") ? CudaBackend.load(checkpoint, 0, failure -> {})
+        OwningBackend base = variant.onGpu()
+            ? CudaBackend.load(checkpoint, variant.backend.equals("cuda-fp8"), 0, failure -> {})
             : CpuBackend.load(checkpoint, KvPolicy.parse(variant.policy), variant.threads)) {
       InferenceBackend backend = adapter == null ? base
           : base.with(LoraFiles.directory(adapter).adapter(checkpoint.config(), checkpoint.sha256()));
@@ -82,7 +88,7 @@ public final class GpuAgreement {
       for (RankedList list : input.lists) {
         scores.add(score(backend, input, list, instruction, documents));
       }
-      if (variant.backend.equals("cuda")) {
+      if (variant.onGpu()) {
         throughput(backend, input, instruction, documents);
       }
       return scores;

@@ -98,7 +98,8 @@ final class ModelLoader {
           throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, EVERYTHING));
         }
         return load(place, "cuda-bf16-", checkpoint -> {
-          CudaBackend backend = CudaBackend.load(checkpoint, properties.gpuMemory().toBytes(), lost);
+          CudaBackend backend = CudaBackend.load(
+              checkpoint, properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(), lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;
         });

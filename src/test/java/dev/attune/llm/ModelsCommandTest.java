@@ -30,7 +30,7 @@ class ModelsCommandTest {
   private record Run(int status, String out, String err) {}
 
   private LlmProperties settings(String model, @Nullable String hub) {
-    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0), 1, "full+f32", 8,
+    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0), LlmProperties.GpuWeights.BF16, 1, "full+f32", 8,
         new Adapters("none", "none"));
   }
 

@@ -34,6 +34,7 @@ public final class CudaBackend implements OwningBackend {
   private final ModelConfig config;
   private final CudaDevice device;
   private final CudaWeights weights;
+  private final boolean fp8;
   private final Kernels kernels;
   private final SegmentMemory memory;
   private final SegmentEditor editor;
@@ -61,7 +62,8 @@ public final class CudaBackend implements OwningBackend {
   }
 
   private CudaBackend(
-      ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, long memoryLimit, Loss loss) {
+      ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, boolean fp8, long memoryLimit,
+      Loss loss) {
     this.loss = loss;
     this.owner = owner;
     this.device = device;
@@ -69,10 +71,12 @@ public final class CudaBackend implements OwningBackend {
     this.config = weights.config();
     kernels = new Kernels(device, compiler, config);
     counters = new WorkCounters(config);
+    this.fp8 = fp8;
+    Fp8Weights quantised = fp8 ? new Fp8Weights(device, kernels, weights) : null;
     long limit = memoryLimit > 0 ? memoryLimit : (long) (device.freeBytes() * SEGMENT_SHARE);
     memory = new SegmentMemory(device, limit);
     editor = new SegmentEditor(device, kernels, memory);
-    runner = new PassRunner(device, kernels, weights, memory, counters);
+    runner = new PassRunner(device, kernels, weights, quantised, memory, counters);
     description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values".formatted(
         device.name, device.driverVersion(), device.driver.place, compiler.place, limit >> 20);
   }
@@ -87,19 +91,23 @@ public final class CudaBackend implements OwningBackend {
     memory = base.memory;
     editor = base.editor;
     counters = new WorkCounters(config);
-    runner = new PassRunner(device, kernels, weights, memory, counters);
+    fp8 = base.fp8;
+    runner = new PassRunner(
+        device, kernels, weights, fp8 ? new Fp8Weights(device, kernels, weights) : null, memory, counters);
     description = base.description;
   }
 
   /**
    * Copies the weights to the first GPU and compiles the kernels.
    *
+   * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
    * @param memoryLimit bytes of device memory for keys and values, 0 for a share of what is free
    * @param lost told once, by the thread of the request, when the device fails in a way that ends its use
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
    *     the kernels do not support the model; the message says which
    */
-  public static CudaBackend load(Checkpoint source, long memoryLimit, Consumer<CudaException> lost) {
+  public static CudaBackend load(
+      Checkpoint source, boolean fp8, long memoryLimit, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -115,7 +123,7 @@ public final class CudaBackend implements OwningBackend {
         CudaDevice device = new CudaDevice(new CudaDriver(), 0);
         try {
           Nvrtc compiler = new Nvrtc();
-          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, memoryLimit,
+          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, fp8, memoryLimit,
               new Loss(lost));
         } catch (RuntimeException | Error e) {
           device.close();

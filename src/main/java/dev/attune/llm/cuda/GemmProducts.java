@@ -30,8 +30,26 @@ final class GemmProducts {
    *
    * @param capacity rows that may be read
    * @param squares sums of squares of {@code address}'s rows, in {@code parts} parts, {@code [parts][capacity]}
+   * @param scales of the rows when they are E4M3, 0 when they are bf16
    */
-  record Input(long address, int rows, int capacity, long squares, int parts) {}
+  record Input(long address, int rows, int capacity, long squares, int parts, long scales) {
+
+    Input(long address, int rows, int capacity, long squares, int parts) {
+      this(address, rows, capacity, squares, parts, 0);
+    }
+  }
+
+  /**
+   * A matrix {@code [outputs][inputs]}.
+   *
+   * @param scales of the rows when they are E4M3, 0 when they are bf16
+   */
+  record Matrix(long address, long scales) {
+
+    static Matrix bf16(long address) {
+      return new Matrix(address, 0);
+    }
+  }
 
   private final CudaDevice device;
   private final ModelConfig config;
@@ -64,17 +82,17 @@ final class GemmProducts {
    *
    * @param matrix rows {@code firstOutput} to {@code firstOutput + outputs - 1} of queries, keys and values
    */
-  void qkv(Input in, long matrix, int firstOutput, int outputs, Places places, int layer) {
+  void qkv(Input in, Matrix matrix, int firstOutput, int outputs, Places places, int layer) {
     launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, 0, 0);
   }
 
   /** {@code residual + low += in . matrix^T}, low what rounding leaves, and the sums of squares of the result. */
-  void residual(Input in, long matrix, int inputs, long residual, long low, long squares) {
+  void residual(Input in, Matrix matrix, int inputs, long residual, long low, long squares) {
     launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, residual, low, squares);
   }
 
   /** {@code out = silu(gate) * up} of normalised rows. */
-  void gateUp(Input in, long matrix, long out) {
+  void gateUp(Input in, Matrix matrix, long out) {
     launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, 0, 0);
   }
 
@@ -84,20 +102,26 @@ final class GemmProducts {
   }
 
   private void launch(
-      Epilogue epilogue, Input in, long matrix, int outputs, int inputs, Places places, int layer, int firstOutput,
+      Epilogue epilogue, Input in, Matrix matrix, int outputs, int inputs, Places places, int layer, int firstOutput,
       long out, long low, long squaresOut) {
     GemmShape shape = shapes.get(epilogue);
-    MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity), key ->
-        TensorMap.of(device, Arena.ofAuto(), in.address, in.capacity, inputs, GemmShape.ROWS));
-    MemorySegment wMap = maps.computeIfAbsent(List.of(1L, matrix, (long) outputs, (long) shape.outputs()), key ->
-        TensorMap.of(device, Arena.ofAuto(), matrix, outputs, inputs, shape.outputs()));
+    boolean fp8 = in.scales != 0;
+    if (fp8 != (matrix.scales != 0)) {
+      throw new IllegalArgumentException("Input and matrix are not both in FP8 or both in bf16");
+    }
+    int size = fp8 ? 1 : 2;
+    MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity, (long) inputs), key ->
+        TensorMap.of(device, Arena.ofAuto(), in.address, in.capacity, inputs, GemmShape.ROWS, size));
+    MemorySegment wMap = maps.computeIfAbsent(List.of(1L, matrix.address, (long) outputs, (long) shape.outputs()), key ->
+        TensorMap.of(device, Arena.ofAuto(), matrix.address, outputs, inputs, shape.outputs(), size));
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment arguments = new Struct(scratch, 112).put(in.rows).put(outputs).put(inputs)
+      MemorySegment arguments = new Struct(scratch, 128).put(in.rows).put(outputs).put(inputs)
           .put((float) config.normEpsilon()).put(in.squares).put(in.parts).put(in.capacity).put(places.q)
           .put(places.places).put(places.positions).put(places.rope).put(layer).put(config.heads())
-          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(low).put(squaresOut).memory();
+          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(low).put(squaresOut)
+          .put(in.scales).put(matrix.scales).memory();
       int tiles = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + shape.outputs() - 1) / shape.outputs());
-      kernels.gemm(epilogue, shape).launchEarly(tiles, 1, GemmShape.THREADS, xMap, wMap, arguments);
+      kernels.gemm(epilogue, shape, fp8).launchEarly(tiles, 1, GemmShape.THREADS, xMap, wMap, arguments);
     }
   }
 }

@@ -60,7 +60,7 @@ public final class GpuBenchmark implements AutoCloseable {
   /**
    * One measured figure.
    *
-   * @param what cold, cold-cublaslt, warm and what is kept, half-warm, decode, or a ceiling
+   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, half-warm, decode, or a ceiling
    * @param documents 0 where there are none
    * @param median milliseconds of device time; for decode, of one token
    * @param p90 likewise
@@ -157,6 +157,7 @@ public final class GpuBenchmark implements AutoCloseable {
     private final ModelConfig config;
     private final Kernels kernels;
     private final CudaWeights weights;
+    private final Fp8Weights fp8;
     private final List<Long> owned = new ArrayList<>();
     private final PrefillEngine prefill;
     private final SkinnyEngine skinny;
@@ -172,7 +173,8 @@ public final class GpuBenchmark implements AutoCloseable {
       probe = new ProbeLauncher(device, config, kernels);
       editor = new SegmentEditor(device, kernels, new SegmentMemory(device, Long.MAX_VALUE));
       SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
-      prefill = new PrefillEngine(device, kernels, weights, products, cublas);
+      fp8 = new Fp8Weights(device, kernels, weights);
+      prefill = new PrefillEngine(device, kernels, weights, products, cublas, fp8);
       skinny = new SkinnyEngine(device, kernels, weights, products, probe);
       queries = device.allocate(4L * 1024 * config.heads() * config.headSize(), "queries");
     }
@@ -232,10 +234,11 @@ public final class GpuBenchmark implements AutoCloseable {
       probe.reserve(n);
       int rows = INSTRUCTION + n * DOCUMENT + LAST;
 
-      List<Products> ways = compareTiles ? List.of(Products.CUBLASLT, Products.FUSED) : List.of(Products.FUSED);
+      List<Products> ways = compareTiles ? List.of(Products.CUBLASLT, Products.FP8, Products.FUSED)
+          : List.of(Products.FP8, Products.FUSED);
       Map<String, float[]> scores = new LinkedHashMap<>();
       for (Products how : ways) {
-        String name = how == Products.FUSED ? "cold" : "cold-cublaslt";
+        String name = how == Products.FUSED ? "cold" : "cold-" + how.name().toLowerCase(Locale.ROOT);
         List<GemmShape> shapes = compareTiles && how == Products.FUSED
             ? tiles() : List.of(new GemmShape(0, 0, 0));
         for (GemmShape tiles : shapes) {
@@ -434,6 +437,7 @@ public final class GpuBenchmark implements AutoCloseable {
     public void close() {
       device.synchronize("Finishing");
       owned.forEach(device::free);
+      fp8.free();
     }
   }
 

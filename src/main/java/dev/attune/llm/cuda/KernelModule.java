@@ -14,6 +14,7 @@ final class KernelModule {
 
   private static final int MAX_DYNAMIC_SHARED_BYTES = 8;
   private static final int PREFERRED_SHARED_CARVEOUT = 9;
+  private static final int ATTRIBUTE_COOPERATIVE = 2;
   private static final int ATTRIBUTE_PROGRAMMATIC_SERIALIZATION = 6;
   private static final int MAX_ARGUMENTS = 24;
 
@@ -64,7 +65,6 @@ final class KernelModule {
       this.name = name;
       this.function = function;
       this.sharedBytes = sharedBytes;
-      attribute.set(JAVA_INT, 0, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION);
       attribute.set(JAVA_INT, 8, 1);
     }
 
@@ -79,12 +79,17 @@ final class KernelModule {
 
     /** Launches after everything before it in the stream has ended. */
     void launch(int gridX, int gridY, int threads, Object... arguments) {
-      launch(gridX, gridY, threads, false, arguments);
+      launch(gridX, gridY, threads, 0, arguments);
     }
 
     /** Launches while the kernel before still runs; the kernel waits for it where it must. */
     void launchEarly(int gridX, int gridY, int threads, Object... arguments) {
-      launch(gridX, gridY, threads, true, arguments);
+      launch(gridX, gridY, threads, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, arguments);
+    }
+
+    /** Launches blocks that wait for each other: all of them run at once, or the launch fails. */
+    void launchTogether(int blocks, int threads, Object... arguments) {
+      launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, arguments);
     }
 
     /**
@@ -92,7 +97,7 @@ final class KernelModule {
      *
      * @param arguments Integer, Float, Long (addresses too), or a MemorySegment with the bytes of a structure
      */
-    private void launch(int gridX, int gridY, int threads, boolean early, Object... arguments) {
+    private void launch(int gridX, int gridY, int threads, int how, Object... arguments) {
       for (int i = 0; i < arguments.length; i++) {
         MemorySegment slot = values.asSlice(8L * i, 8);
         switch (arguments[i]) {
@@ -113,7 +118,8 @@ final class KernelModule {
       config.set(JAVA_INT, 24, sharedBytes);
       config.set(JAVA_LONG, 32, device.stream);
       config.set(ADDRESS, 40, attribute);
-      config.set(JAVA_INT, 48, early ? 1 : 0);
+      attribute.set(JAVA_INT, 0, how);
+      config.set(JAVA_INT, 48, how == 0 ? 0 : 1);
       int code = device.driver.launchKernel(config, function, pointers, MemorySegment.NULL);
       if (code != 0) {
         device.check(code, "Launching %s on %d x %d blocks of %d threads".formatted(name, gridX, gridY, threads));

@@ -12,6 +12,9 @@ final class Kernels {
 
   /** Keys of a tile of attention; parts of a context begin at multiples of it. */
   static final int KEY_TILE = 64;
+  /** Packed query rows of a tile of documents and last blocks. */
+  private static final int WIDE_ROWS = 192;
+  private static final int DECODE_ROWS = 16;
 
   /**
    * A compiled attention kernel.
@@ -39,11 +42,10 @@ final class Kernels {
   record GemmShape(int outputs, int stages, int blocks) {
 
     static final int ROWS = 128;
-    static final int DEPTH = 64;
     static final int THREADS = 288;
 
     int sharedBytes() {
-      return stages * (ROWS + outputs) * DEPTH * 2 + 1024;
+      return stages * (ROWS + outputs) * 128 + 1024;
     }
   }
 
@@ -102,6 +104,7 @@ final class Kernels {
   final Kernel addLowRank;
   final Kernel gatherSlots;
   final Kernel quantise;
+  final Kernel quantiseRows;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
   final Attention wideAttention;
@@ -122,26 +125,40 @@ final class Kernels {
     addLowRank = elementwise.kernel("add_low_rank");
     gatherSlots = elementwise.kernel("gather_slots");
     quantise = elementwise.kernel("quantise");
+    quantiseRows = elementwise.kernel("quantise_rows");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
     Kernel merge = attention.kernel("merge_" + d);
-    int wideRows = d == 64 ? 160 : 192;
-    wideAttention = attention(attention, merge, "", wideRows, 2 * wideRows, d == 64 ? 2 : 1);
-    decodeAttention = attention(attention, merge, "_decode", 16, 32, 2);
+    wideAttention = wideAttention(merge);
+    int decoding = decodeBytes(d, false);
+    decodeAttention = new Attention(attention.kernel("attention_" + d + "_decode", decoding),
+        attention.kernel("attention_" + d + "_decode_int8", decodeBytes(d, true)), merge, DECODE_ROWS, 32,
+        2 * device.multiprocessors);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
   }
 
-  private Attention attention(KernelModule module, Kernel merge, String kind, int rows, int threads, int blocks) {
+  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie, and what aligning takes. */
+  private static int wideBytes(int d) {
+    int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
+    int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;
+    return keys + queries + 16 * KEY_TILE * 16 + 1024;
+  }
+
+  private Attention wideAttention(Kernel merge) {
     int d = config.headSize();
-    // Two stages of keys and values, three of where they lie, two of keys and values in int8.
-    int tiles = 2 * 2 * KEY_TILE * d * 2 + 3 * KEY_TILE * 16;
-    Kernel bf16 = module.kernel("attention_" + d + kind, tiles);
-    Kernel int8 = module.kernel("attention_" + d + kind + "_int8", tiles + 2 * 2 * KEY_TILE * d);
-    return new Attention(bf16, int8, merge, rows, threads, device.multiprocessors * blocks);
+    KernelModule module = module("wide.cu", "-DHEAD_SIZE=" + d);
+    int bytes = wideBytes(d);
+    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
+        WIDE_ROWS, 512, device.multiprocessors);
+  }
+
+  /** Shared memory of a warp: two stages of keys and values, three of where they lie, two of keys and values in int8. */
+  private static int decodeBytes(int d, boolean int8) {
+    return KEY_TILE * (2 * 2 * d * 2 + 3 * 16 + (int8 ? 2 * 2 * d : 0));
   }
 
   /** Why the kernels cannot run a model, or empty when they can. */
@@ -166,9 +183,10 @@ final class Kernels {
     return maxProbeBytes() / (config.heads() * config.headSize() * 4);
   }
 
-  Kernel gemm(Epilogue epilogue, GemmShape shape) {
-    return kernels.computeIfAbsent(List.of(epilogue, shape), key -> module("gemm.cu", "-DOUTPUTS=" + shape.outputs,
-        "-DSTAGES=" + shape.stages, "-DBLOCKS=" + shape.blocks).kernel(switch (epilogue) {
+  /** A product of many rows, in bf16 or E4M3. */
+  Kernel gemm(Epilogue epilogue, GemmShape shape, boolean fp8) {
+    return kernels.computeIfAbsent(List.of(epilogue, shape, fp8), key -> module("gemm.cu", "-DFP8=" + (fp8 ? 1 : 0),
+        "-DOUTPUTS=" + shape.outputs, "-DSTAGES=" + shape.stages, "-DBLOCKS=" + shape.blocks).kernel(switch (epilogue) {
           case QKV -> "gemm_qkv";
           case RESIDUAL -> "gemm_residual";
           case SWIGLU -> "gemm_swiglu";
@@ -189,6 +207,14 @@ final class Kernels {
     return kernels.computeIfAbsent(List.of(epilogue, "stream", tokens, splits, inputs), key -> module("stream.cu",
         "-DEPILOGUE=" + epilogue, "-DTOKENS=" + tokens, "-DSPLIT=" + splits, "-DINPUTS=" + inputs, "-DSTAGES=" + stages,
         "-DHEAD_SIZE=" + config.headSize()).kernel("stream_product", sharedBytes));
+  }
+
+  /** All layers of a last block; see {@link FusedLayers}. */
+  Kernel layers(int tokenTiles, boolean int8) {
+    return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module("layers.cu",
+        "-DHEAD_SIZE=" + config.headSize(), "-DHIDDEN=" + config.hidden(), "-DHEADS=" + config.heads(),
+        "-DKV_HEADS=" + config.kvHeads(), "-DFEED_FORWARD=" + config.feedForward(), "-DTOKEN_TILES=" + tokenTiles,
+        "-DINT8=" + (int8 ? 1 : 0)).kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
   }
 
   /** How to share out a product of few tokens with a matrix. */

@@ -14,9 +14,13 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Compiles kernel sources to machine code, on a thread with a stack of {@link #STACK_BYTES}. Needs no GPU. */
 final class Nvrtc {
+
+  private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"([^\"]+)\"$");
 
   /** As much as a process's first thread has, which compilers are made for; Java threads have an eighth of it. */
   static final long STACK_BYTES = 8 << 20;
@@ -60,13 +64,14 @@ final class Nvrtc {
   }
 
   /**
-   * Compiles a resource of this package, after {@code common.cuh}.
+   * Compiles a resource of this package, after {@code common.cuh}; other resources are included by name.
    *
    * @param options for example {@code -DSTAGES=3}
    * @throws CudaException with the compiler's messages
    */
   Compiled compile(String resource, String architecture, List<String> options) {
-    String source = read("common.cuh") + "\n#line 1 \"" + resource + "\"\n" + read(resource);
+    String source = numbered("common.cuh") + INCLUDE.matcher(numbered(resource))
+        .replaceAll(match -> Matcher.quoteReplacement(numbered(match.group(1))));
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment handle = arena.allocate(ADDRESS);
       check((int) create.invokeExact(handle, arena.allocateFrom(source), arena.allocateFrom(resource), 0,
@@ -106,6 +111,10 @@ final class Nvrtc {
     if (code != 0) {
       throw new CudaException("%s failed: NVRTC error %d".formatted(operation, code));
     }
+  }
+
+  private static String numbered(String resource) {
+    return "\n#line 1 \"" + resource + "\"\n" + read(resource);
   }
 
   private static String read(String resource) {

@@ -43,13 +43,16 @@ final class PassRunner {
   private final ProbeLauncher probe;
   private final PrefillEngine prefill;
   private final SkinnyEngine skinny;
+  /** Of passes of many tokens. */
+  private final PrefillEngine.Products how;
   private final int paddedVocabulary;
   private final long queries;
   private long logits;
   private MemorySegment pinned;
 
   PassRunner(
-      CudaDevice device, Kernels kernels, CudaWeights weights, SegmentMemory memory, WorkCounters counters) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, SegmentMemory memory,
+      WorkCounters counters) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
@@ -57,7 +60,8 @@ final class PassRunner {
     this.counters = counters;
     probe = new ProbeLauncher(device, config, kernels);
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
-    prefill = new PrefillEngine(device, kernels, weights, products, null);
+    how = fp8 == null ? PrefillEngine.Products.FUSED : PrefillEngine.Products.FP8;
+    prefill = new PrefillEngine(device, kernels, weights, products, null, fp8);
     skinny = new SkinnyEngine(device, kernels, weights, products, probe);
     queries = device.allocate(2L * SkinnyProducts.MAX_TOKENS * config.heads() * config.headSize(), "probed queries");
     paddedVocabulary = weights.paddedVocabulary();
@@ -169,9 +173,9 @@ final class PassRunner {
 
   private List<PassResult> runPrefill(List<Pass> passes, List<BatchPlan.Sequence> sequences) {
     int layers = passes.getFirst().layers();
-    BatchPlan plan = prefill.prepare(sequences, PrefillEngine.Products.FUSED);
+    BatchPlan plan = prefill.prepare(sequences, how);
     plan.upload();
-    prefill.run(plan, layers, PrefillEngine.Products.FUSED, layer -> {
+    prefill.run(plan, layers, how, layer -> {
       if (Thread.interrupted()) {
         // What was launched still uses the plan.
         device.synchronize("Waiting for a cancelled pass");
@@ -179,7 +183,7 @@ final class PassRunner {
       }
     });
     if (sequences.stream().anyMatch(BatchPlan.Sequence::keepsNextKeys)) {
-      prefill.nextKeys(plan, layers, PrefillEngine.Products.FUSED);
+      prefill.nextKeys(plan, layers, how);
     }
     int[][] wanted = logitRows(passes);
     List<PassResult> results = new ArrayList<>();

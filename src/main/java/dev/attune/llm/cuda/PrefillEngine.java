@@ -1,7 +1,7 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
+import dev.attune.llm.cuda.GemmProducts.Matrix;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import java.util.HashMap;
 import java.util.List;
@@ -21,6 +21,8 @@ final class PrefillEngine {
   /** What computes the products. */
   enum Products {
     FUSED,
+    /** As fused, in FP8: rows are quantised before each product. */
+    FP8,
     CUBLASLT
   }
 
@@ -35,6 +37,7 @@ final class PrefillEngine {
   private final CudaWeights weights;
   private final SkinnyProducts skinny;
   private final @Nullable CublasLt cublas;
+  private final @Nullable Fp8Weights fp8;
   private final AttentionLauncher attention;
   private final Map<List<Object>, CublasLt.Product> products = new HashMap<>();
   private final GemmProducts gemm;
@@ -51,20 +54,25 @@ final class PrefillEngine {
   private long mixed;
   private long inner;
   private long squares;
+  /** Only for FP8: what goes into a product, and its rows' scales. */
+  private long quantised;
+  private long scales;
   /** Only for cuBLASLt: normalised input, queries with keys and values, gate with up. */
   private long normed;
   private long qkv;
   private long gateUp;
 
   PrefillEngine(
-      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts skinny, @Nullable CublasLt cublas) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts skinny, @Nullable CublasLt cublas,
+      @Nullable Fp8Weights fp8) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
     this.weights = weights;
     this.skinny = skinny;
     this.cublas = cublas;
-    this.attention = new AttentionLauncher(device, config);
+    this.fp8 = fp8;
+    this.attention = new AttentionLauncher(device, config, kernels);
     attentionWidth = config.heads() * config.headSize();
     qkvWidth = attentionWidth + 2 * config.kvHeads() * config.headSize();
     gemm = new GemmProducts(device, config, kernels);
@@ -99,7 +107,7 @@ final class PrefillEngine {
   private void reserve(int rows, Products how) {
     int needed = (rows + GemmShape.ROWS - 1) / GemmShape.ROWS * GemmShape.ROWS;
     if (needed > rowCapacity) {
-      for (long buffer : new long[] {x, low, q, mixed, inner, squares, normed, qkv, gateUp}) {
+      for (long buffer : new long[] {x, low, q, mixed, inner, squares, normed, qkv, gateUp, quantised, scales}) {
         device.free(buffer);
       }
       gemm.forgetInputs();
@@ -112,6 +120,13 @@ final class PrefillEngine {
       inner = device.allocate(2L * needed * config.feedForward(), what);
       squares = device.allocate(4L * needed * (config.hidden() / 64 + 1), what);
       normed = 0;
+      quantised = 0;
+    }
+    if (how == Products.FP8 && quantised == 0) {
+      String what = "%d rows of activations in FP8".formatted(rowCapacity);
+      quantised = device.allocate(
+          (long) rowCapacity * Math.max(config.feedForward(), Math.max(config.hidden(), attentionWidth)), what);
+      scales = device.allocate(4L * rowCapacity, what);
     }
     if (how == Products.CUBLASLT && normed == 0) {
       String what = "%d rows of activations".formatted(rowCapacity);
@@ -132,18 +147,27 @@ final class PrefillEngine {
     kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, low, squares, rows,
         config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed);
-    Merging merging = batch.mergeCount() > 0 ? Merging.KERNEL : Merging.NONE;
+    boolean merging = batch.mergeCount() > 0;
     int parts = 1;
     for (int layer = 0; layer < layers; layer++) {
       between.accept(layer);
       CudaWeights.Layer l = weights.layers().get(layer);
       if (how == Products.FUSED) {
-        gemm.qkv(input(x, rows, parts), l.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
+        gemm.qkv(input(x, rows, parts), Matrix.bf16(l.qkv()), 0, qkvWidth, places(batch, batch.places), layer);
         attend.run(layer, batch.itemCount(), merging);
-        gemm.residual(input(mixed, rows, 0), l.attentionOutput(), attentionWidth, x, low, squares);
+        gemm.residual(input(mixed, rows, 0), Matrix.bf16(l.attentionOutput()), attentionWidth, x, low, squares);
         parts = gemm.squareParts();
-        gemm.gateUp(input(x, rows, parts), l.gateUp(), inner);
-        gemm.residual(input(inner, rows, 0), l.down(), config.feedForward(), x, low, squares);
+        gemm.gateUp(input(x, rows, parts), Matrix.bf16(l.gateUp()), inner);
+        gemm.residual(input(inner, rows, 0), Matrix.bf16(l.down()), config.feedForward(), x, low, squares);
+      } else if (how == Products.FP8) {
+        Fp8Weights.Layer f = Objects.requireNonNull(fp8, "weights in FP8").layer(layer);
+        int hidden = config.hidden();
+        gemm.qkv(quantised(x, hidden, rows, parts), f.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
+        attend.run(layer, batch.itemCount(), merging);
+        gemm.residual(quantised(mixed, attentionWidth, rows, 0), f.attentionOutput(), attentionWidth, x, low, squares);
+        parts = gemm.squareParts();
+        gemm.gateUp(quantised(x, hidden, rows, parts), f.gateUp(), inner);
+        gemm.residual(quantised(inner, config.feedForward(), rows, 0), f.down(), config.feedForward(), x, low, squares);
       } else {
         normalize(rows);
         product(l.qkv(), qkvWidth, config.hidden()).run(normed, qkv, rows, false);
@@ -164,8 +188,8 @@ final class PrefillEngine {
   /** Keys of the next layer, for the sequences that keep them. */
   void nextKeys(BatchPlan batch, int layer, Products how) {
     int width = config.kvHeads() * config.headSize();
-    if (how == Products.FUSED) {
-      gemm.qkv(input(x, batch.rows(), lastParts), weights.keys(layer), attentionWidth, width,
+    if (how != Products.CUBLASLT) {
+      gemm.qkv(input(x, batch.rows(), lastParts), Matrix.bf16(weights.keys(layer)), attentionWidth, width,
           places(batch, batch.nextPlaces), layer);
     } else {
       normalize(batch.rows());
@@ -187,6 +211,11 @@ final class PrefillEngine {
 
   private GemmProducts.Input input(long address, int rows, int parts) {
     return new GemmProducts.Input(address, rows, rowCapacity, squares, parts);
+  }
+
+  private GemmProducts.Input quantised(long rowsOf, int columns, int rows, int parts) {
+    kernels.quantiseRows.launchEarly(rows, 1, 256, rowsOf, quantised, scales, columns);
+    return new GemmProducts.Input(quantised, rows, rowCapacity, squares, parts, scales);
   }
 
   private GemmProducts.Places places(BatchPlan batch, long places) {

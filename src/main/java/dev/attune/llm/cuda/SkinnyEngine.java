@@ -1,7 +1,6 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,10 +15,7 @@ final class SkinnyEngine {
 
   /** What graphs differ by. */
   private record Shape(
-      int tokens, int layers, boolean wide, boolean quantised, Merging merging, int probedRows, int logitRows) {}
-
-  /** Parts that one warp can put together faster than another kernel starts. */
-  private static final int FEW_PARTS = 16;
+      int tokens, int layers, boolean wide, boolean quantised, boolean merging, int probedRows, int logitRows) {}
 
   private static final int SMALLEST_PART = 64;
 
@@ -30,6 +26,8 @@ final class SkinnyEngine {
   private final SkinnyProducts products;
   /** For last blocks where the model's matrices are large, else null. */
   private final @Nullable StreamProducts stream;
+  /** All layers of a last block in one kernel where the model's matrices are small, else null. */
+  private final @Nullable FusedLayers fused;
   private final AttentionLauncher attention;
   private final ProbeLauncher probe;
   private final long x;
@@ -52,8 +50,9 @@ final class SkinnyEngine {
     this.products = products;
     stream = StreamProducts.fits(weights.config()) ? new StreamProducts(device, kernels, weights) : null;
     this.probe = probe;
-    attention = new AttentionLauncher(device, config);
+    attention = new AttentionLauncher(device, config, kernels);
     int rows = SkinnyProducts.MAX_TOKENS;
+    fused = FusedLayers.fits(config) ? new FusedLayers(device, kernels, weights) : null;
     x = device.allocate(2L * rows * config.hidden(), "activations of few tokens");
     residual = device.allocate(4L * rows * config.hidden(), "activations of few tokens");
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
@@ -111,7 +110,7 @@ final class SkinnyEngine {
       forgetGraphs();
     }
     Shape shape = new Shape(
-        batch.rows(), layers, wide, batch.quantised(), merging(batch, wide), probedRows, logitRows);
+        batch.rows(), layers, wide, batch.quantised(), merges(batch, wide), probedRows, logitRows);
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -138,7 +137,7 @@ final class SkinnyEngine {
       logitCapacity = 1;
     }
     Runnable step = () -> {
-      layers(batch, 1, config.layers(), false, merging(batch, false));
+      layers(batch, 1, config.layers(), false, merges(batch, false));
       products.logits(x, 0, 1, logits);
       kernels.argmaxAdvance.launchEarly(1, 1, 1024, logits, config.vocabulary(), batch.tokens, batch.positions,
           batch.places, batch.sequences, history, capacity);
@@ -148,8 +147,8 @@ final class SkinnyEngine {
     return device.capture(step);
   }
 
-  private static Merging merging(BatchPlan batch, boolean wide) {
-    return wide || batch.longestMerge() > FEW_PARTS ? Merging.KERNEL : Merging.LAST_BLOCK;
+  private boolean merges(BatchPlan batch, boolean wide) {
+    return attention.new Launch(tiles(wide), batch, q, mixed).merges();
   }
 
   private Kernels.Attention tiles(boolean wide) {
@@ -168,12 +167,16 @@ final class SkinnyEngine {
     }
   }
 
-  private void layers(BatchPlan batch, int tokens, int layers, boolean wide, Merging merging) {
+  private void layers(BatchPlan batch, int tokens, int layers, boolean wide, boolean merging) {
     // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
     StreamProducts large = wide ? stream : null;
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
+    if (fused != null && wide) {
+      fused.run(batch, attend, tokens, layers, merging, new FusedLayers.Activations(x, residual, inner));
+      return;
+    }
     for (int layer = 0; layer < layers; layer++) {
       if (large == null) {
         products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);

@@ -10,25 +10,34 @@ import java.lang.foreign.MemorySegment;
 final class TensorMap {
 
   private static final int BYTES = 128;
+  private static final int UINT8 = 0;
   private static final int BFLOAT16 = 9;
+  /** Bytes of a row of a tile. */
+  private static final int ROW_BYTES = 128;
   private static final int SWIZZLE_128B = 3;
   private static final int PROMOTION_L2_256B = 3;
 
   private TensorMap() {}
 
   /**
-   * Describes tiles of {@code tileRows} rows and 64 columns of a row-major matrix; what lies outside reads as zero.
+   * Describes tiles of {@code tileRows} rows of a row-major matrix in bf16; what lies outside reads as zero.
    *
    * @param arena of the descriptor
    */
   static MemorySegment of(CudaDevice device, Arena arena, long matrix, long rows, int columns, int tileRows) {
+    return of(device, arena, matrix, rows, columns, tileRows, 2);
+  }
+
+  /** As above, of numbers of {@code size} bytes, 1 or 2. */
+  static MemorySegment of(
+      CudaDevice device, Arena arena, long matrix, long rows, int columns, int tileRows, int size) {
     MemorySegment map = arena.allocate(BYTES, 64);
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment dimensions = scratch.allocateFrom(JAVA_LONG, columns, rows);
-      MemorySegment strides = scratch.allocateFrom(JAVA_LONG, columns * 2L);
-      MemorySegment box = scratch.allocateFrom(JAVA_INT, Kernels.GemmShape.DEPTH, tileRows);
+      MemorySegment strides = scratch.allocateFrom(JAVA_LONG, (long) columns * size);
+      MemorySegment box = scratch.allocateFrom(JAVA_INT, ROW_BYTES / size, tileRows);
       MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
-      device.check(device.driver.tensorMapEncodeTiled(map, BFLOAT16, 2, matrix, dimensions, strides, box, steps, 0,
+      device.check(device.driver.tensorMapEncodeTiled(map, size == 1 ? UINT8 : BFLOAT16, 2, matrix, dimensions, strides, box, steps, 0,
           SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
           .formatted(rows, columns, tileRows));
     }

@@ -42,6 +42,28 @@ struct MergeItem {
   int count;
 };
 
+// Keys of a tile of attention.
+constexpr int KEYS = 64;
+
+// Attention of one layer over items.
+struct AttentionArgs {
+  const bf16* q;             // [row][heads * D], after RoPE
+  bf16* out;                 // [row][heads * D]
+  const Row* table;
+  const Sequence* sequences;
+  const AttentionItem* items;
+  const int* itemCount;
+  float* partialOut;         // [partial][kvHead][tile row][D], not normalised
+  float2* partialSums;       // [partial][kvHead][tile row]: maximum logit, sum of weights
+  const MergeItem* merges;
+  u32* arrived;              // [merge][kvHead], zero before and after
+  int layer;
+  int heads;
+  int kvHeads;
+  float scale;               // 1 / sqrt(D) * log2(e)
+  int few;                   // a tile's last warp merges so many parts
+};
+
 // Tokens of a segment and where their rows go in the key table.
 struct Span {
   u64 segment;
@@ -130,6 +152,31 @@ DEVICE float warpMax(float x) {
   #pragma unroll
   for (int lane = 16; lane; lane >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, lane));
   return x;
+}
+
+DEVICE void copyAsync(u32 to, const void* from, bool valid) {
+  int bytes = valid ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
+DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L1 [%0];" :: "l"(p)); }
+
+DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+DEVICE void waitForCopies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+
+// Lane i of four gets word i of all four: 16 consecutive bytes of a row instead of four times 4.
+DEVICE void transposeQuad(u32 (&v)[4]) {
+  int lane = threadIdx.x % 4;
+  #pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    u32 received = __shfl_xor_sync(~0u, lane & 1 ? v[i] : v[i + 1], 1);
+    if (lane & 1) v[i] = received; else v[i + 1] = received;
+  }
+  #pragma unroll
+  for (int i = 0; i < 2; i++) {
+    u32 received = __shfl_xor_sync(~0u, lane & 2 ? v[i] : v[i + 2], 2);
+    if (lane & 2) v[i] = received; else v[i + 2] = received;
+  }
 }
 
 // Tiles that the tensor memory accelerator brings in, and barriers that count their bytes.

@@ -214,6 +214,44 @@ extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int
     out[(u64)s * d + channel] = quantised(fromBf16(numbers[(u64)s * d + channel]) * inverse);
 }
 
+DEVICE u32 packE4m3(float a, float b, float c, float d) {
+  unsigned short low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return low | (u32)high << 16;
+}
+
+// Rows of a matrix as E4M3 with a scale a row, the largest number becoming 448, the largest there is. 256 threads a row.
+extern "C" __global__ __launch_bounds__(256) void quantise_rows(const bf16* from, u8* to, float* scales, int columns) {
+  __shared__ float largest[8];
+  waitForPrevious();
+  releaseNext();
+  const bf16* row = from + (u64)blockIdx.x * columns;
+  float top = 0;
+  for (int i = threadIdx.x * 8; i < columns; i += 2048) {
+    uint4 v = *(const uint4*)(row + i);
+    u32 pairs[4] = {v.x, v.y, v.z, v.w};
+    #pragma unroll
+    for (int j = 0; j < 4; j++) top = fmaxf(top, fmaxf(fabsf(lowBf16(pairs[j])), fabsf(highBf16(pairs[j]))));
+  }
+  top = warpMax(top);
+  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = top;
+  __syncthreads();
+  #pragma unroll
+  for (int i = 0; i < 8; i++) top = fmaxf(top, largest[i]);
+  float scale = top / 448.0f, inverse = top > 0 ? 448.0f / top : 0.0f;
+  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+  for (int i = threadIdx.x * 8; i < columns; i += 2048) {
+    uint4 v = *(const uint4*)(row + i);
+    u32 pairs[4] = {v.x, v.y, v.z, v.w}, out[2];
+    #pragma unroll
+    for (int j = 0; j < 2; j++)
+      out[j] = packE4m3(lowBf16(pairs[2 * j]) * inverse, highBf16(pairs[2 * j]) * inverse,
+          lowBf16(pairs[2 * j + 1]) * inverse, highBf16(pairs[2 * j + 1]) * inverse);
+    *(uint2*)(to + (u64)blockIdx.x * columns + i) = make_uint2(out[0], out[1]);
+  }
+}
+
 // Index of the largest logit, the first of equal ones, becomes the next token; the sequence grows by that token.
 extern "C" __global__ __launch_bounds__(1024) void argmax_advance(
     const float* logits, int vocabulary, int* tokens, int* positions, Row* rows, Sequence* sequence, int* history,

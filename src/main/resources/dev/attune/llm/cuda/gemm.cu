@@ -3,11 +3,22 @@
 // warpgroups multiply 64 rows each. RMSNorm is a factor per row: its weights are folded into the matrix, its sums of
 // squares come from the epilogue that wrote x. An output is summed over the inputs in one order whatever the batch.
 //
-// Compiled for OUTPUTS (64 ... 256), STAGES and BLOCKS a multiprocessor.
+// With FP8, x and w are E4M3 with a scale a row, so that the sum's factor is the product of two scales.
+//
+// Compiled for FP8 (0 or 1), OUTPUTS (128 ... 256), STAGES and BLOCKS a multiprocessor.
 
-constexpr int ROWS = 128, DEPTH = 64, CONSUMERS = 2;
+// A step is 128 bytes of each row.
+constexpr int ROWS = 128, DEPTH = FP8 ? 128 : 64, CONSUMERS = 2;
 constexpr int THREADS = CONSUMERS * 128 + 32;
-constexpr int X_BYTES = ROWS * DEPTH * 2, W_BYTES = OUTPUTS * DEPTH * 2, STAGE_BYTES = X_BYTES + W_BYTES;
+constexpr int X_BYTES = ROWS * 128, W_BYTES = OUTPUTS * 128, STAGE_BYTES = X_BYTES + W_BYTES;
+
+#if FP8
+#define OPERANDS "k32.f32.e4m3.e4m3"
+#define MODIFIERS ", p, 1, 1;"
+#else
+#define OPERANDS "k16.f32.bf16.bf16"
+#define MODIFIERS ", p, 1, 1, 0, 0;"
+#endif
 
 struct GemmArgs {
   int rows;
@@ -29,6 +40,8 @@ struct GemmArgs {
   bf16* out;                // residual [row][outputs], or for SwiGLU [row][outputs / 2]
   bf16* low;                // what rounding the residual to bf16 left, [row][outputs]
   float* squaresOut;        // [output tiles][rowCapacity]
+  const float* rowScales;   // of x, for FP8
+  const float* outputScales;
 };
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
@@ -37,12 +50,12 @@ enum Epilogue { QKV, RESIDUAL, SWIGLU };
 DEVICE void multiply(float (&d)[64], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n128" OPERANDS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, %64, %65, p, 1, 1, 0, 0;\n}\n"
+      "}, %64, %65" MODIFIERS "\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
@@ -57,14 +70,14 @@ DEVICE void multiply(float (&d)[64], u64 a, u64 b, int accumulate) {
 DEVICE void multiply(float (&d)[96], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n192" OPERANDS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
       "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-      "}, %96, %97, p, 1, 1, 0, 0;\n}\n"
+      "}, %96, %97" MODIFIERS "\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
@@ -83,7 +96,7 @@ DEVICE void multiply(float (&d)[96], u64 a, u64 b, int accumulate) {
 DEVICE void multiply(float (&d)[128], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n256" OPERANDS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
@@ -92,7 +105,7 @@ DEVICE void multiply(float (&d)[128], u64 a, u64 b, int accumulate) {
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
       "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
       "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-      "}, %128, %129, p, 1, 1, 0, 0;\n}\n"
+      "}, %128, %129" MODIFIERS "\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
@@ -112,21 +125,6 @@ DEVICE void multiply(float (&d)[128], u64 a, u64 b, int accumulate) {
       : "l"(a), "l"(b), "r"(accumulate));
 }
 #endif
-
-// Lane i of four gets word i of all four: 16 consecutive bytes of a row instead of four times 4.
-DEVICE void transposeQuad(u32 (&v)[4]) {
-  int lane = threadIdx.x % 4;
-  #pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    u32 received = __shfl_xor_sync(~0u, lane & 1 ? v[i] : v[i + 1], 1);
-    if (lane & 1) v[i] = received; else v[i + 1] = received;
-  }
-  #pragma unroll
-  for (int i = 0; i < 2; i++) {
-    u32 received = __shfl_xor_sync(~0u, lane & 2 ? v[i] : v[i + 2], 2);
-    if (lane & 2) v[i] = received; else v[i + 2] = received;
-  }
-}
 
 DEVICE float normFactor(const GemmArgs& a, int row) {
   float sum = 0;
@@ -253,6 +251,19 @@ DEVICE void storeSwiglu(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int
   }
 }
 
+DEVICE void scaleSums(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int output0) {
+  float low = a.rowScales[min(row, a.rows - 1)], high = a.rowScales[min(row + 8, a.rows - 1)];
+  #pragma unroll
+  for (int j = 0; j < OUTPUTS / 8; j++) {
+    int output = min(output0 + 8 * j, a.outputs - 8) + 2 * (threadIdx.x % 4);
+    float2 scale = __ldg((const float2*)(a.outputScales + output));
+    d[4 * j] *= low * scale.x;
+    d[4 * j + 1] *= low * scale.y;
+    d[4 * j + 2] *= high * scale.x;
+    d[4 * j + 3] *= high * scale.y;
+  }
+}
+
 template <Epilogue E>
 DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a) {
   extern __shared__ u8 unaligned[];
@@ -266,7 +277,7 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
   int band = blockIdx.x / (BAND * outputTiles), inBand = blockIdx.x % (BAND * outputTiles);
   int height = min(BAND, rowTiles - band * BAND);
   int row0 = (band * BAND + inBand % height) * ROWS, output0 = inBand / height * OUTPUTS;
-  int steps = a.inputs / DEPTH;
+  int steps = (a.inputs + DEPTH - 1) / DEPTH;
   if (threadIdx.x == 0) {
     #pragma unroll
     for (int i = 0; i < STAGES; i++) {
@@ -315,24 +326,25 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
   for (int step = 0; step < steps; step++) {
     int stage = step % STAGES;
     barrierWait(&full[stage], step / STAGES & 1);
-    u64 x = descriptor(tiles + stage * STAGE_BYTES + group * 64 * DEPTH * 2);
+    u64 x = descriptor(tiles + stage * STAGE_BYTES + group * 64 * 128);
     u64 w = descriptor(tiles + stage * STAGE_BYTES + X_BYTES);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
     #pragma unroll
-    for (int k = 0; k < DEPTH / 16; k++) multiply(d, x + k * 2, w + k * 2, step > 0 || k > 0);
+    for (int k = 0; k < 4; k++) multiply(d, x + k * 2, w + k * 2, step > 0 || k > 0);
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
     // The step before has been read; its stage may be filled again.
     asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
     if (step > 0 && threadIdx.x % 128 == 0) barrierArrive(&empty[(step - 1) % STAGES]);
   }
-  // Requested while the last products run.
+  // Requested while the last products run, where scaling them leaves registers for it.
   uint4 before[OUTPUTS / 32], low[OUTPUTS / 32];
-  if (E == RESIDUAL) {
+  if (E == RESIDUAL && !FP8) {
     loadResidual(a, a.out, before, row, output0);
     loadResidual(a, a.low, low, row, output0);
   }
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
   releaseNext();
+  if (FP8) scaleSums(a, d, row, output0);
   #pragma unroll
   for (int h = 0; h < 2; h++) {
     if (E == QKV) {
@@ -340,9 +352,9 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
       else if (OUTPUTS % 128 == 0) 
         storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
     } else if (E == RESIDUAL) {
-      if (h == 1) {
-        loadResidual(a, a.out, before, row + 8, output0);
-        loadResidual(a, a.low, low, row + 8, output0);
+      if (h == 1 || FP8) {
+        loadResidual(a, a.out, before, row + 8 * h, output0);
+        loadResidual(a, a.low, low, row + 8 * h, output0);
       }
       storeResidual(a, d, before, low, row + 8 * h, h, output0);
     } else {

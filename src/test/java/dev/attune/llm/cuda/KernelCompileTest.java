@@ -31,9 +31,17 @@ class KernelCompileTest {
     for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
       check(compiler, resource);
     }
-    check(compiler, "gemm.cu", "-DOUTPUTS=128", "-DSTAGES=3", "-DBLOCKS=2");
-    check(compiler, "gemm.cu", "-DOUTPUTS=192", "-DSTAGES=5", "-DBLOCKS=1");
-    check(compiler, "gemm.cu", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
+    for (String codec : List.of("-DINT8=0", "-DINT8=1")) {
+      check(compiler, "layers.cu", "-DHEAD_SIZE=64", "-DHIDDEN=576", "-DHEADS=9", "-DKV_HEADS=3",
+          "-DFEED_FORWARD=1536", "-DTOKEN_TILES=6", codec);
+    }
+    check(compiler, "wide.cu", "-DHEAD_SIZE=64");
+    check(compiler, "wide.cu", "-DHEAD_SIZE=128");
+    check(compiler, "gemm.cu", "-DFP8=0", "-DOUTPUTS=128", "-DSTAGES=3", "-DBLOCKS=2");
+    check(compiler, "gemm.cu", "-DFP8=0", "-DOUTPUTS=192", "-DSTAGES=5", "-DBLOCKS=1");
+    check(compiler, "gemm.cu", "-DFP8=0", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
+    check(compiler, "gemm.cu", "-DFP8=1", "-DOUTPUTS=192", "-DSTAGES=5", "-DBLOCKS=1");
+    check(compiler, "gemm.cu", "-DFP8=1", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
     for (Kernels.Epilogue epilogue : Kernels.Epilogue.values()) {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.RopeScaling;
-import dev.attune.llm.cuda.AttentionLauncher.Launch.Merging;
 import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import dev.attune.llm.kv.KvCodec;
@@ -169,17 +168,20 @@ class KernelTwinTest {
 
   @ParameterizedTest
   @CsvSource({
-    "1,128,3,2,64", "127,128,3,2,64", "160,128,3,2,64", "500,128,3,2,64", "37,192,5,1,64", "257,192,5,1,64",
-    "97,256,4,1,64", "2100,128,3,2,64", "37,128,3,2,128", "130,256,4,1,128"
+    "1,128,3,2,64,false", "127,128,3,2,64,false", "160,128,3,2,64,false", "500,128,3,2,64,false",
+    "37,192,5,1,64,false", "257,192,5,1,64,false", "97,256,4,1,64,false", "2100,128,3,2,64,false",
+    "37,128,3,2,128,false", "130,256,4,1,128,false", "1,192,5,1,64,true", "257,192,5,1,64,true", "37,256,4,1,64,true",
+    "130,256,4,1,128,true"
   })
-  void productsOfManyRows(int rows, int tile, int stages, int blocks, int headSize) {
+  void productsOfManyRows(int rows, int tile, int stages, int blocks, int headSize, boolean fp8) {
     Random random = new Random(rows);
     int heads = headSize == 64 ? 9 : 4;
     int kvHeads = headSize == 64 ? 3 : 2;
     int hidden = 576;
     int inner = 320;
     ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
-    GemmProducts gemm = new GemmProducts(gpu.device, config, kernels(config));
+    Kernels kernels = kernels(config);
+    GemmProducts gemm = new GemmProducts(gpu.device, config, kernels);
     for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
       gemm.shape(epilogue, new GemmShape(tile, stages, blocks));
     }
@@ -194,7 +196,8 @@ class KernelTwinTest {
       parts[i] = sum / 4;
       parts[capacity + i] = sum - sum / 4;
     }
-    GemmProducts.Input in = new GemmProducts.Input(xDevice, rows, capacity, gpu.floats(parts), 2);
+    Operand xs = operand(kernels, x, rows, hidden, capacity, fp8);
+    GemmProducts.Input in = new GemmProducts.Input(xs.address, rows, capacity, gpu.floats(parts), 2, xs.scales);
     double[] factors = Reference.normFactors(x, rows, hidden, 1e-5);
 
     int qkvWidth = (heads + 2 * kvHeads) * headSize;
@@ -202,16 +205,18 @@ class KernelTwinTest {
     int[] positions = random.ints(rows, 0, 4096).toArray();
     long segment = gpu.poisoned(2L * 4 * kvHeads * rows * headSize);
     long q = gpu.poisoned(2L * rows * heads * headSize);
-    gemm.qkv(in, gpu.bf16(w), 0, qkvWidth,
+    Operand ws = operand(kernels, w, qkvWidth, hidden, qkvWidth, fp8);
+    gemm.qkv(in, ws.matrix(), 0, qkvWidth,
         new GemmProducts.Places(q, gpu.ints(places(segment, rows)), gpu.ints(positions), rope(config)), 1);
-    double[] qkv = Reference.multiply(x, w, rows, qkvWidth, hidden);
+    double[] qkv = Reference.multiply(xs.numbers, ws.numbers, rows, qkvWidth, hidden);
     Reference.scaleRows(qkv, factors, qkvWidth);
     checkQkv(config, qkv, positions, rows, 1, q, segment);
 
     float[] gateUp = Gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
     long activated = gpu.poisoned(2L * capacity * inner);
-    gemm.gateUp(in, gpu.bf16(gateUp), activated);
-    double[] expected = Reference.multiply(x, gateUp, rows, 2 * inner, hidden);
+    ws = operand(kernels, gateUp, 2 * inner, hidden, 2 * inner, fp8);
+    gemm.gateUp(in, ws.matrix(), activated);
+    double[] expected = Reference.multiply(xs.numbers, ws.numbers, rows, 2 * inner, hidden);
     Reference.scaleRows(expected, factors, 2 * inner);
     float[] inside = gpu.readBf16(activated, rows * inner);
     assertThat(Gpu.error(inside, Reference.swiglu(expected, rows, inner))).as("SwiGLU").isLessThan(TOLERANCE);
@@ -220,8 +225,11 @@ class KernelTwinTest {
     float[] lowBefore = Gpu.random(random, rows * hidden, 1e-3);
     long lowDevice = gpu.bf16(lowBefore);
     long squares = gpu.poisoned(4L * capacity * gemm.squareParts());
-    gemm.residual(new GemmProducts.Input(activated, rows, capacity, 0, 0), gpu.bf16(down), inner, xDevice, lowDevice, squares);
-    double[] sum = Reference.multiply(inside, down, rows, hidden, inner);
+    xs = operand(kernels, inside, rows, inner, capacity, fp8);
+    ws = operand(kernels, down, hidden, inner, hidden, fp8);
+    gemm.residual(new GemmProducts.Input(xs.address, rows, capacity, 0, 0, xs.scales), ws.matrix(), inner, xDevice,
+        lowDevice, squares);
+    double[] sum = Reference.multiply(xs.numbers, ws.numbers, rows, hidden, inner);
     for (int i = 0; i < sum.length; i++) {
       sum[i] += x[i] + lowBefore[i];
     }
@@ -231,7 +239,7 @@ class KernelTwinTest {
     for (int i = 0; i < sum.length; i++) {
       left[i] += after[i];
     }
-    assertThat(Gpu.error(left, sum)).as("residual in two parts").isLessThan(2e-5);
+    assertThat(Gpu.error(left, sum)).as("residual in two parts").isLessThan(fp8 ? 2e-3 : 2e-5);
     float[] all = gpu.readFloats(squares, capacity * gemm.squareParts());
     for (int i = 0; i < rows; i++) {
       double total = 0;
@@ -240,6 +248,50 @@ class KernelTwinTest {
       }
       assertThat(total / squareSum(left, i, hidden)).as("squares of row %d", i).isBetween(0.9999, 1.0001);
     }
+  }
+
+  /**
+   * Rows on the device and the numbers that they stand for.
+   *
+   * @param scales 0 in bf16
+   */
+  private record Operand(long address, long scales, float[] numbers) {
+
+    GemmProducts.Matrix matrix() {
+      return new GemmProducts.Matrix(address, scales);
+    }
+  }
+
+  /** Quantised on the device when {@code fp8}, and what that makes of them is checked. */
+  private static Operand operand(Kernels kernels, float[] values, int rows, int columns, int capacity, boolean fp8) {
+    long bf16 = gpu.poisoned(2L * capacity * columns);
+    gpu.device.copy(bf16, gpu.bf16(values), 2L * rows * columns);
+    if (!fp8) {
+      return new Operand(bf16, 0, values);
+    }
+    long codes = gpu.poisoned((long) capacity * columns);
+    long scales = gpu.poisoned(4L * capacity);
+    kernels.quantiseRows.launch(rows, 1, 256, bf16, codes, scales, columns);
+    byte[] stored = gpu.read(codes, (long) rows * columns);
+    float[] scale = gpu.readFloats(scales, rows);
+    float[] numbers = new float[rows * columns];
+    for (int i = 0; i < numbers.length; i++) {
+      int row = i / columns;
+      numbers[i] = e4m3(stored[i]) * scale[row];
+      // Three bits follow the first; the smallest step is 2^-9.
+      double most = Math.abs(values[i]) / 15.9 + scale[row] / 1023;
+      if (!(Math.abs(numbers[i] - values[i]) <= most)) {
+        throw new AssertionError("Number %d of row %d is %g, not %g".formatted(i % columns, row, numbers[i], values[i]));
+      }
+    }
+    return new Operand(codes, scales, numbers);
+  }
+
+  private static float e4m3(byte code) {
+    int exponent = code >> 3 & 15;
+    int mantissa = code & 7;
+    float value = exponent == 0 ? mantissa / 512f : (float) Math.scalb(8 + mantissa, exponent - 10);
+    return code < 0 ? -value : value;
   }
 
   @ParameterizedTest
@@ -429,7 +481,6 @@ class KernelTwinTest {
     plan.upload();
     int rows = plan.rows();
     float[] q = Gpu.random(random, rows * heads * headSize, 1.5);
-    Merging merging = decode && contextTokens < 1000 ? Merging.LAST_BLOCK : Merging.KERNEL;
     double[] expected = new double[rows * heads * headSize];
     for (int i = 0; i < rows; i++) {
       boolean inFirst = i < fewer;
@@ -457,8 +508,9 @@ class KernelTwinTest {
     // Twice: counters of parts must be as before.
     for (int run = 0; run < 2; run++) {
       long out = gpu.poisoned(2L * rows * heads * headSize);
-      new AttentionLauncher(gpu.device, config).new Launch(attention, plan, queries, out)
-          .run(1, plan.itemCount(), merging);
+      AttentionLauncher.Launch launch =
+          new AttentionLauncher(gpu.device, config, kernels).new Launch(attention, plan, queries, out);
+      launch.run(1, plan.itemCount(), launch.merges());
       assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected))
           .as("tiles of %d rows, int8 %s, run %d", attention.tileRows(), int8, run)
           .isLessThan(TOLERANCE);

@@ -1,0 +1,25 @@
+#include "wide.cuh"
+
+template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
+  extern __shared__ u8 unaligned[];
+  __shared__ Barriers barriers;
+  u8* shared = unaligned + ((1024 - (sharedAddress(unaligned) & 1023)) & 1023);
+  if (threadIdx.x == 0) initBarriers(barriers);
+  __syncthreads();
+  int count = *a.itemCount * a.kvHeads;
+  if (threadIdx.x >= GROUPS * 128) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 80;");
+    // Instructions that documents of the same batch follow have just been read.
+    Loader<Q8>(a, shared, &barriers, count).run(a.layer, true, [] {
+      waitForPrevious();
+      releaseNext();
+    });
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 144;");
+    int tile = 0, uses = 0;
+    multiplyItems(a, sharedAddress(shared), &barriers, count, tile, uses);
+  }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, 1) void attention_wide(AttentionArgs a) { attendItems<false>(a); }
+extern "C" __global__ __launch_bounds__(THREADS, 1) void attention_wide_int8(AttentionArgs a) { attendItems<true>(a); }

@@ -1,0 +1,544 @@
+// Attention of the packed query rows of documents and last blocks: 192 rows a block, three warpgroups of 64, which multiply by
+// wgmma; a fourth brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
+// overlaps the end of another. Places in the key table are fetched before the tiles that lie there. What an item is, and what it
+// leaves, is said in attention.cuh. Compiled for HEAD_SIZE.
+
+constexpr int D = HEAD_SIZE, GROUPS = 3, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
+// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes.
+constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, Q_BYTES = ROWS * D * 2;
+constexpr int STAGES = D == 64 ? 8 : 5, SLOTS = D == 64 ? 2 : 1;
+// Tiles under way before the loaders wait for one; places of tiles kept, and fetched ahead.
+constexpr int LAG = D == 64 ? 3 : 2, RING = 16, AHEAD = RING - STAGES - 1;
+constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES;
+
+// A tile of packed rows and its keys, for those who multiply.
+struct Work {
+  int firstRow;      // packed, of the tile
+  int rows;          // packed, of the sequence
+  int batchRow;      // of the sequence's first token
+  int context;
+  int begin;
+  int end;
+  int partial;
+  int head;
+  int firstKey;
+};
+
+DEVICE void openItem(const AttentionArgs& a, int i, Work& w) {
+  AttentionItem item = a.items[i / a.kvHeads];
+  Sequence s = a.sequences[item.sequence];
+  int group = a.heads / a.kvHeads;
+  w.head = i % a.kvHeads;
+  w.rows = s.tokens * group;
+  w.firstRow = item.rowTile * ROWS;
+  w.batchRow = s.firstRow;
+  w.context = s.contextTokens;
+  w.begin = item.keyBegin;
+  w.end = min(item.keyEnd, s.contextTokens + min(w.rows - 1, w.firstRow + ROWS - 1) / group + 1);
+  w.partial = item.partial;
+  w.firstKey = s.firstKey;
+}
+
+// An item without keys, whose rows see none of its part, has one tile of which nothing counts.
+DEVICE int tilesOf(int begin, int end) { return max(1, (end - begin + KEYS - 1) / KEYS); }
+
+struct Barriers {
+  u64 full[STAGES];
+  u64 empty[STAGES];
+  u64 queryFull[SLOTS];
+  u64 queryFree[SLOTS];
+  Work work[SLOTS];
+  int2 tiles[RING];  // head and keys that are left
+};
+
+DEVICE void initBarriers(Barriers& barriers) {
+  #pragma unroll
+  for (int i = 0; i < STAGES; i++) {
+    barrierInit(&barriers.full[i], LOADERS / 32);
+    barrierInit(&barriers.empty[i], GROUPS * 4);
+  }
+  #pragma unroll
+  for (int i = 0; i < SLOTS; i++) {
+    barrierInit(&barriers.queryFull[i], LOADERS / 32);
+    barrierInit(&barriers.queryFree[i], GROUPS * 4);
+  }
+}
+
+DEVICE void syncLoaders() { asm volatile("bar.sync 1, 128;" ::: "memory"); }
+
+DEVICE u32 swizzled(int row, int chunk) { return row * 128 + ((chunk ^ (row & 7)) << 4); }
+
+// Offset of 16-byte chunk c of a row of D channels in a tile of `rows`.
+DEVICE u32 chunkAt(int rows, int row, int c) { return (c / 8) * rows * 128 + swizzled(row, c % 8); }
+
+DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row : __umulhi(row, inverse); }
+
+// The warpgroup that loads. Tiles and items are counted from the first to the last run.
+template <bool Q8> struct Loader {
+  static constexpr int PER_ROW = D / 16;                 // threads of a row: two chunks in bf16, one in int8
+  static constexpr int PASSES = KEYS * PER_ROW / LOADERS;
+  const AttentionArgs& a;
+  u8* shared;
+  u32 base;
+  Barriers* barriers;
+  int thread, count, layer;
+  int tile = 0, finished = 0, uses = 0;
+  u32 carries = 0;                                       // bit tile % RING: queries come with the tile
+  int carried = 0;                                       // queries handed over
+  int ended = 0, endedBefore = 0;                        // tiles up to the end of the last item, and of the one before
+  int placed = 0, placedItem, placedFrom, placedEnd, placedKey;
+  bool morePlaces;
+
+  DEVICE Loader(const AttentionArgs& args, u8* at, Barriers* b, int items)
+      : a(args), shared(at), base(sharedAddress(at)), barriers(b), thread(threadIdx.x % LOADERS), count(items) {}
+
+  DEVICE void openPlaces() {
+    morePlaces = placedItem < count;
+    if (!morePlaces) return;
+    Work w;
+    openItem(a, placedItem, w);
+    placedFrom = w.begin;
+    placedEnd = w.end;
+    placedKey = w.firstKey;
+  }
+
+  // Requests the places of the next tile.
+  DEVICE void fetchPlaces() {
+    if (!morePlaces) return;
+    if (thread < KEYS) {
+      int key = max(0, min(placedFrom + thread, placedEnd - 1));
+      copyAsync(base + PLACES_AT + (placed % RING * KEYS + thread) * 16, a.table + placedKey + key, true);
+    }
+    placed++;
+    placedFrom += KEYS;
+    if (placedFrom >= placedEnd) {
+      placedItem += gridDim.x;
+      openPlaces();
+    }
+  }
+
+  DEVICE void fetchQueries(const Work& w, int slot) {
+    int group = a.heads / a.kvHeads;
+    u32 inverse = 0xffffffffu / group + 1;
+    constexpr int CHUNKS = D / 8;
+    int c = thread % CHUNKS;
+    #pragma unroll 4
+    for (int r = thread / CHUNKS; r < ROWS; r += LOADERS / CHUNKS) {
+      int row = w.firstRow + r, safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
+      const bf16* from = a.q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D + c * 8;
+      copyAsync(base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, r, c), from, row < w.rows);
+    }
+  }
+
+  DEVICE void fetchTile(int from, int end, int head) {
+    u32 to = base + tile % STAGES * STAGE;
+    const Row* places = (const Row*)(shared + PLACES_AT) + tile % RING * KEYS;
+    int c = thread % PER_ROW;
+    u32 block = 2 * layer * a.kvHeads + head;
+    #pragma unroll
+    for (int pass = 0; pass < PASSES; pass++) {
+      int r = thread / PER_ROW + pass * (LOADERS / PER_ROW);
+      bool valid = from + r < end;
+      Row row = places[r];
+      if (Q8 && isInt8(row.segment)) {
+        const u8* keys = int8Keys(row.segment, row.capacity, layer, head, a.kvHeads, D);
+        const u8* values = int8Values(row.segment, row.capacity, layer, head, a.kvHeads, D);
+        copyAsync(to + swizzled(r, c), keys + 4 * D + (u64)row.token * D + c * 16, valid);
+        copyAsync(to + TILE + swizzled(r, c), values + 4 * ((row.capacity + 3) & ~3u) + (u64)row.token * D + c * 16, valid);
+        // The scales are needed when the numbers have arrived.
+        prefetch(keys + c * 64);
+        if (c == 0) prefetch(values + row.token * 4);
+        continue;
+      }
+      const bf16* key = (const bf16*)row.segment + (u64)(block * row.capacity + row.token) * D + c * 8;
+      const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
+      #pragma unroll
+      for (int h = 0; h < 2; h++) {
+        copyAsync(to + chunkAt(KEYS, r, c + h * PER_ROW), key + h * PER_ROW * 8, valid);
+        copyAsync(to + TILE + chunkAt(KEYS, r, c + h * PER_ROW), value + h * PER_ROW * 8, valid);
+      }
+    }
+  }
+
+  DEVICE void scaled(u8* tile, int r, int c, uint4 packed, const float (&scales)[16]) {
+    u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
+    #pragma unroll
+    for (int j = 0; j < 4; j++) {
+      float x[4];
+      signedBytes(words[j], x);
+      out[2 * j] = packBf16(x[0] * scales[4 * j], x[1] * scales[4 * j + 1]);
+      out[2 * j + 1] = packBf16(x[2] * scales[4 * j + 2], x[3] * scales[4 * j + 3]);
+    }
+    *(uint4*)(tile + chunkAt(KEYS, r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
+    *(uint4*)(tile + chunkAt(KEYS, r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
+  }
+
+  // Scales the int8 numbers of a tile that has arrived; they lie at the start of the rows that they become. A row's numbers
+  // are all read, by threads of one warp, before any is written.
+  DEVICE void scaleTile(int which) {
+    u8* k = shared + which % STAGES * STAGE;
+    const Row* places = (const Row*)(shared + PLACES_AT) + which % RING * KEYS;
+    int head = barriers->tiles[which % RING].x, left = barriers->tiles[which % RING].y;
+    int c = thread % PER_ROW;
+    // Two rows at once: each waits for its scales.
+    #pragma unroll 2
+    for (int pass = 0; pass < PASSES; pass++) {
+      int r = thread / PER_ROW + pass * (LOADERS / PER_ROW);
+      Row row = places[r];
+      bool int8 = isInt8(row.segment);
+      uint4 key, value;
+      if (int8) {
+        key = *(const uint4*)(k + swizzled(r, c));
+        value = *(const uint4*)(k + TILE + swizzled(r, c));
+      }
+      __syncwarp();
+      if (!int8) continue;
+      float scales[16];
+      const float4* at = (const float4*)int8Keys(row.segment, row.capacity, layer, head, a.kvHeads, D) + c * 4;
+      #pragma unroll
+      for (int j = 0; j < 4; j++) *(float4*)(scales + 4 * j) = __ldg(at + j);
+      scaled(k, r, c, key, scales);
+      const float* ofValues = (const float*)int8Values(row.segment, row.capacity, layer, head, a.kvHeads, D);
+      float scale = r < left ? __ldg(ofValues + row.token) : 0.0f;
+      #pragma unroll
+      for (int j = 0; j < 16; j++) scales[j] = scale;
+      scaled(k + TILE, r, c, value, scales);
+    }
+  }
+
+  DEVICE void signal(u64* barrier) {
+    __syncwarp();
+    if (thread % 32 == 0) barrierArrive(barrier);
+  }
+
+  // The copies of a tile have arrived: hands it to those who multiply.
+  DEVICE void finish() {
+    if (Q8) scaleTile(finished);
+    signal(&barriers->full[finished % STAGES]);
+    u32 bit = 1u << finished % RING;
+    if (carries & bit) {
+      carries &= ~bit;
+      signal(&barriers->queryFull[carried++ % SLOTS]);
+    }
+    finished++;
+  }
+
+  DEVICE void requestQueries(const Work& w) {
+    int slot = uses % SLOTS;
+    if (uses >= SLOTS) {
+      // Who still needs the slot gets its tiles first.
+      if (finished < (SLOTS == 1 ? ended : endedBefore)) {
+        waitForCopies();
+        while (finished < tile) finish();
+      }
+      barrierWait(&barriers->queryFree[slot], (uses / SLOTS - 1) & 1);
+    }
+    if (thread == 0) barriers->work[slot] = w;
+    fetchQueries(w, slot);
+    carries |= 1u << tile % RING;
+    uses++;
+  }
+
+  // All items in one layer. Tiles of the first item's context are requested before ready(), which waits for what the kernel or
+  // phase before writes: queries and the sequence's own keys and values.
+  template <typename Ready> DEVICE void run(int ofLayer, bool isReady, Ready ready) {
+    layer = ofLayer;
+    placedItem = blockIdx.x;
+    syncLoaders();
+    openPlaces();
+    #pragma unroll 1
+    for (int i = 0; i < AHEAD; i++) fetchPlaces();
+    commitCopies();
+    waitForCopies();
+    if (isReady) ready();
+    #pragma unroll 1
+    for (int i = blockIdx.x; i < count; i += gridDim.x) {
+      Work w;
+      openItem(a, i, w);
+      int tiles = tilesOf(w.begin, w.end);
+      bool late = false;
+      #pragma unroll 1
+      for (int t = 0; t < tiles; t++, tile++) {
+        int from = w.begin + t * KEYS;
+        if (tile >= STAGES) barrierWait(&barriers->empty[tile % STAGES], (tile / STAGES - 1) & 1);
+        // All have done with the places that are fetched over, and see those that have been fetched.
+        syncLoaders();
+        if (!isReady && min(from + KEYS, w.end) > w.context) {
+          ready();
+          isReady = true;
+        }
+        if (t == 0) {
+          late = !isReady;
+          if (!late) requestQueries(w);
+        }
+        if (Q8 && thread == 0) barriers->tiles[tile % RING] = make_int2(w.head, w.end - from);
+        fetchTile(from, w.end, w.head);
+        fetchPlaces();
+        if (late && (isReady || t == tiles - 1 || t == STAGES - 1)) {
+          if (!isReady) ready();
+          isReady = true;
+          late = false;
+          requestQueries(w);
+          commitCopies();
+          // There may be no room for another tile before this one is used.
+          waitForCopies();
+          syncLoaders();
+          while (finished <= tile) finish();
+          continue;
+        }
+        commitCopies();
+        asm volatile("cp.async.wait_group %0;" :: "n"(LAG) : "memory");
+        if (tile - finished >= LAG) finish();
+      }
+      endedBefore = ended;
+      ended = tile;
+    }
+    waitForCopies();
+    syncLoaders();
+    while (finished < tile) finish();
+    // Nobody may leave out what ready() stands for.
+    if (!isReady) ready();
+  }
+};
+
+// Descriptor of a tile whose rows of 128 bytes are the summed dimension; halves of 64 channels lie HALF apart.
+DEVICE u64 transposed(u32 address) {
+  return (u64)(address >> 4 & 0x3fff) | (u64)(HALF >> 4) << 16 | 64ull << 32 | 1ull << 62;
+}
+
+#define F8(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+
+// d = (accumulate ? d : 0) + 64 rows of a times 64 rows of b, both of 16 channels.
+DEVICE void multiplyKeys(float (&d)[32], u64 a, u64 b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, %32, %33, p, 1, 1, 0, 0;\n}\n"
+      : F8(d, 0), F8(d, 8), F8(d, 16), F8(d, 24) : "l"(a), "l"(b), "r"(accumulate));
+}
+
+// d += 64 rows of a, 16 keys of each, times the values of those keys.
+#if HEAD_SIZE == 64
+DEVICE void multiplyValues(float (&d)[32], u32 a0, u32 a1, u32 a2, u32 a3, u64 b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"
+      : F8(d, 0), F8(d, 8), F8(d, 16), F8(d, 24) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b));
+}
+#else
+DEVICE void multiplyValues(float (&d)[64], u32 a0, u32 a1, u32 a2, u32 a3, u64 b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;\n"
+      : F8(d, 0), F8(d, 8), F8(d, 16), F8(d, 24), F8(d, 32), F8(d, 40), F8(d, 48), F8(d, 56)
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b));
+}
+#endif
+
+DEVICE void fenceProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+DEVICE void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int N> DEVICE void waitForProducts() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
+
+// Tiles whose logits are held at once: what each costs besides is paid once. Registers are what is short.
+#ifndef AT_ONCE
+#define AT_ONCE (HEAD_SIZE == 64 ? 2 : 1)
+#endif
+
+// w[n][4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, key 64 n + 8 j + 2 (lane % 4) + e. Rows see keys up to `last`.
+template <int N>
+DEVICE void softmax(
+    float (&w)[N][32], float (&out)[D / 2], float (&top)[2], float (&sum)[2], const int (&last)[2], bool masked,
+    float scale) {
+  int q = threadIdx.x % 4;
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    if (masked) {
+      #pragma unroll
+      for (int j = 0; j < 8 * N; j++) {
+        if (j * 8 + 2 * q > last[h]) w[j / 8][4 * (j % 8) + 2 * h] = -INFINITE;
+        if (j * 8 + 2 * q + 1 > last[h]) w[j / 8][4 * (j % 8) + 2 * h + 1] = -INFINITE;
+      }
+    }
+    float maximum = top[h], other = -INFINITE;
+    #pragma unroll
+    for (int j = 0; j < 8 * N; j += 2) {
+      maximum = fmaxf(maximum, fmaxf(w[j / 8][4 * (j % 8) + 2 * h], w[j / 8][4 * (j % 8) + 2 * h + 1]));
+      other = fmaxf(other, fmaxf(w[j / 8][4 * (j % 8) + 4 + 2 * h], w[j / 8][4 * (j % 8) + 5 + 2 * h]));
+    }
+    maximum = fmaxf(maximum, other);
+    maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 1));
+    maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 2));
+    // A row that sees nothing yet keeps weights of zero.
+    float offset = maximum == -INFINITE ? 0.0f : maximum * scale;
+    float rescale = power2(top[h] * scale - offset);
+    top[h] = maximum;
+    float total = 0, rest = 0;
+    #pragma unroll
+    for (int j = 0; j < 8 * N; j++) {
+      float& x = w[j / 8][4 * (j % 8) + 2 * h];
+      float& y = w[j / 8][4 * (j % 8) + 2 * h + 1];
+      x = power2(x * scale - offset);
+      y = power2(y * scale - offset);
+      total += x;
+      rest += y;
+    }
+    sum[h] = sum[h] * rescale + (total + rest);
+    // Seldom after the first tiles.
+    if (__any_sync(~0u, rescale != 1.0f)) {
+      #pragma unroll
+      for (int d = 0; d < D / 8; d++) {
+        out[4 * d + 2 * h] *= rescale;
+        out[4 * d + 2 * h + 1] *= rescale;
+      }
+    }
+  }
+}
+
+// The rows of one warpgroup and what it has summed up of an item.
+struct Rows {
+  u64 queries;
+  int end;           // of the keys that its rows see
+  int unmasked;      // all rows see the keys before
+  int seen[2];       // by this lane's rows
+  bool live;         // whether there are any in this warp
+  float top[2];
+  float sum[2];
+};
+
+// N tiles from key `from` on, in the stages of `tile` and those that follow.
+template <int N>
+DEVICE void multiplyTiles(u32 base, int tile, int from, float scale, Rows& r, float (&out)[D / 2]) {
+  u64 keys[N], values[N];
+  #pragma unroll
+  for (int n = 0; n < N; n++) {
+    u32 at = base + (tile + n) % STAGES * STAGE;
+    keys[n] = descriptor(at);
+    values[n] = transposed(at + TILE);
+  }
+  float weights[N][32];
+  fenceProducts();
+  #pragma unroll
+  for (int n = 0; n < N; n++)
+    #pragma unroll
+    for (int k = 0; k < D / 16; k++)
+      multiplyKeys(weights[n], r.queries + (k / 4 * ROWS * 128 + k % 4 * 32) / 16,
+          keys[n] + (k / 4 * HALF + k % 4 * 32) / 16, k > 0);
+  commitProducts();
+  waitForProducts<0>();
+  u32 p[N][16];
+  if (r.live) {
+    int last[2] = {min(r.end, r.seen[0]) - 1 - from, min(r.end, r.seen[1]) - 1 - from};
+    softmax<N>(weights, out, r.top, r.sum, last, from + N * KEYS > r.unmasked, scale);
+  }
+  #pragma unroll
+  for (int n = 0; n < N; n++)
+    #pragma unroll
+    for (int j = 0; j < 16; j++) p[n][j] = r.live ? packBf16(weights[n][2 * j], weights[n][2 * j + 1]) : 0;
+  fenceProducts();
+  #pragma unroll
+  for (int n = 0; n < N; n++)
+    #pragma unroll
+    for (int j = 0; j < KEYS / 16; j++)
+      multiplyValues(out, p[n][4 * j], p[n][4 * j + 1], p[n][4 * j + 2], p[n][4 * j + 3], values[n] + j * 16 * 128 / 16);
+  commitProducts();
+  waitForProducts<0>();
+}
+
+DEVICE void storeRows(
+    const AttentionArgs& a, const Work& w, const float (&out)[D / 2], const float (&top)[2], const float (&sum)[2],
+    int inTile0, const int (&token)[2]) {
+  int lane = threadIdx.x % 32, q = lane % 4, group = a.heads / a.kvHeads;
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    float total = sum[h];
+    total += __shfl_xor_sync(~0u, total, 1);
+    total += __shfl_xor_sync(~0u, total, 2);
+    int inTile = inTile0 + lane / 4 + 8 * h, row = w.firstRow + inTile;
+    bool live = row < w.rows;
+    if (w.partial < 0) {
+      float factor = 1.0f / total;
+      bf16* to = a.out + ((u64)(w.batchRow + token[h]) * a.heads + w.head * group + row - token[h] * group) * D;
+      #pragma unroll
+      for (int d = 0; d < D / 8; d += 4) {
+        u32 v[4];
+        #pragma unroll
+        for (int i = 0; i < 4; i++)
+          v[i] = packBf16(out[4 * (d + i) + 2 * h] * factor, out[4 * (d + i) + 2 * h + 1] * factor);
+        transposeQuad(v);
+        if (live) *(uint4*)(to + (d + q) * 8) = make_uint4(v[0], v[1], v[2], v[3]);
+      }
+    } else if (live) {
+      u64 at = ((u64)w.partial * a.kvHeads + w.head) * ROWS + inTile;
+      #pragma unroll
+      for (int d = 0; d < D / 8; d++)
+        *(float2*)(a.partialOut + at * D + d * 8 + 2 * q) = make_float2(out[4 * d + 2 * h], out[4 * d + 2 * h + 1]);
+      if (q == 0) a.partialSums[at] = make_float2(top[h] * a.scale, total);
+    }
+  }
+}
+
+// What loaders wrote is seen by wgmma. A fence of theirs would wait for the copies that are under way.
+DEVICE void seeCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// The warpgroups that multiply; tiles and items are counted from the first to the last layer.
+DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, int count, int& tile, int& uses) {
+  // The compiler shall know that these are the same for a whole warp.
+  int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);
+  int lane = threadIdx.x % 32, mine = warp / 4, inGroup = warp % 4;
+  int group = a.heads / a.kvHeads;
+  u32 inverse = 0xffffffffu / group + 1;
+  #pragma unroll 1
+  for (int i = blockIdx.x; i < count; i += gridDim.x, uses++) {
+    int slot = uses % SLOTS;
+    barrierWait(&barriers->queryFull[slot], uses / SLOTS & 1);
+    Work w = barriers->work[slot];
+    int inTile0 = mine * 64 + inGroup * 16;
+    bool groupLives = w.firstRow + mine * 64 < w.rows;
+    int token[2];
+    Rows r;
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      token[h] = quotient(min(w.firstRow + inTile0 + lane / 4 + 8 * h, w.rows - 1), group, inverse);
+      r.seen[h] = w.context + token[h] + 1;
+      r.top[h] = -INFINITE;
+      r.sum[h] = 0;
+    }
+    r.live = w.firstRow + inTile0 < w.rows;
+    r.end = min(w.end, w.context + quotient(min(w.rows - 1, w.firstRow + mine * 64 + 63), group, inverse) + 1);
+    r.unmasked = min(r.end, w.context + quotient(w.firstRow + mine * 64, group, inverse));
+    r.queries = descriptor(base + Q_AT + slot * Q_BYTES + mine * 64 * 128);
+    float out[D / 2];
+    #pragma unroll
+    for (int d = 0; d < D / 2; d++) out[d] = 0;
+    int tiles = tilesOf(w.begin, w.end);
+    #pragma unroll 1
+    for (int t = 0; t < tiles; ) {
+      int from = w.begin + t * KEYS;
+      barrierWait(&barriers->full[tile % STAGES], tile / STAGES & 1);
+      bool pair = AT_ONCE == 2 && t + 1 < tiles;
+      if (pair) barrierWait(&barriers->full[(tile + 1) % STAGES], (tile + 1) / STAGES & 1);
+      seeCopies();
+      if (groupLives && from < r.end) {
+        if (pair && from + KEYS < r.end) multiplyTiles<AT_ONCE>(base, tile, from, a.scale, r, out);
+        else multiplyTiles<1>(base, tile, from, a.scale, r, out);
+      }
+      __syncwarp();
+      if (lane == 0) {
+        barrierArrive(&barriers->empty[tile % STAGES]);
+        if (pair) barrierArrive(&barriers->empty[(tile + 1) % STAGES]);
+      }
+      t += pair ? 2 : 1;
+      tile += pair ? 2 : 1;
+    }
+    if (lane == 0) barrierArrive(&barriers->queryFree[slot]);
+    if (r.live) storeRows(a, w, out, r.top, r.sum, inTile0, token);
+  }
+}

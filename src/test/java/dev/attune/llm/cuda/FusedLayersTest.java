@@ -1,0 +1,141 @@
+package dev.attune.llm.cuda;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KvCodec;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * Layers in one kernel against the kernels that {@link KernelTwinTest} checks, one after the other. Skipped, saying so, without a
+ * GPU.
+ */
+class FusedLayersTest {
+
+  private static Gpu gpu;
+
+  @BeforeAll
+  static void open() {
+    gpu = Gpu.open();
+  }
+
+  @AfterAll
+  static void close() {
+    if (gpu != null) {
+      gpu.close();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false", "64,128,6,2,192,777,true",
+    "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
+  void layersAreThoseOfSingleKernels(
+      int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {
+    Random random = new Random(tokens + contextTokens);
+    ModelConfig config = KernelTwinTest.shape(hidden, heads, kvHeads, 64, inner);
+    assertThat(FusedLayers.fits(config)).isTrue();
+    Kernels kernels = KernelTwinTest.kernels(gpu, config);
+    int attention = heads * 64;
+    int qkv = (heads + 2 * kvHeads) * 64;
+    List<CudaWeights.Layer> layers = new ArrayList<>();
+    for (int i = 0; i < config.layers(); i++) {
+      layers.add(new CudaWeights.Layer(matrix(random, qkv, hidden), matrix(random, hidden, attention),
+          matrix(random, 2 * inner, hidden), matrix(random, hidden, inner), 0, 0));
+    }
+    CudaWeights weights = new CudaWeights(config, 0, layers, 0, CudaWeights.ropeTable(gpu.device, config));
+
+    List<CudaKvSegment> context = new ArrayList<>();
+    for (int left = contextTokens; left > 0; ) {
+      int n = Math.min(left, 1 + random.nextInt(200));
+      CudaKvSegment whole = segment(config, random, n, true);
+      context.add(int8 && context.size() % 3 != 1 ? quantised(kernels, whole) : whole);
+      left -= n;
+    }
+    CudaKvSegment own = segment(config, random, tokens, false);
+    List<BatchPlan.Sequence> batch = List.of(
+        new BatchPlan.Sequence(new int[tokens], Math.min(contextTokens, 4000), context, own, false));
+    Kernels.Attention tiles = kernels.wideAttention;
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, tiles, 64));
+    plan.lay(batch, tiles, 64);
+    plan.upload();
+
+    float[] start = Gpu.random(random, tokens * hidden, 1);
+    long q = gpu.poisoned(2L * 64 * attention);
+    long mixed = gpu.poisoned(2L * 64 * attention);
+    AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
+    long x = gpu.bf16(start);
+    long residual = gpu.floats(start);
+    long activated = gpu.poisoned(2L * 64 * inner);
+    SkinnyProducts products = new SkinnyProducts(gpu.device, kernels, weights);
+    for (int layer = 0; layer < config.layers(); layer++) {
+      products.qkv(layer, x, 0, tokens, q, plan.places, plan.positions);
+      attend.run(layer, plan.itemCount(), attend.merges());
+      products.attentionOutput(layer, mixed, tokens, residual, x);
+      products.gateUp(layer, x, tokens, activated);
+      products.down(layer, activated, tokens, residual, x);
+    }
+    double[] expected = toDouble(gpu.readFloats(residual, tokens * hidden));
+    double[] kept = toDouble(keysAndValues(own));
+
+    FusedLayers fused = new FusedLayers(gpu.device, kernels, weights);
+    float[] before = null;
+    // Several times: counters must be as before, and nothing may depend on who comes first.
+    for (int run = 0; run < 4; run++) {
+      gpu.device.fill(own.address, 0xff, own.bytes());
+      for (long buffer : new long[] {q, mixed}) {
+        gpu.device.fill(buffer, 0xff, 2L * 64 * attention);
+      }
+      gpu.device.copy(x, gpu.bf16(start), 2L * tokens * hidden);
+      gpu.device.copy(residual, gpu.floats(start), 4L * tokens * hidden);
+      fused.run(plan, attend, tokens, config.layers(), attend.merges(),
+          new FusedLayers.Activations(x, residual, activated));
+      float[] after = gpu.readFloats(residual, tokens * hidden);
+      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(6e-3);
+      assertThat(Gpu.error(gpu.readBf16(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(8e-3);
+      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(8e-3);
+      if (before != null) {
+        assertThat(after).as("run %d", run).isEqualTo(before);
+      }
+      before = after;
+    }
+  }
+
+  private static double[] toDouble(float[] values) {
+    double[] result = new double[values.length];
+    for (int i = 0; i < values.length; i++) {
+      result[i] = values[i];
+    }
+    return result;
+  }
+
+  private static long matrix(Random random, int outputs, int inputs) {
+    return gpu.bf16(Gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs)));
+  }
+
+  private static float[] keysAndValues(CudaKvSegment segment) {
+    return gpu.readBf16(segment.address, (int) (segment.bytes() / 2));
+  }
+
+  private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, boolean filled) {
+    CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(config.kvHeads(), 64, tokens, 2, 2, 0);
+    long address = gpu.poisoned(shape.bytes());
+    if (filled) {
+      gpu.device.copy(address, gpu.bf16(Gpu.random(random, (int) (shape.bytes() / 2), 1)), shape.bytes());
+    }
+    return new CudaKvSegment(shape, address, random.nextLong());
+  }
+
+  private static CudaKvSegment quantised(Kernels kernels, CudaKvSegment whole) {
+    CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
+    CudaKvSegment coded = new CudaKvSegment(shape, gpu.poisoned(shape.bytes()), whole.contentId());
+    kernels.quantise.launch(
+        shape.blocks(), 1, 256, whole.address, coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
+    return coded;
+  }
+}
