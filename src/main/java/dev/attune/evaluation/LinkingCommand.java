@@ -65,11 +65,7 @@ class LinkingCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    knowledge.awaitLoaded();
-    if (knowledge.size() == 0) {
-      spec.commandLine().getOut().println("Importing the bundled knowledge base");
-      imports.importBundled();
-    }
+    SimulatedLog.loadKnowledge(knowledge, imports, spec.commandLine().getOut());
     Map<String, String> ids = LinkedTexts.wikidataIds(data.resolve("wikidata-fb15k/entity2wikidata.json.gz"));
     ids.values().removeIf(id -> knowledge.find(id).isEmpty());
     List<Row> rows = new ArrayList<>();
