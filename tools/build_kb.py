@@ -16,6 +16,7 @@ import math
 import pathlib
 import re
 import sys
+import urllib.parse
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "src/main/resources/kb"
 MAX_NEIGHBOURS = 24
@@ -102,6 +103,12 @@ def relation_name(relation):
     return relation.rstrip("/").rsplit("/", 1)[-1].replace("_", " ")
 
 
+def page_title(value):
+    """The title of the entity's page in the English Wikipedia, without what tells it from others: what people call it."""
+    page = urllib.parse.unquote((value.get("wikipedia") or "").partition("/wiki/")[2]).replace("_", " ")
+    return re.sub(r" \([^)]*\)$", "", page).strip()
+
+
 def knowledge_base(fb15k, codex):
     source = read_json(fb15k / "entity2wikidata.json.gz")
     codex_types = read_json(codex / "types/entity2types.json.gz")
@@ -144,7 +151,7 @@ def knowledge_base(fb15k, codex):
             or guess(DESCRIPTION_TYPES, codex_text)
             or "thing")
         aliases, seen = [], {label.casefold()}
-        for alias in value.get("alternatives") or []:
+        for alias in [page_title(value), *(value.get("alternatives") or [])]:
             alias = alias.strip()
             # Single letters, country codes in lower case and long sentences are no names.
             if (3 if alias.islower() else 2) <= len(alias) <= 60 and alias.casefold() not in seen:

@@ -2,8 +2,9 @@
 
 Usage: python check_scores.py MODEL.gguf EXPORT.jsonl.gz [ADAPTER.safetensors]
 
-The export comes from `attune evaluate export --masses`, with the same adapter in Java, or none. Fails when a mass differs
-by more than 1e-3; the masses of a list sum to 1.
+The export comes from `attune evaluate export --masses`, with the same adapter in Java, or none, and with all tokens or some
+(`attune.ranking.kept-tokens`). Fails when other tokens are kept or a mass differs by more than 1e-3; the masses of a list
+sum to 1.
 """
 
 import gzip
@@ -13,7 +14,25 @@ import sys
 import numpy as np
 import torch
 
+from batches import kept_tokens
 from blockrank import BlockRank, Weights
+from smol_tokens import Blocks
+
+
+def kept_of(gguf, items, share):
+    """Kept tokens by document, after a comparison with the export's."""
+    blocks = Blocks(gguf)
+    start, newline = len(blocks.document_frame), blocks.newline[0]
+    found = {}
+    for item in (i for i in items if i["kind"] == "document"):
+        tokens = np.array([item["tokens"]])
+        end = item["tokens"].index(newline, start)
+        kept, there = kept_tokens(tokens, np.array([tokens.shape[1]]), start, np.array([end]), share)
+        found[item["id"]] = sorted(kept[0][there[0]].tolist())
+        if found[item["id"]] != item["kept"]:
+            raise SystemExit(f"{item['id']} keeps {item['kept']} in Java and {found[item['id']]} here")
+    print(len(found), "documents keep the same tokens")
+    return found
 
 
 def main(gguf, export, adapter=None):
@@ -25,6 +44,9 @@ def main(gguf, export, adapter=None):
         from safetensors.torch import load_file
         model.load_adapter(load_file(adapter))
     documents = {i["id"]: i["tokens"] for i in items if i["kind"] == "document"}
+    share = header.get("keptShare", 1)
+    if share < 1:
+        visible_of = kept_of(gguf, items, share)
     worst = 0
     with torch.no_grad():
         model.merge()
@@ -36,7 +58,7 @@ def main(gguf, export, adapter=None):
             present = torch.zeros(len(tokens), width, dtype=torch.bool)
             for i, t in enumerate(tokens):
                 ids[i, :len(t)] = torch.tensor(t)
-                present[i, :len(t)] = True
+                present[i, visible_of[item["candidates"][i][0]] if share < 1 else slice(len(t))] = True
             last = torch.tensor([item["tokens"]])
             signals = torch.tensor([item["signals"]])
             kept = model.read(ids, len(header["instruction"]), prefix)

@@ -7,8 +7,11 @@ Usage: python prepare_suggestions.py --gguf MODEL.gguf --data DATA OUT.npz
                   memory and earlier queries are made of films with the same entity (simulated users)
   conversations   consecutive questions of CAsT 2019 to 2021 and iKAT 2023, without their function words, about the words
                   that both share
+  questions       questions of SimpleQuestions that name an entity of Wikidata, without their function words
 
-A film query is of the part of its id, a conversation of the part of its topic; nothing is written of the test part.
+Of films, several contexts are drawn for each query for training. What breaks the form that is asked for (a word twice) is
+no example. A film query is of the part of its id, a conversation of the part of its topic, a question of the part of its
+entity; nothing is written of the test part, and of questions only what trains.
 """
 
 import argparse
@@ -50,6 +53,9 @@ films like saving private ryan<|im_end|>
 ASKING = STOP | set("i me my you your he she his her us tell about more please does s re there any some also know want need "
                     "should if when so no yes just like get make many much most other".split())
 
+#: contexts drawn for each query of films for training
+DRAWS = 3
+
 BLOCKED = {line.strip() for line in open(pathlib.Path(__file__).parent.parent / "src/main/resources/suggestion/blocked.txt")
            if line.strip() and not line.startswith("#")} | {"xxx"}
 
@@ -84,7 +90,11 @@ class Prompts:
 
     def add(self, where, query, topic, kind, start, rest, memory=(), before=(), session=(), page=""):
         """start: first words of the answer; rest: how it goes on."""
-        if where == "test" or not rest or BLOCKED.intersection(f"{start} {rest}".split()) or len(start.split()) + len(rest.split()) > 8:
+        words = f"{start} {rest}".split()
+        if where == "test" or not rest or BLOCKED.intersection(words) or len(words) > 8:
+            return
+        # Validation keeps what people wrote, whatever its form.
+        if where == "train" and len(set(words)) < len(words):
             return
         context = (self.line("Memory", "; ".join(f"{m} ({times(n)})" for m, n in memory), 64)
                    + self.line("Before", "; ".join(before), 40) + self.line("Session", "; ".join(session), 40)
@@ -116,31 +126,38 @@ def film_examples(prompts, films, judged, rng):
         for query_id, query, key in uses:
             queries_of.setdefault(key, set()).add(query)
     everything = sorted(films)
+
+    def example(label, kind, query_id, query, key, rng):
+        short = plain(label)
+        at = f" {query} ".index(f" {short} ")
+        before_it, rest = query[:at].strip(), query[at + len(short):].strip()
+        film = films[key]
+        near = sorted(q for q in queries_of[key] if q != query)
+        earlier = rng.choice(near) if near and rng.random() < 0.6 else rng.choice(
+            [g.lower() for g in film.get("genres") or ["film"]]) + rng.choice([" movies", " films", ""])
+        if before_it and rest == "" or before_it and rng.random() < 0.5:
+            start, rest, earlier = before_it, query[len(before_it):].strip(), before_it
+        elif before_it:
+            return
+        else:
+            start = short
+        memory = [(label, rng.randint(1, 5))] if rng.random() < 0.6 else []
+        for _ in range(rng.randint(0, 3)):
+            source = film if rng.random() < 0.5 else films[rng.choice(everything)]
+            memory.append((rng.choice(entities(source))[:-1].rsplit(" (", 1)[0], rng.randint(1, 4)))
+        rng.shuffle(memory)
+        page = f"{film['title']}. {film.get('overview') or ''}" if rng.random() < 0.4 else ""
+        past = rng.sample(near, min(len(near), 2)) if memory and rng.random() < 0.4 else []
+        session = [earlier] if rng.random() < 0.3 else []
+        prompts.add(part(query_id), earlier if rng.random() < 0.9 else "", label, kind, start, rest,
+                    memory[:4] if rng.random() < 0.8 else [], [q for q in past if q != query], session, page)
+
+    more = random.Random(2)
     for (label, kind), uses in sorted(named.items()):
-        for query_id, query, key in uses:
-            short = plain(label)
-            at = f" {query} ".index(f" {short} ")
-            before_it, rest = query[:at].strip(), query[at + len(short):].strip()
-            film = films[key]
-            near = sorted(q for q in queries_of[key] if q != query)
-            earlier = rng.choice(near) if near and rng.random() < 0.6 else rng.choice(
-                [g.lower() for g in film.get("genres") or ["film"]]) + rng.choice([" movies", " films", ""])
-            if before_it and rest == "" or before_it and rng.random() < 0.5:
-                start, rest, earlier = before_it, query[len(before_it):].strip(), before_it
-            elif before_it:
-                continue
-            else:
-                start = short
-            memory = [(label, rng.randint(1, 5))] if rng.random() < 0.6 else []
-            for _ in range(rng.randint(0, 3)):
-                source = film if rng.random() < 0.5 else films[rng.choice(everything)]
-                memory.append((rng.choice(entities(source))[:-1].rsplit(" (", 1)[0], rng.randint(1, 4)))
-            rng.shuffle(memory)
-            page = f"{film['title']}. {film.get('overview') or ''}" if rng.random() < 0.4 else ""
-            past = rng.sample(near, min(len(near), 2)) if memory and rng.random() < 0.4 else []
-            session = [earlier] if rng.random() < 0.3 else []
-            prompts.add(part(query_id), earlier if rng.random() < 0.9 else "", label, kind, start, rest,
-                        memory[:4] if rng.random() < 0.8 else [], [q for q in past if q != query], session, page)
+        for use in uses:
+            example(label, kind, *use, rng)
+            for _ in range(DRAWS - 1 if part(use[0]) == "train" else 0):
+                example(label, kind, *use, more)
 
 
 def conversations(data):
@@ -180,6 +197,31 @@ def conversation_examples(prompts, topics, rng):
                         session=questions[max(0, i - 3):i - 1])
 
 
+def question_examples(prompts, data, rng, limit=6000):
+    with gzip.open(data / "wikidata-fb15k/entity2wikidata.json.gz", "rt") as stream:
+        labels = {e["wikidata_id"]: e["label"] for e in json.load(stream).values() if e.get("wikidata_id") and e.get("label")}
+    about = {}
+    for line in lines(data / "simplequestions/annotated_wd_data_train.txt.gz"):
+        subject, _, _, question = line.rstrip("\n").split("\t")
+        label = labels.get(subject)
+        if label and part(subject) == "train" and f" {plain(label)} " in f" {plain(question)} ":
+            about.setdefault((subject, label), []).append(plain(question))
+    found = sorted(about.items())
+    rng.shuffle(found)
+    taken = 0
+    for (subject, label), questions in found:
+        for question in questions[:3]:
+            start = plain(label)
+            rest = [w for w in dict.fromkeys(f" {question} ".replace(f" {start} ", " ").split())
+                    if w not in ASKING and w not in start.split()]
+            if taken < limit and rest:
+                others = [q for q in questions if q != question][:2]
+                memory = [(label, rng.randint(1, 4))] if rng.random() < 0.4 else []
+                prompts.add("train", rng.choice(others) if others and rng.random() < 0.5 else start, label, "topic", start,
+                            " ".join(rest[:4]), memory, session=others if rng.random() < 0.3 else [])
+                taken += 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
@@ -191,7 +233,9 @@ def main():
     film_examples(prompts, *movies(options.data), rng)
     made = {k: len(v) for k, v in prompts.rows.items()}
     conversation_examples(prompts, conversations(options.data), rng)
-    print("films", made, "all", {k: len(v) for k, v in prompts.rows.items()})
+    print("films", made, "and conversations", {k: len(v) for k, v in prompts.rows.items()})
+    question_examples(prompts, options.data, rng)
+    print("all", {k: len(v) for k, v in prompts.rows.items()})
     arrays = {"instruction": np.array(prompts.instruction, np.uint16)}
     for where, rows in prompts.rows.items():
         arrays[f"{where}_films"] = np.array(made[where])

@@ -4,7 +4,9 @@ Usage: python sweep.py DATA.npz VALIDATION.npz OUT.json
 
 Per form of the mass and weight: the difference of nDCG@10 to retrieval alone per collection, for all tokens and for one in
 ten; chosen is the weight of the form of the service (`log`) with the largest mean difference, among those where no
-collection that had no part in training loses more than .002. With p of the paired randomisation test for the chosen one.
+collection that had no part in training loses more than .002. With p of the paired randomisation test for the chosen one, and
+how much more a document's length correlates, within a list, with its mass, the logarithm of it, the fused score and
+retrieval's than with the judgments.
 """
 
 import json
@@ -20,9 +22,22 @@ UNSEEN = ("cranfield/whole", "npl/whole")
 WEIGHTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 1.0)
 
 
+def length(a, v, lengths, name, score):
+    apart = []
+    for j, i in enumerate(v[f"{name}|lists"]):
+        rows = a["rows"][i][a["rows"][i] >= 0]
+        judged = a["grades"][i][:len(rows)] > 0
+        if 0 < judged.sum() < len(judged) and lengths[rows].std() > 0:
+            both = [np.corrcoef(lengths[rows], x)[0, 1]
+                    for x in (score(a["scores"][i][:len(rows)], v[f"{name}|1|bf16"][j][:len(rows)]), judged)]
+            apart.append(both[0] - both[1])
+    return round(float(np.mean(apart)), 3)
+
+
 def main(data, validation, out):
     with np.load(data) as arrays:
         a = {k: arrays[k] for k in ("rows", "scores", "grades", "ideal")}
+        lengths = np.diff(arrays["documents_offsets"])
     with np.load(validation) as arrays:
         v = {k: arrays[k] for k in arrays.files}
 
@@ -52,8 +67,11 @@ def main(data, validation, out):
         result["gain"][view] = {
             n: [round(float(g.mean()), 4), round(float(metrics.randomisation(g, np.zeros_like(g))), 4)]
             for n, g in gains(view, "log", chosen).items()}
+    scores = {"mass": lambda r, m: m, "logarithm": lambda r, m: np.log(np.maximum(m, 1e-9)),
+              "fused": lambda r, m: metrics.fused(r, m, chosen, "log"), "retrieval": lambda r, m: r}
+    result["length"] = {n: {what: length(a, v, lengths, n, score) for what, score in scores.items()} for n in SETS}
     pathlib.Path(out).write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({k: result[k] for k in ("retrieval", "alone", "chosen weight", "gain")}, indent=1))
+    print(json.dumps({k: result[k] for k in ("retrieval", "alone", "chosen weight", "gain", "length")}, indent=1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ Usage: python train_ranking.py --weights W.npz ... --data DATA.npz --teachers bg
 Loss of a list: InfoNCE with several positives on the logarithm of the documents' masses, the Kullback-Leibler divergence
 from the softmax of the teachers' similarities, and the square of what length explains in the masses beyond what it
 explains in those similarities. In most batches the last block reads the documents a second time as they are stored: some
-tokens of each, in half of these batches in eight bits; there the masses of the first reading are a target too. Seeded;
+tokens of each, in half of these batches in eight bits; there the masses of the first reading are a target too. With
+--anchor, the target of both readings is what that adapter sees with all tokens instead, less what length explains. Seeded;
 --resume goes on from DIR/checkpoint-*.
 """
 
@@ -19,11 +20,16 @@ import time
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from batches import SHARPNESS, SOURCES, WIDTHS, Lists, Sampler
 from blockrank import BlockRank, Weights, layer
 from teacher import Teacher
 from validation import of_teachers, summary, validate
+
+
+#: power of a document's length that the anchor's masses are divided by
+ANCHOR_LENGTH = 0.15
 
 
 def prefix_of(model, lists, device):
@@ -84,6 +90,13 @@ def contrast(logs, positives, negatives):
     return listed.sum() / (count > 0).sum().clamp(min=1)
 
 
+def anchored(mass, whole, lengths):
+    """Divergence from another adapter's masses with all tokens; roots, because fusion looks at the logarithm: what is a
+    hundredth of the first still counts."""
+    target = torch.softmax((whole.clamp(min=1e-9).log() - ANCHOR_LENGTH * lengths.log()) / 2, 1)
+    return 4 * (target * (target.log() - torch.log_softmax(mass.clamp(min=1e-9).log() / 2, 1))).sum(1).mean()
+
+
 def loss_of(mass, grades, similar, lengths, weight, forgiving):
     """Parts of the loss of one view; grades and similar [lists, documents]."""
     logs = mass.clamp(min=1e-9).log()
@@ -101,6 +114,26 @@ def loss_of(mass, grades, similar, lengths, weight, forgiving):
     beyond = correlation(logs, lengths) - correlation(similar, lengths)
     parts["length"] = 0.2 * (beyond ** 2).mean()
     return parts
+
+
+def total(masses, whole, lengths, beside, parts_of):
+    """Sum of the losses of one or two readings and their parts by name; whole: the anchor's masses, or None, and beside:
+    how much the others count then."""
+    parts = parts_of(masses[0])
+    if whole is None and len(masses) == 1:
+        return sum(parts.values()), parts
+    loss, stored = sum(parts.values()), parts_of(masses[-1])
+    if whole is not None:
+        parts["anchor"] = anchored(masses[0], whole, lengths)
+        loss = beside * loss + parts["anchor"]
+        if len(masses) > 1:
+            parts["stored"], parts["apart"] = stored["contrast"], anchored(masses[1], whole, lengths)
+            loss = loss + beside * sum(stored.values()) + parts["apart"]
+        return loss, parts
+    first = masses[0].detach()
+    apart = (first * (first.clamp(min=1e-9).log() - masses[1].clamp(min=1e-9).log())).sum(1).mean()
+    parts["stored"], parts["apart"] = stored["contrast"], apart
+    return (loss + sum(stored.values()) + apart) / 2, parts
 
 
 def save(out, model, optimizer, state):
@@ -180,6 +213,9 @@ def main():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start", help="begin with this adapter (safetensors)")
+    parser.add_argument("--anchor", help="stay where this adapter is (safetensors)")
+    parser.add_argument("--beside", type=float, default=0.3, help="weight of the other losses beside the anchor's")
+    parser.add_argument("--prepared", type=pathlib.Path, help="keeps the teachers' vectors and neighbours; used if it is there")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -190,11 +226,17 @@ def main():
     began = time.time()
     lists = Lists(options.data)
     worth = None
-    if options.teachers:
+    if options.prepared and options.prepared.exists():
+        lists.teachers, lists.pools, worth = torch.load(options.prepared, map_location=device, weights_only=False)
+    elif options.teachers:
         lists.teach([Teacher(*t.split("=", 1)) for t in options.teachers])
         print(f"{time.time() - began:.1f} s: vectors", flush=True)
         lists.mine()
         worth = of_teachers(lists)
+        if options.prepared:
+            part = options.prepared.with_suffix(".part")
+            torch.save((lists.teachers, lists.pools, worth), part)
+            part.rename(options.prepared)
         print(f"{time.time() - began:.1f} s: neighbours; teachers", worth, flush=True)
     weights = (Weights.of_gguf(options.weights[0], options.layer) if options.weights[0].endswith(".gguf")
                else Weights.of_packed(options.weights))
@@ -206,8 +248,11 @@ def main():
            "teachers": worth}
     step, spent, seen = 0, 0.0, 0
     if options.start:
-        from safetensors.torch import load_file
         model.load_adapter(load_file(options.start))
+    anchor = None
+    if options.anchor:
+        anchor = BlockRank(weights, options.layer, options.rank, 2 * options.rank, dtype).to(device)
+        anchor.load_adapter(load_file(options.anchor))
     if options.resume:
         state = resume(options.out, model, optimizer)
         step, spent, log = state["step"], state["spent"], state["log"]
@@ -225,19 +270,17 @@ def main():
             group["lr"] = rate
         batch = following().to(device)
         _, weight, forgiving = SOURCES[batch.name]
-        views = [(None, False)] + ([(batch.share, batch.int8)] if batch.share else [])
+        views = [(None, False)] + ([batch.stored] if batch.stored else [])
         masses = run(model, lists, batch, views)
         grades = batch.grades.to(device)
         similar = lists.similarity(batch.indices, batch.rows).float()
         lengths = batch.present.sum(1).float().view(batch.rows.shape)
-        parts = loss_of(masses[0], grades, similar, lengths, weight, forgiving)
-        loss = sum(parts.values())
-        if len(masses) > 1:
-            stored = loss_of(masses[1], grades, similar, lengths, weight, forgiving)
-            whole = masses[0].detach()
-            apart = (whole * (whole.clamp(min=1e-9).log() - masses[1].clamp(min=1e-9).log())).sum(1).mean()
-            loss = (loss + sum(stored.values()) + apart) / 2
-            parts["stored"], parts["apart"] = stored["contrast"], apart
+        whole = None
+        if anchor is not None:
+            with torch.no_grad():
+                whole = run(anchor, lists, batch, [(None, False)])[0]
+        loss, parts = total(masses, whole, lengths, options.beside,
+                            lambda mass: loss_of(mass, grades, similar, lengths, weight, forgiving))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -273,11 +316,7 @@ def main():
     log["seen"] = log.get("seen", 0) + seen
     if step:
         save(options.out, model, optimizer, {"step": step, "spent": spent, "log": log})
-    try:
-        from safetensors.torch import save_file
-        save_file(model.adapter(), options.out / "adapter_model.safetensors")
-    except ImportError:
-        torch.save(model.adapter(), options.out / "adapter_model.pt")
+    save_file(model.adapter(), options.out / "adapter_model.safetensors")
     print(f"{time.time() - began:.1f} s: {step} steps, {seen} lists; validation", flush=True)
     model.read_layer = layer
     results = validate(model, lists, run, options.full, device, [

@@ -138,13 +138,19 @@ def written(model, instruction, prompts, temperature, top_p, end, generator, mos
     return answers
 
 
-def breaks_format(start, answer, end, texts):
+def fault(start, answer, end, texts):
+    """What breaks the format, or None."""
     if answer[-1] != end:
-        return True
+        return "no end"
     text = "".join(texts[t] for t in answer[:-1])
     words = (start + text).split()
-    return (not text.startswith(" ") or not text.strip() or any(c not in ALLOWED for c in text)
-            or len(words) > 8 or len(set(words)) < len(words))
+    if not text.strip():
+        return "no word"
+    if not text.startswith(" ") or any(c not in ALLOWED for c in text):
+        return "character"
+    if len(words) > 8:
+        return "too long"
+    return "word twice" if len(set(words)) < len(words) else None
 
 
 ALLOWED = set("abcdefghijklmnopqrstuvwxyz0123456789 -'’")
@@ -162,7 +168,8 @@ def judge(model, examples, instruction, tokens_text, end, limit, device):
         indices = np.random.default_rng(0).permutation(np.arange(low, high))[:limit]
         if not len(indices):
             continue
-        loss = total = same = word = broken = 0
+        loss = total = same = word = 0
+        faults = {}
         generator = torch.Generator(device).manual_seed(1)
         for start in range(0, len(indices), 128):
             chosen = indices[start:start + 128]
@@ -177,10 +184,12 @@ def judge(model, examples, instruction, tokens_text, end, limit, device):
             sampled = written(model, instruction, prompts, 0.7, 0.9, end, generator)
             for p, s in zip(prompts, sampled):
                 first = "".join(tokens_text[t] for t in p).rsplit("\n", 1)[1]
-                broken += breaks_format(first, s, end, tokens_text)
+                kind = fault(first, s, end, tokens_text)
+                if kind:
+                    faults[kind] = faults.get(kind, 0) + 1
         n = len(indices)
         table[name] = {"examples": n, "perplexity": round(math.exp(loss / total), 2), "greedy exact": round(same / n, 4),
-                       "first token": round(word / n, 4), "format errors": round(broken / n, 4)}
+                       "first token": round(word / n, 4), "format errors": round(sum(faults.values()) / n, 4), "faults": faults}
     model.train()
     return table
 

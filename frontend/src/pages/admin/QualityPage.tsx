@@ -12,7 +12,7 @@ export function QualityPage() {
     staleTime: Infinity,
   });
   return (
-    <>
+    <div className="stack quality">
       <title>Quality · Attune</title>
       <section aria-labelledby="searches-title">
         <h2 id="searches-title">Searches by day</h2>
@@ -20,18 +20,18 @@ export function QualityPage() {
         {days.isError && <ErrorNotice error={days.error} retry={() => void days.refetch()} />}
         {days.data && <Days days={days.data.days} label="Searches by day" empty="Nobody has searched yet" />}
       </section>
-      {days.data && days.data.simulated.length > 0 && (
-        <section aria-labelledby="simulated-title">
-          <h2 id="simulated-title">Of the demo’s simulated users</h2>
-          <Days days={days.data.simulated} label="Of the demo’s simulated users" empty="" />
-        </section>
-      )}
       {results.isPending && <Skeletons rows={3} className="skeleton-hit" />}
       {results.isError && <ErrorNotice error={results.error} retry={() => void results.refetch()} />}
       {results.data?.map((result) => (
         <Result key={result.name} result={result} />
       ))}
-    </>
+      {days.data && days.data.simulated.length > 0 && (
+        <details>
+          <summary>Searches of the demo’s simulated users, by day</summary>
+          <Days days={days.data.simulated} label="Searches of the demo’s simulated users" empty="" />
+        </details>
+      )}
+    </div>
   );
 }
 

@@ -18,7 +18,8 @@ import org.jspecify.annotations.Nullable;
  *   <li>how it is written: a whole query, capitals in the middle of a sentence, or lower case in edited text;
  *   <li>words around it that are in the candidate's description or speak for its type;
  *   <li>neighbours of the candidate in the session or among the other names of the text;
- *   <li>a bounded bonus for what the user met before.
+ *   <li>a bounded bonus for what the user met before;
+ *   <li>less for a name that is misspelt, or of which the text has only a telling part.
  * </ul>
  *
  * The candidate with the most evidence plus log commonness wins; its confidence is the logistic of the evidence,
@@ -44,6 +45,8 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
   private static final double RELATED = 1.5;
   private static final double MAX_RELATED = 3;
   private static final double MAX_USER = 0.75;
+  private static final double PARTIAL = -2;
+  private static final double MISSPELT = -1;
   /** Names this far away still count as context. */
   private static final int WINDOW_TOKENS = 40;
   private static final int WINDOW_SPANS = 8;
@@ -64,7 +67,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
     String cut = text.length() <= properties.maxTextChars() ? text : text.substring(0, properties.maxTextChars());
     TextTokens tokens = TextTokens.of(cut);
     KnowledgeSnapshot snapshot = knowledge.get();
-    List<Tagger.Span> spans = Tagger.tag(tokens, snapshot);
+    List<Tagger.Span> spans = Tagger.tag(tokens, snapshot, words);
     if (spans.isEmpty()) {
       return List.of();
     }
@@ -73,7 +76,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
     for (int i = 0; i < spans.size(); i++) {
       Tagger.Span span = spans.get(i);
       if (!add(call, span, i, mentions) && span.lastToken() > span.firstToken()) {
-        for (Tagger.Span inner : Tagger.within(tokens, snapshot, span)) {
+        for (Tagger.Span inner : Tagger.within(tokens, snapshot, words, span)) {
           add(call, inner, i, mentions);
         }
       }
@@ -97,10 +100,10 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
     TextTokens tokens = TextTokens.of(text);
     KnowledgeSnapshot snapshot = knowledge.get();
     List<Name> names = new ArrayList<>();
-    for (Tagger.Span span : Tagger.tag(tokens, snapshot)) {
+    for (Tagger.Span span : Tagger.tag(tokens, snapshot, words)) {
       names.add(name(tokens, span, false));
-      if (!span.forced() && span.lastToken() > span.firstToken()) {
-        Tagger.within(tokens, snapshot, span).forEach(inner -> names.add(name(tokens, inner, true)));
+      if (span.form() != Tagger.Form.FORCED && span.lastToken() > span.firstToken()) {
+        Tagger.within(tokens, snapshot, words, span).forEach(inner -> names.add(name(tokens, inner, true)));
       }
     }
     return names;
@@ -112,8 +115,8 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
         tokens.end(span.lastToken()),
         inner,
         span.candidates().stream()
-            .sorted(Comparator.comparingDouble((KnowledgeSnapshot.Found c) -> -c.prior())
-                .thenComparing(KnowledgeSnapshot.Found::id))
+            .sorted(Comparator.comparingDouble((Tagger.Candidate c) -> -c.prior())
+                .thenComparing(Tagger.Candidate::id))
             .map(c -> new Candidate(c.id(), c.prior()))
             .toList());
   }
@@ -149,7 +152,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
 
     /** @param index of the span itself or of the longer one that it is in */
     Choice choose(Tagger.Span span, int index) {
-      if (span.forced()) {
+      if (span.form() == Tagger.Form.FORCED) {
         return new Choice(span.candidates().getFirst().id(), 1);
       }
       double shared = sharedEvidence(span);
@@ -159,15 +162,17 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
       double[] scores = new double[count];
       int best = 0;
       for (int i = 0; i < count; i++) {
-        KnowledgeSnapshot.Found candidate = span.candidates().get(i);
-        String type = candidate.part().segment().type(candidate.row());
+        Tagger.Candidate candidate = span.candidates().get(i);
+        String type = candidate.type();
         boolean commonNoun = properties.commonNounTypes().contains(type);
         double needed = commonNoun ? COMMON_NOUN_INFORMATION : PROPER_NAME_INFORMATION;
         evidence[i] = INFORMATION_WEIGHT * (information - needed)
             + (commonNoun ? commonNounEvidence(shared) : shared)
             + described(candidate, type, span)
             + related(candidate, index)
-            + met(candidate);
+            + met(candidate)
+            + (candidate.partial() ? PARTIAL : 0)
+            + (span.form() == Tagger.Form.MISSPELT ? MISSPELT : 0);
         scores[i] = evidence[i] + Math.log(candidate.prior() + 0.01);
         if (better(scores, i, best, span)) {
           best = i;
@@ -221,11 +226,10 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
       return opens ? 0 : CAPITALISED;
     }
 
-    private double described(KnowledgeSnapshot.Found candidate, String type, Tagger.Span span) {
-      KnowledgeSegment segment = candidate.part().segment();
+    private double described(Tagger.Candidate candidate, String type, Tagger.Span span) {
       Set<String> description = descriptions.computeIfAbsent(candidate.id(), id -> {
         Set<String> terms = new HashSet<>();
-        TextTokens described = TextTokens.of(segment.description(candidate.row()));
+        TextTokens described = TextTokens.of(candidate.description());
         for (int i = 0; i < described.size(); i++) {
           terms.add(described.term(i));
         }
@@ -267,7 +271,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
       return true;
     }
 
-    private double related(KnowledgeSnapshot.Found candidate, int index) {
+    private double related(Tagger.Candidate candidate, int index) {
       String id = candidate.id();
       double sum = 0;
       for (String sessionId : sessionIds) {
@@ -286,7 +290,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
       return Math.min(MAX_RELATED, sum);
     }
 
-    private boolean neighbourAmong(String id, List<KnowledgeSnapshot.Found> others) {
+    private boolean neighbourAmong(String id, List<Tagger.Candidate> others) {
       for (int i = 0; i < Math.min(3, others.size()); i++) {
         String other = others.get(i).id();
         if (!other.equals(id) && neighbours(id, other)) {
@@ -305,7 +309,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
       return neighbours.computeIfAbsent(id, key -> snapshot.statedNeighbours(key));
     }
 
-    private double met(KnowledgeSnapshot.Found candidate) {
+    private double met(Tagger.Candidate candidate) {
       @Nullable Integer count = context.userCounts().isEmpty() ? null : context.userCounts().get(candidate.id());
       return count == null || count <= 0 ? 0 : Math.min(MAX_USER, 0.25 * Math.log1p(count));
     }

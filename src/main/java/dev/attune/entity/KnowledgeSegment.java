@@ -200,9 +200,16 @@ final class KnowledgeSegment {
     return names;
   }
 
-  /** Rows that a name may mean, most common first. */
+  /**
+   * Rows that a name may mean, those first that have it in full, most common first. A row of whose name it is only a
+   * telling part is given by its complement, a negative number; {@link #row(int)} reads both.
+   */
   int[] candidates(int name) {
     return Arrays.copyOfRange(candidates, candidateOffsets[name], candidateOffsets[name + 1]);
+  }
+
+  static int row(int candidate) {
+    return candidate < 0 ? ~candidate : candidate;
   }
 
   long ramBytes() {

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import org.apache.lucene.util.BytesRef;
 import org.apache.lucene.util.IntsRefBuilder;
 import org.apache.lucene.util.fst.FST;
@@ -27,8 +28,14 @@ final class SegmentBuilder {
   /** A name that means more things than this says nothing. */
   private static final int MAX_CANDIDATES = 64;
 
+  /** Types whose names people shorten to a part. */
+  private static final Set<String> TYPES_WITH_PARTS = Set.of("person", "organization", "band");
+
+  /** A part that more entities have in their names tells nothing. */
+  private static final int MAX_SHARING = 3;
+
   /** Another way to make names of an entity is another number. */
-  private static final int RULES = 2;
+  private static final int RULES = 3;
 
   private final CommonWords words;
 
@@ -143,16 +150,29 @@ final class SegmentBuilder {
   }
 
   private KnowledgeSegment names(List<KnowledgeRow> rows, KnowledgeSegment.Columns columns) {
-    record Name(BytesRef key, int row) {}
+    record Name(BytesRef key, int row, boolean partial) {}
     List<Name> names = new ArrayList<>();
+    Map<String, Set<Integer>> parts = new HashMap<>();
     for (int row = 0; row < rows.size(); row++) {
       if (rows.get(row).redirect() == null) {
-        for (String key : keys(rows.get(row).entity())) {
-          names.add(new Name(new BytesRef(key), row));
+        Set<String> keys = keys(rows.get(row).entity());
+        for (String key : keys) {
+          names.add(new Name(new BytesRef(key), row, false));
+        }
+        for (String part : parts(rows.get(row).entity())) {
+          if (!keys.contains(part)) {
+            parts.computeIfAbsent(part, key -> new TreeSet<>()).add(row);
+          }
         }
       }
     }
+    parts.forEach((part, sharing) -> {
+      if (sharing.size() <= MAX_SHARING) {
+        sharing.forEach(row -> names.add(new Name(new BytesRef(part), row, true)));
+      }
+    });
     names.sort(Comparator.comparing(Name::key)
+        .thenComparing(Name::partial)
         .thenComparing(name -> -columns.priors()[name.row])
         .thenComparingInt(Name::row));
     int[] candidates = new int[names.size()];
@@ -171,7 +191,7 @@ final class SegmentBuilder {
           last = name.key;
         }
         if (size - offsets[nameCount - 1] < MAX_CANDIDATES) {
-          candidates[size++] = name.row;
+          candidates[size++] = name.partial ? ~name.row : name.row;
         }
         offsets[nameCount] = size;
       }
@@ -197,6 +217,22 @@ final class SegmentBuilder {
     return keys;
   }
 
+  /** Words of a name that tell who is meant: a family name, what tells a team or a university from others. */
+  private List<String> parts(Entity entity) {
+    String[] terms = TextTokens.matchKey(entity.label()).split(" ");
+    if (terms.length < 2 || !TYPES_WITH_PARTS.contains(entity.type())) {
+      return List.of();
+    }
+    boolean person = entity.type().equals("person");
+    List<String> parts = new ArrayList<>();
+    for (int i = person ? terms.length - 1 : 0; i < terms.length; i++) {
+      if (terms[i].length() >= 3 && words.rarity(terms[i]) >= 0.9) {
+        parts.add(terms[i]);
+      }
+    }
+    return parts;
+  }
+
   /** "IT" and "WHO" are read as ordinary words: the tagger does not see capitals. */
   private boolean ambiguousAcronym(String alias) {
     return alias.length() <= 4 && alias.equals(alias.toUpperCase(Locale.ROOT))
@@ -218,7 +254,8 @@ final class SegmentBuilder {
   }
 
   private static String plural(String name) {
-    return name.endsWith("o") || name.endsWith("x") || name.endsWith("ch") || name.endsWith("sh") ? name + "es" : name + "s";
+    boolean sibilant = name.endsWith("s") || name.endsWith("x") || name.endsWith("ch") || name.endsWith("sh");
+    return sibilant || name.endsWith("o") ? name + "es" : name + "s";
   }
 
   /** Numbers for the few names of a column. */

@@ -6,13 +6,17 @@ import dev.attune.entity.KnowledgeImport;
 import dev.attune.entity.NameFinder;
 import dev.attune.evaluation.LinkedTexts.LinkedText;
 import dev.attune.evaluation.LinkingEvaluation.Score;
+import dev.attune.evaluation.LinkingEvaluation.Wanted;
 import dev.attune.evaluation.MeasuredResult.Row;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -47,6 +51,11 @@ class LinkingCommand implements Callable<Integer> {
       description = "Directory with entity-linking/ and wikidata-fb15k/ (default: ${DEFAULT-VALUE}).")
   private Path data;
 
+  @Option(names = "--missed-out",
+      description = "Writes the marked entities that the knowledge base has but no name in the text may mean: tab-separated "
+          + "collection, text, marked words, title, id.")
+  private @Nullable Path missedOut;
+
   LinkingCommand(KnowledgeBase knowledge, KnowledgeImport imports, EntityLinker linker, NameFinder names) {
     this.knowledge = knowledge;
     this.imports = imports;
@@ -55,16 +64,13 @@ class LinkingCommand implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    knowledge.awaitLoaded();
-    if (knowledge.size() == 0) {
-      spec.commandLine().getOut().println("Importing the bundled knowledge base");
-      imports.importBundled();
-    }
+  public Integer call() throws IOException {
+    SimulatedLog.loadKnowledge(knowledge, imports, spec.commandLine().getOut());
     Map<String, String> ids = LinkedTexts.wikidataIds(data.resolve("wikidata-fb15k/entity2wikidata.json.gz"));
     ids.values().removeIf(id -> knowledge.find(id).isEmpty());
     List<Row> rows = new ArrayList<>();
     Map<String, String> hashes = new LinkedHashMap<>();
+    List<String> missed = new ArrayList<>();
     try {
       for (String name : datasets) {
         Path directory = data.resolve("entity-linking");
@@ -74,7 +80,9 @@ class LinkingCommand implements Callable<Integer> {
         Map<String, Double> figures = new LinkedHashMap<>();
         figures.put("mentions", (double) linked.gold());
         figures.put("in_kb", (double) linked.inKb());
-        figures.put("candidate_recall", LinkingEvaluation.candidateRecall(names, texts, ids));
+        List<Wanted> wanted = LinkingEvaluation.candidates(names, texts, ids);
+        wanted.stream().filter(mention -> !mention.among()).forEach(mention -> missed.add(line(name, mention)));
+        figures.put("candidate_recall", LinkingEvaluation.candidateRecall(wanted));
         add(figures, linked);
         double[] times = LinkingEvaluation.latency(linker, texts);
         figures.put("p50ms", times[0]);
@@ -91,8 +99,17 @@ class LinkingCommand implements Callable<Integer> {
     }
     spec.commandLine().getOut().print(ResultTable.markdown(KEYS, List.copyOf(rows.getLast().figures().keySet()), rows));
     spec.commandLine().getOut().flush();
+    if (missedOut != null) {
+      Files.write(missedOut, missed);
+    }
     record.write(spec, "Entity linking", null, hashes, TOLERANCES, KEYS, rows);
     return 0;
+  }
+
+  private static String line(String collection, Wanted mention) {
+    String text = mention.text().strip().replaceAll("\\s", " ");
+    String marked = mention.text().substring(mention.gold().start(), mention.gold().end()).replaceAll("\\s", " ");
+    return String.join("\t", collection, text, marked, mention.gold().title(), mention.entityId());
   }
 
   private static Map<String, String> keys(String texts, String system) {

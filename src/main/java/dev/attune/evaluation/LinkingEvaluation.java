@@ -7,6 +7,7 @@ import dev.attune.entity.NameFinder.Candidate;
 import dev.attune.entity.NameFinder.Name;
 import dev.attune.evaluation.LinkedTexts.Gold;
 import dev.attune.evaluation.LinkedTexts.LinkedText;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -85,27 +86,32 @@ final class LinkingEvaluation {
     return best;
   }
 
-  /** Share of the marked entities in the knowledge base that are among the candidates of a name that overlaps them. */
-  static double candidateRecall(NameFinder names, List<LinkedText> texts, Map<String, String> ids) {
-    int wanted = 0;
-    int found = 0;
+  /** A marked entity that the knowledge base has, and whether it is among the candidates of a name that overlaps it. */
+  record Wanted(String text, Gold gold, String entityId, boolean among) {}
+
+  static List<Wanted> candidates(NameFinder names, List<LinkedText> texts, Map<String, String> ids) {
+    List<Wanted> wanted = new ArrayList<>();
     for (LinkedText text : texts) {
       List<Name> all = names.find(text.text());
       for (Gold gold : text.gold()) {
         String id = ids.get(gold.title());
         if (id != null) {
-          wanted++;
           boolean among =
               all.stream()
                   .filter(name -> name.start() < gold.end() && gold.start() < name.end())
                   .flatMap(name -> name.candidates().stream())
                   .map(Candidate::entityId)
                   .anyMatch(id::equals);
-          found += among ? 1 : 0;
+          wanted.add(new Wanted(text.text(), gold, id, among));
         }
       }
     }
-    return wanted == 0 ? 0 : (double) found / wanted;
+    return wanted;
+  }
+
+  /** Share of the marked entities in the knowledge base that are candidates. */
+  static double candidateRecall(List<Wanted> wanted) {
+    return wanted.isEmpty() ? 0 : (double) wanted.stream().filter(Wanted::among).count() / wanted.size();
   }
 
   /** Median and 99th percentile of the time that a call takes, in milliseconds, of all calls after the warm-up. */

@@ -32,8 +32,8 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Writes lists of candidates for training, one JSON object a line: first a {@code header} (tokens of the instruction
- * block, positions, layer), then each {@code document} (tokens of its block) before the first {@code list} that names
- * it. A candidate is {@code [document id, rank or 0, score, BM25 or null, cosine or null, grade]}; relevant documents
+ * block, positions, layer, share of kept tokens), then each {@code document} (tokens of its block, and which are kept
+ * where that is not all) before the first {@code list} that names it. A candidate is {@code [document id, rank or 0, score, BM25 or null, cosine or null, grade]}; relevant documents
  * that retrieval did not find have rank 0 and are in lists for training only.
  */
 final class ListExport {
@@ -96,6 +96,7 @@ final class ListExport {
     ObjectNode header = MAPPER.createObjectNode().put("kind", "header").put("dataset", dataset.name());
     header.put("fingerprint", dataset.fingerprint()).put("split", split.name().toLowerCase(Locale.ROOT));
     header.put("layer", prompt.layer()).put("lastPosition", prompt.lastPosition());
+    header.put("keptShare", prompt.keptShare());
     header.set("instruction", array(prompt.instruction()));
     return header;
   }
@@ -162,7 +163,11 @@ final class ListExport {
     if (written.add(document.id())) {
       ObjectNode node = MAPPER.createObjectNode().put("kind", "document").put("id", document.id());
       node.put("title", document.title()).put("text", document.text());
-      node.set("tokens", array(prompt.document(document.title(), document.text())));
+      int[] tokens = prompt.document(document.title(), document.text());
+      node.set("tokens", array(tokens));
+      if (prompt.keptShare() < 1) {
+        node.set("kept", array(prompt.kept(tokens, prompt.keptShare())));
+      }
       line(out, node);
     }
   }

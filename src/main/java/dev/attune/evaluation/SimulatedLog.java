@@ -142,10 +142,7 @@ final class SimulatedLog {
    */
   void prepare(
       SearchLog log, DocumentIndex index, KnowledgeBase knowledge, KnowledgeImport imports, PrintWriter out) {
-    knowledge.awaitLoaded();
-    if (knowledge.size() == 0) {
-      imports.importBundled();
-    }
+    loadKnowledge(knowledge, imports, out);
     String first = user(items.getFirst());
     if (!log.recentQueries(first, 1).isEmpty()) {
       throw new IllegalStateException(
@@ -162,6 +159,16 @@ final class SimulatedLog {
       for (int from = 0; from < all.size(); from += BATCH) {
         index.put(all.subList(from, Math.min(from + BATCH, all.size())));
       }
+    }
+  }
+
+  /** Imports the bundled knowledge base where there is none. */
+  static void loadKnowledge(KnowledgeBase knowledge, KnowledgeImport imports, PrintWriter out) {
+    knowledge.awaitLoaded();
+    if (knowledge.size() == 0) {
+      out.println("Importing the bundled knowledge base");
+      out.flush();
+      imports.importBundled();
     }
   }
 

@@ -110,7 +110,7 @@ final class BlockPrompt {
     while (end < document.length && document[end] != newline[0]) {
       end++;
     }
-    return KeptTokens.choose(document.length, Math.min(documentFrame.length, document.length), end, share);
+    return KeptTokens.choose(document, Math.min(documentFrame.length, document.length), end, share);
   }
 
   /** The last block; query and memory are cut so that the signal tokens are always there. */

@@ -11,11 +11,13 @@ public final class PromptTokens {
   private final BlockPrompt prompt;
   private final int layer;
   private final int lastPosition;
+  private final double keptShare;
 
-  private PromptTokens(BlockPrompt prompt, int layer, int lastPosition) {
+  private PromptTokens(BlockPrompt prompt, int layer, int lastPosition, double keptShare) {
     this.prompt = prompt;
     this.layer = layer;
     this.lastPosition = lastPosition;
+    this.keptShare = keptShare;
   }
 
   static PromptTokens of(LanguageModel model, RankingProperties properties) {
@@ -23,7 +25,8 @@ public final class PromptTokens {
     return new PromptTokens(
         prompt,
         properties.layer(),
-        Math.min(properties.lastPosition(), model.config().context() - prompt.longestLast()));
+        Math.min(properties.lastPosition(), model.config().context() - prompt.longestLast()),
+        properties.keptTokens());
   }
 
   /** The instruction block, at RoPE position 0. */
@@ -39,6 +42,11 @@ public final class PromptTokens {
   /** Which tokens of a document's block the service keeps at a share of them, in (0,1]; ascending. */
   public int[] kept(int[] document, double share) {
     return prompt.keptTokens(document, share);
+  }
+
+  /** The share that the settings ask for, in (0,1]. */
+  public double keptShare() {
+    return keptShare;
   }
 
   /** The last block, at {@link #lastPosition}. */

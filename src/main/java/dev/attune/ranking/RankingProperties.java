@@ -22,8 +22,8 @@ import org.springframework.validation.annotation.Validated;
  * @param scoreTransform what is done to the attention before it is a score; {@code none} unless a collection shows that
  *     another is better
  * @param documentTokens longest document block, frame included; longer documents are cut at a word boundary
- * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: those of the title and
- *     evenly spaced ones
+ * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: its last one, those of the
+ *     title, and rare words
  * @param documentCodec {@code f32}, {@code bf16} or {@code int8}: how keys and values of documents are kept; the codec of
  *     {@code attune.llm.kv-policy} when not set
  * @param queryTokens longest query; longer ones are cut
@@ -62,7 +62,7 @@ record RankingProperties(
     @DefaultValue("1GB") DataSize listSize,
     @DefaultValue("popular") Warm warm,
     @DefaultValue("popularity") @NotBlank String warmField,
-    @DefaultValue("0.45") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
+    @DefaultValue("0.55") @DecimalMin("0") @DecimalMax("100") double blockrankWeight,
     @DefaultValue("0.2") @DecimalMin("0") @DecimalMax("100") double affinityWeight) {
 
   /** Where the query stands in the prompt. */

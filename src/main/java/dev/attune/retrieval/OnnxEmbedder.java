@@ -23,6 +23,8 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -48,6 +50,10 @@ final class OnnxEmbedder implements Embedder, AutoCloseable {
   private final HuggingFaceTokenizer tokenizer;
   private final ZooModel<NDList, NDList> model;
   private final List<String> inputs;
+  /** Native memory must not go while a call uses it: that ends the process. */
+  private final ReadWriteLock inUse = new ReentrantReadWriteLock();
+
+  private boolean closed;
 
   private OnnxEmbedder(HuggingFaceTokenizer tokenizer, ZooModel<NDList, NDList> model) {
     this.tokenizer = tokenizer;
@@ -145,6 +151,18 @@ final class OnnxEmbedder implements Embedder, AutoCloseable {
     if (texts.isEmpty()) {
       return List.of();
     }
+    inUse.readLock().lock();
+    try {
+      if (closed) {
+        throw new IllegalStateException("The embedding model is closed");
+      }
+      return vectors(texts);
+    } finally {
+      inUse.readLock().unlock();
+    }
+  }
+
+  private List<float[]> vectors(List<String> texts) {
     Encoding[] encodings = tokenizer.batchEncode(texts.stream().map(OnnxEmbedder::cut).toArray(String[]::new));
     // Texts of similar length together: a batch is as long as its longest text.
     int[] order =
@@ -232,10 +250,19 @@ final class OnnxEmbedder implements Embedder, AutoCloseable {
     return vector;
   }
 
+  /** Waits for the calls under way; later ones fail. */
   @Override
   public void close() {
-    model.close();
-    tokenizer.close();
+    inUse.writeLock().lock();
+    try {
+      if (!closed) {
+        closed = true;
+        model.close();
+        tokenizer.close();
+      }
+    } finally {
+      inUse.writeLock().unlock();
+    }
   }
 
   private static String cut(String text) {

@@ -30,17 +30,30 @@ class OptionalParts {
     return executor.submit(work);
   }
 
-  /** Waits for a part until the limit; one that is late is interrupted. */
+  /**
+   * Waits for a part until the limit. One that is late goes on and its result is dropped: an interrupt would close the
+   * connection of a virtual thread that waits for the database.
+   */
   <T> T await(String part, Future<T> future, Duration limit, T fallback, Degradation degradation) {
+    return await(part, future, limit, fallback, degradation, false);
+  }
+
+  /** Waits for a part until the limit; one that is late is interrupted. For parts that use no database. */
+  <T> T awaitOrInterrupt(String part, Future<T> future, Duration limit, T fallback, Degradation degradation) {
+    return await(part, future, limit, fallback, degradation, true);
+  }
+
+  private static <T> T await(
+      String part, Future<T> future, Duration limit, T fallback, Degradation degradation, boolean interrupt) {
     try {
       return future.get(Math.max(0, limit.toNanos()), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
-      future.cancel(true);
+      future.cancel(interrupt);
       log.debug("{} was not ready within {} ms", part, limit.toMillis());
     } catch (ExecutionException e) {
       log.warn("{} failed, the search goes on without it", part, e.getCause());
     } catch (InterruptedException e) {
-      future.cancel(true);
+      future.cancel(interrupt);
       Thread.currentThread().interrupt();
       throw new SearchCancelledException();
     }

@@ -204,7 +204,7 @@ class SearchPipeline implements Searcher {
       // Without a budget of its own the request leaves the choice to the ranker.
       RankRequest work = new RankRequest(request.query(), texts, memory, request.budget() == null ? null : left);
       Ranker.Ranking ranking =
-          parts.await(Degradation.RANKING, parts.start(() -> rank(work, left)), left, unread, degradation);
+          parts.awaitOrInterrupt(Degradation.RANKING, parts.start(() -> rank(work, left)), left, unread, degradation);
       if (ranking.degraded() != null) {
         degradation.add(Degradation.RANKING);
       }

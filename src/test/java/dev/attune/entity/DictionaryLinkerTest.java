@@ -111,7 +111,24 @@ class DictionaryLinkerTest {
     LinkContext fan = new LinkContext(Set.of(), Map.of("it", 1_000_000, "dune84", 1_000_000));
     assertThat(link("he gave it away", fan)).isEmpty();
     assertThat(link("dune movie", fan)).containsExactly("dune84");
-    assertThat(link("dune villeneuve", fan)).containsExactly("dune21");
+    assertThat(link("dune villeneuve", fan)).containsExactly("dune21", "villeneuve");
+  }
+
+  @Test
+  void oneWrongLetterInAQueryIsForgiven() {
+    assertThat(link("incepton movie")).containsExactly("inception");
+    assertThat(link("davdi lynch")).containsExactly("lynch");
+    assertThat(link("dennis villeneuve films")).containsExactly("villeneuve");
+    assertThat(link("nothing but incepton is what all of them talked about when they were asked by us")).isEmpty();
+    assertThat(link("interception movie")).isEmpty();
+  }
+
+  @Test
+  void aTellingPartOfANameIsEnoughWhereNobodyElseHasIt() {
+    assertThat(link("villeneuve")).containsExactly("villeneuve");
+    assertThat(link("I like what Villeneuve did there")).containsExactly("villeneuve");
+    assertThat(link("I like what villeneuve did there")).isEmpty();
+    assertThat(link("david")).isEmpty();
   }
 
   @Test

@@ -47,7 +47,7 @@ class TaggerTest {
     }
     List<String> expected = naive(text, idsByName);
     List<String> actual = new ArrayList<>();
-    for (Tagger.Span span : Tagger.tag(TextTokens.of(text), snapshot)) {
+    for (Tagger.Span span : Tagger.tag(TextTokens.of(text), snapshot, WORDS)) {
       Set<String> ids = new HashSet<>();
       span.candidates().forEach(candidate -> ids.add(candidate.id()));
       actual.add(span.firstToken() + "-" + span.lastToken() + " " + new TreeSet<>(ids));
@@ -60,24 +60,97 @@ class TaggerTest {
     List<String> found = new ArrayList<>();
     int first = 0;
     while (first < tokens.size()) {
-      int last = tokens.size() - 1;
-      Set<String> ids = null;
-      while (last >= first && ids == null) {
-        StringBuilder key = new StringBuilder();
-        for (int i = first; i <= last; i++) {
-          key.append(i == first ? "" : " ").append(tokens.term(i));
-        }
-        ids = idsByName.get(key.toString());
-        last -= ids == null ? 1 : 0;
+      int last = longest(tokens, first, idsByName.keySet());
+      boolean longerWithin = false;
+      for (int inner = first + 1; inner <= last; inner++) {
+        int other = longest(tokens, inner, idsByName.keySet());
+        longerWithin |= other > last && other - inner > last - first;
       }
-      if (ids == null) {
+      if (last < 0 || longerWithin) {
         first++;
       } else {
-        found.add(first + "-" + last + " " + new TreeSet<>(ids));
+        found.add(first + "-" + last + " " + new TreeSet<>(idsByName.get(key(tokens, first, last))));
         first = last + 1;
       }
     }
     return found;
+  }
+
+  private static int longest(TextTokens tokens, int first, Set<String> names) {
+    for (int last = tokens.size() - 1; last >= first; last--) {
+      if (names.contains(key(tokens, first, last))) {
+        return last;
+      }
+    }
+    return -1;
+  }
+
+  private static String key(TextTokens tokens, int first, int last) {
+    List<String> terms = new ArrayList<>();
+    for (int i = first; i <= last; i++) {
+      terms.add(tokens.term(i));
+    }
+    return String.join(" ", terms);
+  }
+
+  /** The walk over the automaton finds a name exactly if the text is one mistake away from it. */
+  @Property(tries = 1000)
+  void findsNamesWithOneMistake(@ForAll("words") List<String> names, @ForAll("words") List<String> text) {
+    List<KnowledgeRow> rows = new ArrayList<>();
+    names.forEach(name -> rows.add(row("e" + rows.size(), name)));
+    KnowledgeSnapshot snapshot = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
+    TextTokens tokens = TextTokens.of(String.join(" ", text));
+    int expected = -1;
+    Set<String> keys = new HashSet<>();
+    for (KnowledgeSnapshot.Part part : snapshot.parts()) {
+      names.forEach(name -> keys.addAll(List.of(TextTokens.matchKey(name), TextTokens.matchKey(name + "s"))));
+      assertThat(part.segment().size()).isEqualTo(names.size());
+    }
+    for (int last = 0; last < tokens.size(); last++) {
+      String written = key(tokens, 0, last);
+      for (String name : keys) {
+        expected = written.length() >= 7 && written.charAt(0) == name.charAt(0) && mistakes(written, name) == 1
+            ? last : expected;
+      }
+    }
+    int found = -1;
+    for (NameWalker walker : NameWalker.of(snapshot)) {
+      found = Math.max(found, walker.longestMisspelt(tokens, 0, tokens.size()));
+    }
+    assertThat(found).isEqualTo(expected);
+  }
+
+  /** Optimal string alignment, where a digit is never wrong. */
+  private static int mistakes(String a, String b) {
+    int[][] d = new int[a.length() + 1][b.length() + 1];
+    for (int i = 0; i <= a.length(); i++) {
+      for (int j = 0; j <= b.length(); j++) {
+        if (i == 0 || j == 0) {
+          d[i][j] = i == 0 && j == 0 ? 0 : i == 0 ? d[0][j - 1] + cost(b.charAt(j - 1)) : d[i - 1][0] + cost(a.charAt(i - 1));
+          continue;
+        }
+        char x = a.charAt(i - 1);
+        char y = b.charAt(j - 1);
+        d[i][j] = Math.min(d[i - 1][j] + cost(x), d[i][j - 1] + cost(y));
+        d[i][j] = Math.min(d[i][j], d[i - 1][j - 1] + (x == y ? 0 : Math.max(cost(x), cost(y))));
+        if (i > 1 && j > 1 && x == b.charAt(j - 2) && y == a.charAt(i - 2) && x != y) {
+          d[i][j] = Math.min(d[i][j], d[i - 2][j - 2] + Math.max(cost(x), cost(y)));
+        }
+      }
+    }
+    return d[a.length()][b.length()];
+  }
+
+  private static int cost(char c) {
+    return Character.isDigit(c) ? 9 : 1;
+  }
+
+  @Provide
+  Arbitrary<List<String>> words() {
+    Arbitrary<String> alike = Arbitraries.strings().withChars("ab").ofMinLength(6).ofMaxLength(8);
+    Arbitrary<String> withBorders = Arbitraries.strings().withChars("ab1 ").ofMinLength(6).ofMaxLength(10);
+    return Arbitraries.oneOf(alike, withBorders)
+        .map(word -> "a" + TextTokens.matchKey(word)).list().ofMinSize(1).ofMaxSize(3);
   }
 
   @Provide

@@ -49,8 +49,9 @@ class LinkingEvaluationTest {
             new Name(0, 4, false, List.of(new Candidate("Q1", 0.8), new Candidate("Q3", 0.7))),
             new Name(5, 9, false, List.of(new Candidate("Q2", 0.3))));
     assertThat(LinkingEvaluation.commonness(text -> names, TEXTS, IDS)).isEqualTo(new Score(2, 1, 1, 1));
-    assertThat(LinkingEvaluation.candidateRecall(text -> names, TEXTS, IDS)).isEqualTo(1);
-    assertThat(LinkingEvaluation.candidateRecall(text -> names.subList(1, 2), TEXTS, IDS)).isZero();
+    assertThat(LinkingEvaluation.candidateRecall(LinkingEvaluation.candidates(text -> names, TEXTS, IDS))).isEqualTo(1);
+    assertThat(LinkingEvaluation.candidateRecall(
+            LinkingEvaluation.candidates(text -> names.subList(1, 2), TEXTS, IDS))).isZero();
   }
 
   @Test

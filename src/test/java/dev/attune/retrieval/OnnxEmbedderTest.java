@@ -96,6 +96,36 @@ class OnnxEmbedderTest {
     assertThat(similarity).allMatch(value -> value > 0.99999);
   }
 
+  /** Freeing what a native call uses would end the process, this one too. */
+  @Test
+  void closingWaitsForCallsUnderWay() throws InterruptedException {
+    OnnxEmbedder closing = OnnxEmbedder.open(Path.of("target", "embedding"), 1);
+    AtomicInteger done = new AtomicInteger();
+    List<Throwable> ends = Collections.synchronizedList(new ArrayList<>());
+    List<Thread> callers = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      callers.add(Thread.ofPlatform().start(() -> {
+        try {
+          while (true) {
+            closing.embed(Collections.nCopies(8, "a text that is read again and again"));
+            done.incrementAndGet();
+          }
+        } catch (IllegalStateException e) {
+          ends.add(e);
+        }
+      }));
+    }
+    while (done.get() < 6) {
+      Thread.sleep(5);
+    }
+    closing.close();
+    for (Thread caller : callers) {
+      caller.join();
+    }
+    assertThat(ends).hasSize(3).allSatisfy(e -> assertThat(e).hasMessage("The embedding model is closed"));
+    closing.close();
+  }
+
   private static double dot(float[] a, float[] b) {
     double sum = 0;
     for (int i = 0; i < a.length; i++) {

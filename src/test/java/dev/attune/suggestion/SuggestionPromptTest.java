@@ -6,6 +6,9 @@ import dev.attune.knowledge.Mode;
 import dev.attune.llm.TestModel;
 import dev.attune.llm.Tokenizer;
 import dev.attune.suggestion.Suggester.Page;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
@@ -54,6 +57,17 @@ class SuggestionPromptTest {
     String text = new SuggestionPrompt(tokenizer, 400).context(context).text();
     assertThat(text.lines().filter(line -> !line.isEmpty()))
         .allMatch(line -> line.matches("(?s)(Memory|Before|Session|Page|Searched):.*"));
+  }
+
+  @Test
+  void theAdapterIsTrainedOnTheSameText() throws IOException {
+    String script = Files.readString(Path.of("training/prepare_suggestions.py"));
+    SuggestionPrompt prompt = new SuggestionPrompt(tokenizer, 400);
+    assertThat(script).contains("INSTRUCTION = \"\"\"" + prompt.instruction().text() + "\"\"\"\n");
+    PromptText topic = prompt.topic(new Focus("w", "Dune", "work", null, 1, 0, null, null, List.of()), "dune");
+    assertThat(topic).isNotNull();
+    String answer = topic.text().substring(topic.text().indexOf(")") + 1, topic.text().length() - "dune".length());
+    assertThat(script).contains("with_controls(\"" + answer.replace("\n", "\\n") + "\")");
   }
 
   @Test

@@ -1,7 +1,7 @@
 package dev.attune.llm.cpu;
 
+import java.util.Arrays;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Attention of a few panels of query rows of one KV head over context segments, which all rows see, and a tail, of
@@ -26,6 +26,12 @@ final class BlockAttention {
     void keys(int from, int count, float[] rows);
 
     void values(int from, int count, float[] rows);
+  }
+
+  private static final float[] ONES = new float[BLOCK];
+
+  static {
+    Arrays.fill(ONES, 1);
   }
 
   final QueryPanel[] panels = new QueryPanel[PANELS];
@@ -62,14 +68,14 @@ final class BlockAttention {
         if (seen > 0) {
           panels[i].logits(rows, seen, false);
           panels[i].mask(from, seen);
-          panels[i].softmax(seen);
+          panels[i].softmax(seen, ONES);
         }
       }
       tail.values(from, n, rows);
       for (int i = 0; i < count; i++) {
         int seen = Math.min(n, panels[i].tailTokens() - from);
         if (seen > 0) {
-          panels[i].values(rows, seen, null);
+          panels[i].values(rows, seen);
         }
       }
     }
@@ -81,16 +87,18 @@ final class BlockAttention {
   private void attend(int layer, int head, CpuKvSegment segment, int count) {
     int slots = segment.slots(layer, head);
     boolean quantised = prepare(layer, head, segment, slots, count);
-    float @Nullable [] scales = quantised ? tokenScales : null;
     for (int from = 0; from < slots; from += BLOCK) {
       int n = Math.min(BLOCK, slots - from);
-      keys(layer, head, segment, from, n, quantised, count);
-      segment.readValues(layer, head, from, rows, n);
       if (quantised) {
         segment.readValueScales(layer, head, from, tokenScales, n);
       }
+      logits(layer, head, segment, from, n, quantised, count);
       for (int i = 0; i < count; i++) {
-        panels[i].values(rows, n, scales);
+        panels[i].softmax(n, quantised ? tokenScales : ONES);
+      }
+      segment.readValues(layer, head, from, rows, n);
+      for (int i = 0; i < count; i++) {
+        panels[i].values(rows, n);
       }
     }
   }
@@ -100,7 +108,9 @@ final class BlockAttention {
     int slots = segment.slots(layer, head);
     boolean quantised = prepare(layer, head, segment, slots, 1);
     for (int from = 0; from < slots; from += BLOCK) {
-      keys(layer, head, segment, from, Math.min(BLOCK, slots - from), quantised, 1);
+      int n = Math.min(BLOCK, slots - from);
+      logits(layer, head, segment, from, n, quantised, 1);
+      panels[0].softmax(n, ONES);
     }
   }
 
@@ -116,7 +126,7 @@ final class BlockAttention {
     return quantised;
   }
 
-  private void keys(int layer, int head, CpuKvSegment segment, int from, int n, boolean quantised, int count) {
+  private void logits(int layer, int head, CpuKvSegment segment, int from, int n, boolean quantised, int count) {
     segment.readKeys(layer, head, from, rows, n);
     int biased = Math.min(n, segment.biased(layer, head) - from);
     if (biased > 0) {
@@ -127,7 +137,6 @@ final class BlockAttention {
       if (biased > 0) {
         panels[i].bias(biases, biased);
       }
-      panels[i].softmax(n);
     }
   }
 }

@@ -7,7 +7,6 @@ import static dev.attune.llm.cpu.Lanes.WIDTH;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A panel of query rows of one KV head, and its online softmax (Milakov and Gimelshein, arXiv 1805.02867). Logits and
@@ -103,10 +102,14 @@ final class QueryPanel {
     }
   }
 
-  /** Turns the logits of a block into weights and brings what was summed before into their unit. */
-  void softmax(int count) {
+  /**
+   * Turns the logits of a block into weights and brings what was summed before into their unit.
+   *
+   * @param scales what the values of each token were divided by, in quantised segments; weights are multiplied with it
+   */
+  void softmax(int count, float[] scales) {
     for (int lane = 0; lane < width(); lane += WIDTH) {
-      FloatVector rescale = softmax(lane, count);
+      FloatVector rescale = softmax(lane, count, scales);
       // Multiplying by 1 would change nothing.
       if (!rescale.eq(1f).allTrue()) {
         for (int d = 0; d < headSize; d++) {
@@ -122,7 +125,7 @@ final class QueryPanel {
   }
 
   /** Weights relative to the new maximum; returns what earlier sums must be multiplied with. */
-  private FloatVector softmax(int lane, int count) {
+  private FloatVector softmax(int lane, int count, float[] scales) {
     FloatVector before = FloatVector.fromArray(FLOATS, maximum, lane);
     FloatVector max = before;
     for (int token = 0; token < count; token++) {
@@ -133,7 +136,7 @@ final class QueryPanel {
     for (int token = 0; token < count; token++) {
       int at = token * PANEL + lane;
       FloatVector weight = Lanes.exp2(FloatVector.fromArray(FLOATS, weights, at).sub(max));
-      weight.intoArray(weights, at);
+      weight.mul(scales[token]).intoArray(weights, at);
       total = total.add(weight);
     }
     max.intoArray(maximum, lane);
@@ -141,15 +144,8 @@ final class QueryPanel {
     return rescale;
   }
 
-  /** Adds the values of a block; {@code scales}, one per token, are those of quantised values. */
-  void values(float[] values, int count, float @Nullable [] scales) {
-    if (scales != null) {
-      for (int token = 0; token < count; token++) {
-        for (int lane = token * PANEL; lane < (token + 1) * PANEL; lane += WIDTH) {
-          FloatVector.fromArray(FLOATS, weights, lane).mul(scales[token]).intoArray(weights, lane);
-        }
-      }
-    }
+  /** Adds the values of a block. */
+  void values(float[] values, int count) {
     AttentionTiles.values(output, values, weights, count, headSize, oneVector);
   }
 
