@@ -169,7 +169,8 @@ class CudaBackendTest {
     Path path = Files.createTempFile("tiny", ".gguf");
     Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
     List<CudaException> lost = new ArrayList<>();
-    try (Checkpoint checkpoint = Checkpoint.open(path); CudaBackend small = CudaBackend.load(checkpoint, false, 1 << 20, lost::add)) {
+    try (Checkpoint checkpoint = Checkpoint.open(path);
+        CudaBackend small = CudaBackend.load(checkpoint, false, 1 << 20, lost::add)) {
       List<KvSegment> kept = new ArrayList<>();
       // 160 tokens take 200 KB.
       assertThatThrownBy(() -> {

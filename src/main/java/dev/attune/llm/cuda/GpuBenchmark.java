@@ -1,25 +1,10 @@
 package dev.attune.llm.cuda;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
-
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.RopeScaling;
-import dev.attune.llm.cuda.Kernels.Epilogue;
-import dev.attune.llm.cuda.Kernels.GemmShape;
-import dev.attune.llm.cuda.PrefillEngine.Products;
-import dev.attune.llm.kv.KvCodec;
 import java.io.PrintWriter;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.Random;
-import java.util.stream.IntStream;
 
 /**
  * Speed of ranking and decoding on the GPU with random weights of two known shapes, so that nothing needs to be
@@ -28,14 +13,6 @@ import java.util.stream.IntStream;
  * before each sample.
  */
 public final class GpuBenchmark implements AutoCloseable {
-
-  private static final int INSTRUCTION = 64;
-  private static final int DOCUMENT = 160;
-  private static final int LAST = 48;
-  private static final int LAST_POSITION = 2048;
-  private static final long FLUSH_BYTES = 256L << 20;
-  private static final int PROMPT = 600;
-  private static final int NEW_TOKENS = 64;
 
   /**
    * A model's shape.
@@ -48,8 +25,8 @@ public final class GpuBenchmark implements AutoCloseable {
     M(new ModelConfig("llama", "Mistral-7B shape", 32, 4096, 32, 8, 128, 14336, 32000, 4096, 1e4,
         RopeScaling.NONE, 1e-5), 20);
 
-    private final ModelConfig config;
-    private final int layer;
+    final ModelConfig config;
+    final int layer;
 
     Shape(ModelConfig config, int layer) {
       this.config = config;
@@ -80,10 +57,7 @@ public final class GpuBenchmark implements AutoCloseable {
   private final CudaDevice device;
   private final Nvrtc compiler = new Nvrtc();
   private final CublasLt cublas;
-  private final long flush;
-  private final long start;
-  private final long end;
-  private final List<Result> results = new ArrayList<>();
+  private final DeviceTimer timer;
 
   /**
    * Opens the first GPU for the calling thread.
@@ -94,9 +68,7 @@ public final class GpuBenchmark implements AutoCloseable {
     this.out = out;
     device = new CudaDevice(new CudaDriver(), 0);
     cublas = new CublasLt(device);
-    flush = device.allocate(FLUSH_BYTES, "flushing the cache");
-    start = device.event();
-    end = device.event();
+    timer = new DeviceTimer(device, out);
     out.printf("%s, driver %d (%s)%nNVRTC from %s%ncuBLASLt from %s%n", device.name, device.driverVersion(),
         device.driver.place, compiler.place, cublas.place);
     out.flush();
@@ -109,28 +81,30 @@ public final class GpuBenchmark implements AutoCloseable {
 
   /** What was measured so far. */
   public List<Result> results() {
-    return List.copyOf(results);
+    return timer.results();
   }
 
   /** Bandwidth and product rate of this GPU: the ceilings that times are to be read against. */
   public void ceilings() {
     Kernels kernels = new Kernels(device, compiler, Shape.S.config);
     int n = 8192;
-    long a = random(kernels, (long) n * n, 0, 1, 1);
-    long b = random(kernels, (long) n * n, 0, 1, 2);
+    long a = random(device, kernels, (long) n * n, 0, 1, 1);
+    long b = random(device, kernels, (long) n * n, 0, 1, 2);
     long c = device.allocate(2L * n * n, "a product");
     CublasLt.Product product = cublas.new Product(b, n, n);
-    double[] ten = sample(20, () -> {
+    double[] ten = timer.sample(20, () -> {
       for (int i = 0; i < 10; i++) {
         product.run(a, c, n, false);
       }
     });
-    note("device", "product-8192", 0, ten, "%.0f TFLOP/s over ten".formatted(2.0 * n * n * n * 10 / median(ten) / 1e9));
+    timer.note("device", "product-8192", 0, ten,
+        "%.0f TFLOP/s over ten".formatted(2.0 * n * n * n * 10 / DeviceTimer.median(ten) / 1e9));
     long bytes = 2L << 30;
     long from = device.allocate(bytes, "a copy");
     long to = device.allocate(bytes, "a copy");
-    double[] copy = sample(20, () -> device.copy(to, from, bytes));
-    note("device", "copy-2GiB", 0, copy, "%.2f TB/s read and written".formatted(2.0 * bytes / median(copy) / 1e9));
+    double[] copy = timer.sample(20, () -> device.copy(to, from, bytes));
+    timer.note("device", "copy-2GiB", 0, copy,
+        "%.2f TB/s read and written".formatted(2.0 * bytes / DeviceTimer.median(copy) / 1e9));
     for (long address : new long[] {a, b, c, from, to}) {
       device.free(address);
     }
@@ -139,7 +113,7 @@ public final class GpuBenchmark implements AutoCloseable {
   /** Measures one shape at several numbers of documents; decoding too for the small one. */
   public void run(Shape shape, List<Integer> documents, int samples, boolean compareTiles) {
     long before = System.nanoTime();
-    try (Model model = new Model(shape)) {
+    try (BenchmarkedModel model = new BenchmarkedModel(device, compiler, cublas, timer, out, shape)) {
       for (int n : documents) {
         model.rank(n, samples, compareTiles);
       }
@@ -151,351 +125,12 @@ public final class GpuBenchmark implements AutoCloseable {
     out.flush();
   }
 
-  /** One shape's weights and engines. */
-  private final class Model implements AutoCloseable {
-    private final Shape shape;
-    private final ModelConfig config;
-    private final Kernels kernels;
-    private final CudaWeights weights;
-    private final Fp8Weights fp8;
-    private final List<Long> owned = new ArrayList<>();
-    private final PrefillEngine prefill;
-    private final SkinnyEngine skinny;
-    private final ProbeLauncher probe;
-    private final SegmentEditor editor;
-    private final long queries;
-
-    Model(Shape shape) {
-      this.shape = shape;
-      config = shape.config;
-      kernels = new Kernels(device, compiler, config);
-      weights = randomWeights();
-      probe = new ProbeLauncher(device, config, kernels);
-      editor = new SegmentEditor(device, kernels, new SegmentMemory(device, Long.MAX_VALUE));
-      SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
-      fp8 = new Fp8Weights(device, kernels, weights);
-      prefill = new PrefillEngine(device, kernels, weights, products, cublas, fp8);
-      skinny = new SkinnyEngine(device, kernels, weights, products, probe);
-      queries = device.allocate(4L * 1024 * config.heads() * config.headSize(), "queries");
-    }
-
-    private CudaWeights randomWeights() {
-      int hidden = config.hidden();
-      int attention = config.heads() * config.headSize();
-      int inner = config.feedForward();
-      long qkv = attention + 2L * config.kvHeads() * config.headSize();
-      List<CudaWeights.Layer> layers = new ArrayList<>();
-      int needed = shape == Shape.S ? config.layers() : shape.layer + 1;
-      for (int i = 0; i < needed; i++) {
-        layers.add(new CudaWeights.Layer(own(qkv * hidden, 1.4 / Math.sqrt(hidden), 10 * i),
-            own((long) hidden * attention, 1 / Math.sqrt(attention), 10 * i + 1),
-            own(2L * inner * hidden, 1 / Math.sqrt(hidden), 10 * i + 2),
-            own((long) hidden * inner, 1 / Math.sqrt(inner), 10 * i + 3), 0, 0));
-      }
-      return new CudaWeights(config, own((long) config.vocabulary() * hidden, 1, 1001), layers,
-          own((long) config.vocabulary() * hidden, 1 / Math.sqrt(hidden), 1002),
-          CudaWeights.ropeTable(device, config));
-    }
-
-    private long own(long count, double deviation, int seed) {
-      long address = random(kernels, count, 0, (float) deviation, seed);
-      owned.add(address);
-      return address;
-    }
-
-    private CudaKvSegment segment(int tokens, int layers, int position, int id) {
-      CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
-          config.kvHeads(), config.headSize(), tokens, Math.min(layers + 1, config.layers()), layers, position);
-      long address = device.allocate(kv.bytes(), "a segment");
-      owned.add(address);
-      return new CudaKvSegment(kv, address, id);
-    }
-
-    void rank(int n, int samples, boolean compareTiles) {
-      int layer = shape.layer;
-      int before = owned.size();
-      Random random = new Random(n);
-      CudaKvSegment instruction = segment(INSTRUCTION, layer, 0, 0);
-      List<CudaKvSegment> documents = new ArrayList<>();
-      List<BatchPlan.Sequence> batch = new ArrayList<>();
-      batch.add(new BatchPlan.Sequence(tokens(random, INSTRUCTION), 0, List.of(), instruction, true));
-      for (int i = 0; i < n; i++) {
-        CudaKvSegment document = segment(DOCUMENT, layer, INSTRUCTION, i + 1);
-        documents.add(document);
-        batch.add(new BatchPlan.Sequence(
-            tokens(random, DOCUMENT), INSTRUCTION, List.of(instruction), document, true));
-      }
-      List<CudaKvSegment> context = new ArrayList<>(documents);
-      context.addFirst(instruction);
-      CudaKvSegment own = segment(LAST, layer, LAST_POSITION, n + 1);
-      BatchPlan.Sequence last =
-          new BatchPlan.Sequence(tokens(random, LAST), LAST_POSITION, context, own, false);
-      batch.add(last);
-      probe.reserve(n);
-      int rows = INSTRUCTION + n * DOCUMENT + LAST;
-
-      List<Products> ways = compareTiles ? List.of(Products.CUBLASLT, Products.FP8, Products.FUSED)
-          : List.of(Products.FP8, Products.FUSED);
-      Map<String, float[]> scores = new LinkedHashMap<>();
-      for (Products how : ways) {
-        String name = how == Products.FUSED ? "cold" : "cold-" + how.name().toLowerCase(Locale.ROOT);
-        List<GemmShape> shapes = compareTiles && how == Products.FUSED
-            ? tiles() : List.of(new GemmShape(0, 0, 0));
-        for (GemmShape tiles : shapes) {
-          if (tiles.outputs() > 0) {
-            for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
-              prefill.gemm().shape(epilogue, tiles);
-            }
-          }
-          BatchPlan plan = prefill.prepare(batch, how);
-          plan.probe(documents);
-          plan.pick(0, new int[] {rows - 2, rows - 1});
-          plan.upload();
-          Runnable cold = () -> {
-            prefill.run(plan, layer, how);
-            prefill.nextKeys(plan, layer, how);
-            prefill.queries(plan, layer, plan.picks, 2, queries);
-            probe.run(plan, layer, 2, queries);
-          };
-          cold.run();
-          device.synchronize("Ranking %d documents".formatted(n));
-          scores.put(name + tiles.outputs(), masses(n));
-          try (CudaGraph graph = device.capture(cold)) {
-            note(shape.name(), name, n, sample(samples, graph::launch), tiles.outputs() > 0 ? "" + tiles : "");
-          }
-        }
-      }
-      int[] order = random.ints(0, n).distinct().limit(n).toArray();
-      scores.put("warm", warm("warm", n, samples, last, documents));
-      List<CudaKvSegment> int8 = new ArrayList<>();
-      List<CudaKvSegment> tenth = new ArrayList<>();
-      for (CudaKvSegment document : documents) {
-        int8.add(quantised(document));
-        tenth.add(everyTenth(document));
-      }
-      // Documents of other lists lie between those of this one, in another order.
-      List<CudaKvSegment> scattered = new ArrayList<>();
-      for (int i : order) {
-        scattered.add(copy(int8.get(i)));
-        segment(DOCUMENT, layer, INSTRUCTION, 0);
-      }
-      scores.put("warm-int8", warm("warm-int8", n, samples, with(last, instruction, int8), int8));
-      warm("warm-int8-scattered", n, samples, with(last, instruction, scattered), scattered);
-      warm("warm-tenth", n, samples, with(last, instruction, tenth), tenth);
-      halfWarm(n, samples, batch.subList(1, 1 + Math.max(1, n / 10)), last, documents);
-      float[] reference = scores.values().iterator().next();
-      scores.forEach((name, values) -> out.printf(Locale.ROOT, "  %s N=%d %s: sum %.6f, total variation to first %.2e%n",
-          shape, n, name, sum(values), variation(values, reference)));
-      out.flush();
-      // Everything of this length.
-      device.synchronize("Ranking %d documents".formatted(n));
-      List.copyOf(owned.subList(before, owned.size())).forEach(address -> {
-        owned.remove(address);
-        device.free(address);
-      });
-    }
-
-    private BatchPlan.Sequence with(
-        BatchPlan.Sequence last, CudaKvSegment instruction, List<CudaKvSegment> documents) {
-      List<CudaKvSegment> context = new ArrayList<>(documents);
-      context.addFirst(instruction);
-      return new BatchPlan.Sequence(last.tokens(), last.firstPosition(), context, last.own(), false);
-    }
-
-    private BatchPlan planned(BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-      BatchPlan plan = skinny.prepare(List.of(last), documents.size());
-      plan.probe(documents);
-      plan.pick(0, new int[] {LAST - 2, LAST - 1});
-      plan.upload();
-      return plan;
-    }
-
-    /** The last block alone, over documents that are there. */
-    private float[] warm(
-        String what, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-      BatchPlan plan = planned(last, documents);
-      skinny.run(plan, shape.layer, true, 2, 0);
-      skinny.run(plan, shape.layer, true, 2, 0);
-      float[] masses = masses(n);
-      note(shape.name(), what, n, sample(2 * samples, () -> skinny.run(plan, shape.layer, true, 2, 0)),
-          "%d items".formatted(plan.itemCount()));
-      return masses;
-    }
-
-    /** A tenth of the documents is read first. */
-    private void halfWarm(
-        int n, int samples, List<BatchPlan.Sequence> missing, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-      BatchPlan reading = prefill.prepare(missing, Products.FUSED);
-      reading.upload();
-      BatchPlan plan = planned(last, documents);
-      Runnable read = () -> {
-        prefill.run(reading, shape.layer, Products.FUSED);
-        prefill.nextKeys(reading, shape.layer, Products.FUSED);
-      };
-      read.run();
-      device.synchronize("Reading %d documents".formatted(missing.size()));
-      try (CudaGraph graph = device.capture(read)) {
-        note(shape.name(), "half-warm", n, sample(samples, () -> {
-          graph.launch();
-          skinny.run(plan, shape.layer, true, 2, 0);
-        }), "%d documents read".formatted(missing.size()));
-      }
-    }
-
-    private CudaKvSegment quantised(CudaKvSegment document) {
-      CudaKvSegment.Shape int8 = document.shape.in(KvCodec.INT8);
-      CudaKvSegment coded = new CudaKvSegment(int8, device.allocate(int8.bytes(), "a segment"), document.contentId());
-      owned.add(coded.address);
-      kernels.quantise.launch(int8.blocks(), 1, 256, document.address, coded.reference(), int8.slots(), int8.kvHeads(),
-          int8.headSize());
-      return coded;
-    }
-
-    private CudaKvSegment copy(CudaKvSegment document) {
-      long address = device.allocate(document.bytes(), "a segment");
-      owned.add(address);
-      device.copy(address, document.address, document.bytes());
-      return new CudaKvSegment(document.shape, address, document.contentId());
-    }
-
-    private CudaKvSegment everyTenth(CudaKvSegment document) {
-      int[] kept = IntStream.range(0, DOCUMENT).filter(i -> i % 10 == 0).toArray();
-      return editor.gather(List.of(document), kept, KvCodec.BF16, INSTRUCTION, DOCUMENT);
-    }
-
-    /** Tiles to compare; 192 do not hold whole heads of 128. */
-    private List<GemmShape> tiles() {
-      GemmShape small = new GemmShape(128, 3, 2);
-      GemmShape large = new GemmShape(256, 4, 1);
-      return config.headSize() == 64 ? List.of(small, new GemmShape(192, 5, 1), large) : List.of(small, large);
-    }
-
-    private float[] masses(int n) {
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment to = arena.allocate(4L * n, 8);
-        device.download(to, probe.masses());
-        device.synchronize("Reading masses");
-        return to.toArray(JAVA_FLOAT);
-      }
-    }
-
-    private int[] tokens(Random random, int count) {
-      return random.ints(count, 0, config.vocabulary()).toArray();
-    }
-
-    void decode(int samples) {
-      int capacity = 768;
-      CudaKvSegment own = segment(capacity, config.layers(), 0, 1);
-      Random random = new Random(7);
-      int[] prompt = tokens(random, PROMPT);
-      BatchPlan read = prefill.prepare(
-          List.of(new BatchPlan.Sequence(prompt, 0, List.of(), own, false)), Products.FUSED);
-      read.upload();
-      prefill.run(read, config.layers(), Products.FUSED);
-      device.synchronize("Reading the prompt");
-      try (CudaGraph graph = device.capture(() -> prefill.run(read, config.layers(), Products.FUSED))) {
-        note(shape.name(), "prefill-600", 0, sample(samples, graph::launch), "");
-      }
-      BatchPlan plan = skinny.prepare(List.of(new BatchPlan.Sequence(new int[] {5}, 0, List.of(), own, false)), 0);
-      long history = device.allocate(4L * capacity, "tokens");
-      plan.layGrowing(own, prompt[PROMPT - 1], PROMPT);
-      plan.upload();
-      List<String> texts = new ArrayList<>();
-      try (CudaGraph graph = skinny.greedyStep(plan, history, capacity)) {
-        Runnable generate = () -> {
-          plan.layGrowing(own, prompt[PROMPT - 1], PROMPT);
-          plan.upload();
-          for (int i = 0; i < NEW_TOKENS; i++) {
-            graph.launch();
-          }
-        };
-        for (int i = 0; i < 2; i++) {
-          generate.run();
-          device.synchronize("Decoding");
-          texts.add(Arrays.toString(ints(history + 4L * PROMPT, NEW_TOKENS)));
-        }
-        double[] times = sample(samples, generate);
-        for (int i = 0; i < times.length; i++) {
-          times[i] /= NEW_TOKENS;
-        }
-        note(shape.name(), "decode", 0, times,
-            texts.get(0).equals(texts.get(1)) ? "same tokens twice" : "TOKENS DIFFER");
-      }
-      out.println("  decoded " + texts.getFirst());
-    }
-
-    private int[] ints(long address, int count) {
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment to = arena.allocate(4L * count, 8);
-        device.download(to, address);
-        device.synchronize("Reading tokens");
-        return to.toArray(JAVA_INT);
-      }
-    }
-
-    @Override
-    public void close() {
-      device.synchronize("Finishing");
-      owned.forEach(device::free);
-      fp8.free();
-    }
-  }
-
-  private long random(Kernels kernels, long count, float mean, float deviation, long seed) {
+  /** Normally distributed numbers in bf16. */
+  static long random(CudaDevice device, Kernels kernels, long count, float mean, float deviation, long seed) {
     long address = device.allocate(2 * count, "%d random numbers".formatted(count));
     kernels.fillNormal.launch(4096, 1, 256, address, count, mean, deviation, seed);
     device.synchronize("Drawing random numbers");
     return address;
-  }
-
-  /** Device milliseconds of each run. */
-  private double[] sample(int samples, Runnable work) {
-    for (int i = 0; i < 3; i++) {
-      work.run();
-    }
-    double[] times = new double[samples];
-    for (int i = 0; i < samples; i++) {
-      device.fill(flush, i, FLUSH_BYTES);
-      device.synchronize("Flushing the cache");
-      device.record(start);
-      work.run();
-      device.record(end);
-      times[i] = device.elapsed(start, end);
-    }
-    return times;
-  }
-
-  private void note(String shape, String what, int documents, double[] times, String note) {
-    double[] sorted = times.clone();
-    Arrays.sort(sorted);
-    Result result = new Result(shape, what, documents, sorted[sorted.length / 2],
-        sorted[Math.min(sorted.length - 1, (int) Math.ceil(0.9 * sorted.length) - 1)], sorted.length, note);
-    results.add(result);
-    out.printf(Locale.ROOT, "%-7s %-14s N=%-4d median %.4f ms  p90 %.4f ms  n=%d  %s%n", shape, what, documents,
-        result.median, result.p90, result.samples, note);
-    out.flush();
-  }
-
-  private static double median(double[] times) {
-    double[] sorted = times.clone();
-    Arrays.sort(sorted);
-    return sorted[sorted.length / 2];
-  }
-
-  private static double sum(float[] values) {
-    double sum = 0;
-    for (float value : values) {
-      sum += value;
-    }
-    return sum;
-  }
-
-  private static double variation(float[] a, float[] b) {
-    double sum = 0;
-    for (int i = 0; i < a.length; i++) {
-      sum += Math.abs(a[i] - b[i]);
-    }
-    return sum / 2;
   }
 
   @Override

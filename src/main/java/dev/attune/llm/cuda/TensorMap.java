@@ -37,7 +37,8 @@ final class TensorMap {
       MemorySegment strides = scratch.allocateFrom(JAVA_LONG, (long) columns * size);
       MemorySegment box = scratch.allocateFrom(JAVA_INT, ROW_BYTES / size, tileRows);
       MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
-      device.check(device.driver.tensorMapEncodeTiled(map, size == 1 ? UINT8 : BFLOAT16, 2, matrix, dimensions, strides, box, steps, 0,
+      int type = size == 1 ? UINT8 : BFLOAT16;
+      device.check(device.driver.tensorMapEncodeTiled(map, type, 2, matrix, dimensions, strides, box, steps, 0,
           SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
           .formatted(rows, columns, tileRows));
     }

@@ -306,7 +306,8 @@ DEVICE u64 transposed(u32 address) {
   return (u64)(address >> 4 & 0x3fff) | (u64)(HALF >> 4) << 16 | 64ull << 32 | 1ull << 62;
 }
 
-#define F8(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define F4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define F8(d, i) F4(d, i), F4(d, (i) + 4)
 
 // d = (accumulate ? d : 0) + 64 rows of a times 64 rows of b, both of 16 channels.
 DEVICE void multiplyKeys(float (&d)[32], u64 a, u64 b, int accumulate) {
