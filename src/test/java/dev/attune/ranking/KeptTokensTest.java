@@ -2,6 +2,8 @@ package dev.attune.ranking;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
+import java.io.InputStream;
 import java.util.stream.IntStream;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -9,8 +11,11 @@ import net.jqwik.api.constraints.DoubleRange;
 import net.jqwik.api.constraints.IntRange;
 import net.jqwik.api.constraints.Size;
 import org.junit.jupiter.api.Test;
+import tools.jackson.databind.json.JsonMapper;
 
 class KeptTokensTest {
+
+  record Golden(int[] document, int titleStart, int titleEnd, double share, int[] kept) {}
 
   @Property
   void keepsAsManyAsAskedEachOnce(
@@ -32,6 +37,20 @@ class KeptTokensTest {
     int[] fewer = KeptTokens.choose(document, 0, 0, Math.min(share, other));
     int[] more = KeptTokens.choose(document, 0, 0, Math.max(share, other));
     assertThat(more).contains(fewer);
+  }
+
+  /** Expected indices: {@code training/golden_kept_tokens.py}. */
+  @Test
+  void keepsWhatTheAdapterIsTrainedWith() throws IOException {
+    try (InputStream in = KeptTokensTest.class.getResourceAsStream("/golden/kept-tokens.json")) {
+      Golden[] cases = JsonMapper.shared().readValue(in, Golden[].class);
+      assertThat(cases).hasSize(30);
+      for (Golden golden : cases) {
+        assertThat(KeptTokens.choose(golden.document, golden.titleStart, golden.titleEnd, golden.share))
+            .as("%s of %s", golden.share, golden.document.length)
+            .isEqualTo(golden.kept);
+      }
+    }
   }
 
   @Test
