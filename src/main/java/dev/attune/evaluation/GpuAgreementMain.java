@@ -29,7 +29,7 @@ import tools.jackson.databind.json.JsonMapper;
  * export} writes.
  *
  * <pre>
- * scores cpu|cuda MODEL ADAPTER LISTS OUT LISTS_AT_MOST CANDIDATES POLICY CODEC|- EVERY THREADS
+ * scores cpu|cuda|cuda-fp8 MODEL ADAPTER LISTS OUT LISTS_AT_MOST CANDIDATES POLICY CODEC|- EVERY THREADS
  * compare A B
  * </pre>
  */
