@@ -14,6 +14,8 @@ final class FusedLayers {
   /** Shared memory for the sums of a product's warps, and for aligning. */
   static final int PRODUCT_BYTES = 20 << 10;
 
+  static final String PROPERTY = "attune.cuda.fused-layers";
+
   private static final int THREADS = 512;
   private static final int LAYER_BYTES = 32;
 
@@ -43,6 +45,14 @@ final class FusedLayers {
       device.upload(table, addresses);
       device.synchronize("Copying addresses of weights");
     }
+  }
+
+  /**
+   * Whether the system property {@value #PROPERTY} is {@code true}. Off otherwise: the kernel has not run since its last
+   * correction, and a mistake in how blocks meet would hang the GPU.
+   */
+  static boolean wanted() {
+    return Boolean.getBoolean(PROPERTY);
   }
 
   /** Whether a block's warps hold their share of each matrix of a model in registers, and its heads are 64 wide. */
