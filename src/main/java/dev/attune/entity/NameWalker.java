@@ -17,7 +17,12 @@ final class NameWalker {
   private final KnowledgeSnapshot.Part part;
   private final FST<Long> names;
   private final FST.BytesReader reader;
+  /** Where a walk is; a walk with a mistake also needs where it may go on. */
   private final FST.Arc<Long> arc = new FST.Arc<>();
+
+  private final FST.Arc<Long> nextArc = new FST.Arc<>();
+  private final FST.Arc<Long> secondArc = new FST.Arc<>();
+  private final FST.Arc<Long> restArc = new FST.Arc<>();
   private int lastToken;
   private int name;
 
@@ -92,7 +97,7 @@ final class NameWalker {
       try {
         names.getFirstArc(arc);
         if (names.findTargetArc(text[0] & 0xff, arc, arc, reader) != null) {
-          misspelt(arc, arc.output(), text, 1, length, tokenEndingAt);
+          misspelt(arc.output(), text, length, tokenEndingAt);
         }
       } catch (IOException e) {
         throw inMemory(e);
@@ -102,33 +107,32 @@ final class NameWalker {
   }
 
   /** Goes on while text and name agree; at every place tries one mistake, after which the rest must agree. */
-  private void misspelt(FST.Arc<Long> from, long output, byte[] text, int at, int length, int[] tokenEndingAt)
-      throws IOException {
-    FST.Arc<Long> here = new FST.Arc<Long>().copyFrom(from);
-    for (int i = at; i <= length; i++) {
+  private void misspelt(long first, byte[] text, int length, int[] tokenEndingAt) throws IOException {
+    long output = first;
+    for (int i = 1; i <= length; i++) {
       if (i < length && mayBeWrong(text[i])) {
         // One letter of the text too many.
-        rest(here, output, text, i + 1, length, tokenEndingAt);
+        rest(arc, output, text, i + 1, length, tokenEndingAt);
       }
-      if (FST.targetHasArcs(here)) {
-        FST.Arc<Long> next = names.readFirstRealTargetArc(here.target(), new FST.Arc<>(), reader);
+      if (FST.targetHasArcs(arc)) {
+        names.readFirstRealTargetArc(arc.target(), nextArc, reader);
         while (true) {
-          mistake(here, next, output, text, i, length, tokenEndingAt);
-          if (next.isLast()) {
+          mistake(nextArc, output, text, i, length, tokenEndingAt);
+          if (nextArc.isLast()) {
             break;
           }
-          names.readNextRealArc(next, reader);
+          names.readNextRealArc(nextArc, reader);
         }
       }
-      if (i == length || names.findTargetArc(text[i] & 0xff, here, here, reader) == null) {
+      if (i == length || names.findTargetArc(text[i] & 0xff, arc, arc, reader) == null) {
         return;
       }
-      output += here.output();
+      output += arc.output();
     }
   }
 
-  private void mistake(
-      FST.Arc<Long> here, FST.Arc<Long> next, long output, byte[] text, int i, int length, int[] tokenEndingAt)
+  /** Tries the letter of {@code next} in place of what the text has. */
+  private void mistake(FST.Arc<Long> next, long output, byte[] text, int i, int length, int[] tokenEndingAt)
       throws IOException {
     int label = next.label();
     if (!mayBeWrong((byte) label) || i < length && label == (text[i] & 0xff)) {
@@ -139,9 +143,8 @@ final class NameWalker {
     if (i < length && mayBeWrong(text[i])) {
       rest(next, output + next.output(), text, i + 1, length, tokenEndingAt);
       if (i + 1 < length && label == (text[i + 1] & 0xff)) {
-        FST.Arc<Long> second = new FST.Arc<>();
-        if (names.findTargetArc(text[i] & 0xff, next, second, reader) != null) {
-          rest(second, output + next.output() + second.output(), text, i + 2, length, tokenEndingAt);
+        if (names.findTargetArc(text[i] & 0xff, next, secondArc, reader) != null) {
+          rest(secondArc, output + next.output() + secondArc.output(), text, i + 2, length, tokenEndingAt);
         }
       }
     }
@@ -150,7 +153,7 @@ final class NameWalker {
   /** Takes the name if what is left of the text agrees. */
   private void rest(FST.Arc<Long> from, long output, byte[] text, int at, int length, int[] tokenEndingAt)
       throws IOException {
-    FST.Arc<Long> here = new FST.Arc<Long>().copyFrom(from);
+    FST.Arc<Long> here = restArc.copyFrom(from);
     long sum = output;
     for (int i = at; i <= length; i++) {
       if (here.isFinal() && i >= LEAST_MISSPELT && tokenEndingAt[i] > 0 && tokenEndingAt[i] - 1 > lastToken) {

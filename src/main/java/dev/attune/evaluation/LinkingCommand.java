@@ -70,33 +70,36 @@ class LinkingCommand implements Callable<Integer> {
     ids.values().removeIf(id -> knowledge.find(id).isEmpty());
     List<Row> rows = new ArrayList<>();
     Map<String, String> hashes = new LinkedHashMap<>();
-    List<String> missed = new ArrayList<>();
+    Map<String, List<LinkedText>> collections = new LinkedHashMap<>();
     try {
       for (String name : datasets) {
         Path directory = data.resolve("entity-linking");
-        List<LinkedText> texts = LinkedTexts.read(directory, name);
+        collections.put(name, LinkedTexts.read(directory, name));
         hashes.put(name, DatasetReader.hash(directory.resolve(LinkedTexts.file(name))));
-        Score linked = LinkingEvaluation.linker(linker, texts, ids);
-        Map<String, Double> figures = new LinkedHashMap<>();
-        figures.put("mentions", (double) linked.gold());
-        figures.put("in_kb", (double) linked.inKb());
-        List<Wanted> wanted = LinkingEvaluation.candidates(names, texts, ids);
-        wanted.stream().filter(mention -> !mention.among()).forEach(mention -> missed.add(line(name, mention)));
-        figures.put("candidate_recall", LinkingEvaluation.candidateRecall(wanted));
-        add(figures, linked);
-        double[] times = LinkingEvaluation.latency(linker, texts);
-        figures.put("p50ms", times[0]);
-        figures.put("p99ms", times[1]);
-        Map<String, Double> baseline = new LinkedHashMap<>();
-        baseline.put("mentions", (double) linked.gold());
-        baseline.put("in_kb", (double) linked.inKb());
-        add(baseline, LinkingEvaluation.commonness(names, texts, ids));
-        rows.add(new Row(keys(name, "commonness alone"), baseline));
-        rows.add(new Row(keys(name, "linker"), figures));
       }
     } catch (IllegalArgumentException e) {
       throw new CommandLine.ParameterException(spec.commandLine(), String.valueOf(e.getMessage()), e);
     }
+    List<String> missed = new ArrayList<>();
+    collections.forEach((name, texts) -> {
+      Score linked = LinkingEvaluation.linker(linker, texts, ids);
+      Map<String, Double> figures = new LinkedHashMap<>();
+      figures.put("mentions", (double) linked.gold());
+      figures.put("in_kb", (double) linked.inKb());
+      List<Wanted> wanted = LinkingEvaluation.candidates(names, texts, ids);
+      wanted.stream().filter(mention -> !mention.among()).forEach(mention -> missed.add(line(name, mention)));
+      figures.put("candidate_recall", LinkingEvaluation.candidateRecall(wanted));
+      add(figures, linked);
+      double[] times = LinkingEvaluation.latency(linker, texts);
+      figures.put("p50ms", times[0]);
+      figures.put("p99ms", times[1]);
+      Map<String, Double> baseline = new LinkedHashMap<>();
+      baseline.put("mentions", (double) linked.gold());
+      baseline.put("in_kb", (double) linked.inKb());
+      add(baseline, LinkingEvaluation.commonness(names, texts, ids));
+      rows.add(new Row(keys(name, "commonness alone"), baseline));
+      rows.add(new Row(keys(name, "linker"), figures));
+    });
     spec.commandLine().getOut().print(ResultTable.markdown(KEYS, List.copyOf(rows.getLast().figures().keySet()), rows));
     spec.commandLine().getOut().flush();
     if (missedOut != null) {
