@@ -67,7 +67,8 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
     String cut = text.length() <= properties.maxTextChars() ? text : text.substring(0, properties.maxTextChars());
     TextTokens tokens = TextTokens.of(cut);
     KnowledgeSnapshot snapshot = knowledge.get();
-    List<Tagger.Span> spans = Tagger.tag(tokens, snapshot, words);
+    Tagger tagger = new Tagger(tokens, snapshot, words);
+    List<Tagger.Span> spans = tagger.tag();
     if (spans.isEmpty()) {
       return List.of();
     }
@@ -76,7 +77,7 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
     for (int i = 0; i < spans.size(); i++) {
       Tagger.Span span = spans.get(i);
       if (!add(call, span, i, mentions) && span.lastToken() > span.firstToken()) {
-        for (Tagger.Span inner : Tagger.within(tokens, snapshot, words, span)) {
+        for (Tagger.Span inner : tagger.within(span)) {
           add(call, inner, i, mentions);
         }
       }
@@ -98,12 +99,12 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
   @Override
   public List<Name> find(String text) {
     TextTokens tokens = TextTokens.of(text);
-    KnowledgeSnapshot snapshot = knowledge.get();
+    Tagger tagger = new Tagger(tokens, knowledge.get(), words);
     List<Name> names = new ArrayList<>();
-    for (Tagger.Span span : Tagger.tag(tokens, snapshot, words)) {
+    for (Tagger.Span span : tagger.tag()) {
       names.add(name(tokens, span, false));
       if (span.form() != Tagger.Form.FORCED && span.lastToken() > span.firstToken()) {
-        Tagger.within(tokens, snapshot, words, span).forEach(inner -> names.add(name(tokens, inner, true)));
+        tagger.within(span).forEach(inner -> names.add(name(tokens, inner, true)));
       }
     }
     return names;

@@ -20,7 +20,8 @@ final class Tagger {
   private final CommonWords words;
   private final List<NameWalker> walkers;
 
-  private Tagger(TextTokens tokens, KnowledgeSnapshot snapshot, CommonWords words) {
+  /** A tagger of one text; not thread-safe. */
+  Tagger(TextTokens tokens, KnowledgeSnapshot snapshot, CommonWords words) {
     this.tokens = tokens;
     this.snapshot = snapshot;
     this.words = words;
@@ -70,26 +71,22 @@ final class Tagger {
   record Span(int firstToken, int lastToken, List<Candidate> candidates, Form form) {}
 
   /** The names within a longer one, in case that one is not meant: "iron man" in "iron man movie". */
-  static List<Span> within(TextTokens tokens, KnowledgeSnapshot snapshot, CommonWords words, Span span) {
-    Tagger tagger = new Tagger(tokens, snapshot, words);
+  List<Span> within(Span span) {
     List<Span> spans = new ArrayList<>();
     int token = span.firstToken;
     while (token <= span.lastToken) {
       // The whole is known already.
-      int last = tagger.longest(token, token == span.firstToken ? span.lastToken : span.lastToken + 1);
+      int last = longest(token, token == span.firstToken ? span.lastToken : span.lastToken + 1);
       if (last >= 0) {
-        spans.add(new Span(token, last, tagger.candidates(last), Form.SPELT));
+        spans.add(new Span(token, last, candidates(last), Form.SPELT));
       }
       token = Math.max(last, token) + 1;
     }
     return spans;
   }
 
-  static List<Span> tag(TextTokens tokens, KnowledgeSnapshot snapshot, CommonWords words) {
-    return new Tagger(tokens, snapshot, words).tag();
-  }
-
-  private List<Span> tag() {
+  /** The names of the text. */
+  List<Span> tag() {
     int longestOverride = 0;
     for (String alias : snapshot.overrides().keySet()) {
       longestOverride = Math.max(longestOverride, alias.split(" ").length);

@@ -22,7 +22,7 @@ import org.springframework.validation.annotation.Validated;
  *     one of a hundred lists; {@code cuda} is a GPU where there is one that can run the model, otherwise the CPU
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
  * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each output and
- *     token, which takes half as much memory again as bf16 alone and is about twice as fast with large models
+ *     token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with large models
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
  *     dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens on the CPU where the model's retrieval

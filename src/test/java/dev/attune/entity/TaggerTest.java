@@ -47,7 +47,7 @@ class TaggerTest {
     }
     List<String> expected = naive(text, idsByName);
     List<String> actual = new ArrayList<>();
-    for (Tagger.Span span : Tagger.tag(TextTokens.of(text), snapshot, WORDS)) {
+    for (Tagger.Span span : new Tagger(TextTokens.of(text), snapshot, WORDS).tag()) {
       Set<String> ids = new HashSet<>();
       span.candidates().forEach(candidate -> ids.add(candidate.id()));
       actual.add(span.firstToken() + "-" + span.lastToken() + " " + new TreeSet<>(ids));
