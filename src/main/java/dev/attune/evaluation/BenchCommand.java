@@ -23,6 +23,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -40,6 +41,8 @@ class BenchCommand {
 
   private static final String QUERY = "a space crew fights for survival on a hostile planet";
   private static final Duration NO_LIMIT = Duration.ofMinutes(30);
+  /** Before the first sample; less leaves the first lines of a table to the compiler. */
+  static final Duration WARM_UP = Duration.ofSeconds(5);
 
   private final ObjectProvider<Models> models;
   private final Ranker ranker;
@@ -92,6 +95,7 @@ class BenchCommand {
       throws Exception {
     LanguageModel model = LoadedModel.await(models, ModelRole.RANKING);
     List<Document> films = films(lengths.stream().mapToInt(Integer::intValue).max().orElse(1));
+    Medians.warmUp(WARM_UP, () -> rank(candidates(films.subList(0, Math.min(8, films.size())), "bench-" + UUID.randomUUID())));
     print("| documents | prompt tokens | one prompt ms | cold ms | warm ms | cold / warm | one prompt / cold |");
     print("| --- | --- | --- | --- | --- | --- | --- |");
     for (int length : lengths) {
@@ -150,19 +154,26 @@ class BenchCommand {
     LanguageModel model = LoadedModel.await(models, ModelRole.RANKING);
     String text = films(50).stream().map(Document::text).collect(Collectors.joining(" "));
     int[] stream = model.tokenizer().encode(text);
-    print("| documents a call | ms a document | tokens/s | ratio to one a call |");
-    print("| --- | --- | --- | --- |");
-    double single = 0;
-    for (int batch : new int[] {1, 4, 8, 16}) {
+    int[] batches = {1, 4, 8, 16};
+    List<Callable<?>> works = new ArrayList<>();
+    for (int batch : batches) {
       List<Pass> passes = new ArrayList<>();
       for (int i = 0; i < batch; i++) {
         int from = i * tokens;
         passes.add(new Pass(
             Arrays.copyOfRange(stream, from, from + tokens), 0, List.of(), layers, true, Logits.NONE, null));
       }
-      double millis = Medians.millis(1, samples, () -> model.backend().run(passes)) / batch;
-      single = batch == 1 ? millis : single;
-      print("| %d | %.1f | %.0f | %.2f |".formatted(batch, millis, tokens * 1000.0 / millis, single / millis));
+      works.add(() -> model.backend().run(passes));
+    }
+    Medians.warmUp(WARM_UP, works.getFirst());
+    Medians.warmUp(WARM_UP, works.getLast());
+    double[][] millis = Medians.inTurns(samples, works);
+    print("| documents a call | ms a document | tokens/s | ratio to one a call |");
+    print("| --- | --- | --- | --- |");
+    double single = Medians.median(millis[0]);
+    for (int i = 0; i < batches.length; i++) {
+      double document = Medians.median(millis[i]) / batches[i];
+      print("| %d | %.1f | %.0f | %.2f |".formatted(batches[i], document, tokens * 1000.0 / document, single / document));
     }
     return 0;
   }
@@ -190,16 +201,28 @@ class BenchCommand {
     LanguageModel model = LoadedModel.await(models, ModelRole.SUGGESTION);
     String text = films(50).stream().map(Document::text).collect(Collectors.joining(" "));
     int[] prompt = Arrays.copyOf(model.tokenizer().encode(text), promptTokens);
+    int[] parallel = {1, 4, 8};
+    List<Callable<?>> works = new ArrayList<>();
+    for (int continuations : parallel) {
+      works.add(() -> generate(model, prompt, continuations, 1));
+      works.add(() -> generate(model, prompt, continuations, newTokens + 1));
+    }
+    Medians.warmUp(WARM_UP, works.get(1));
+    Medians.warmUp(WARM_UP, works.getLast());
+    double[][] millis = Medians.inTurns(samples, works);
     print("| parallel | ms | new tokens/s | ratio to one |");
     print("| --- | --- | --- | --- |");
-    double single = 0;
-    for (int parallel : new int[] {1, 4, 8}) {
-      // Time of the prompt alone is taken off: decode is what is asked for.
-      double promptMillis = Medians.millis(1, samples, () -> generate(model, prompt, parallel, 1));
-      double millis = Medians.millis(1, samples, () -> generate(model, prompt, parallel, newTokens + 1)) - promptMillis;
-      double rate = (double) parallel * newTokens * 1000 / millis;
-      single = parallel == 1 ? rate : single;
-      print("| %d | %.0f | %.1f | %.2f |".formatted(parallel, millis, rate, rate / single));
+    double single = Double.NaN;
+    for (int i = 0; i < parallel.length; i++) {
+      // Time of the prompt alone is taken off, neighbour from neighbour: decode is what is asked for.
+      double[] decode = new double[samples];
+      for (int sample = 0; sample < samples; sample++) {
+        decode[sample] = millis[2 * i + 1][sample] - millis[2 * i][sample];
+      }
+      double median = Medians.median(decode);
+      double rate = (double) parallel[i] * newTokens * 1000 / median;
+      single = i == 0 ? rate : single;
+      print("| %d | %.0f | %.1f | %.2f |".formatted(parallel[i], median, rate, rate / single));
     }
     return 0;
   }

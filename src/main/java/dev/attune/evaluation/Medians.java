@@ -1,6 +1,8 @@
 package dev.attune.evaluation;
 
+import java.time.Duration;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.Callable;
 
 /** Medians of repeated measurements. */
@@ -23,12 +25,31 @@ final class Medians {
     for (int i = 0; i < warmUps; i++) {
       work.call();
     }
-    double[] millis = new double[samples];
-    for (int i = 0; i < samples; i++) {
-      long start = System.nanoTime();
-      work.call();
-      millis[i] = (System.nanoTime() - start) / 1e6;
+    return median(inTurns(samples, List.of(work))[0]);
+  }
+
+  /**
+   * Times works that are compared with each other in turns, so that a slow minute of the machine falls on all of them.
+   *
+   * @return milliseconds, {@code [work][sample]}
+   */
+  static double[][] inTurns(int samples, List<? extends Callable<?>> works) throws Exception {
+    double[][] millis = new double[works.size()][samples];
+    for (int sample = 0; sample < samples; sample++) {
+      for (int i = 0; i < works.size(); i++) {
+        long start = System.nanoTime();
+        works.get(i).call();
+        millis[i][sample] = (System.nanoTime() - start) / 1e6;
+      }
     }
-    return median(millis);
+    return millis;
+  }
+
+  /** Runs the work, at least once, until the time has passed: the compiler needs seconds for the large kernels. */
+  static void warmUp(Duration time, Callable<?> work) throws Exception {
+    long end = System.nanoTime() + time.toNanos();
+    do {
+      work.call();
+    } while (System.nanoTime() - end < 0);
   }
 }

@@ -70,6 +70,7 @@ final class WarmBenchmark {
     out.accept("| documents | kept | tokens a document | ms | cold / this | MB of documents | GFLOP | MB read "
         + "| rank correlation with as read |");
     out.accept("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    Medians.warmUp(BenchCommand.WARM_UP, () -> score(readDocuments(Math.min(8, documents.size()))));
     for (int length : lengths) {
       long start = System.nanoTime();
       List<KvSegment> whole = readDocuments(length);
