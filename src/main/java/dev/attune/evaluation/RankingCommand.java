@@ -61,8 +61,8 @@ class RankingCommand implements Callable<Integer> {
 
   @Option(names = "--systems", split = ",", defaultValue = "bm25,dense,hybrid",
       description = "Of bm25, dense, hybrid; blockrank and fused, also with -int8 or -int8-tenth, which is how the "
-          + "document KV store may keep documents, or -debiased, -sinks-bounded, -accumulated, which transform the "
-          + "attention (default: ${DEFAULT-VALUE}).")
+          + "document KV store may keep documents, or -debiased, -sinks-calibrated, -sinks-redistributed, "
+          + "-accumulated, which transform the attention (default: ${DEFAULT-VALUE}).")
   private List<String> systems;
 
   @Option(names = "--queries", defaultValue = "500",

@@ -33,7 +33,8 @@ record RankingSystem(String name, @Nullable Mode retriever, @Nullable Form form,
     forms.put("-int8", new Form(KvCodec.INT8, 1, ScoreTransform.NONE));
     forms.put("-int8-tenth", INT8_TENTH);
     forms.put("-debiased", new Form(null, 1, ScoreTransform.DEBIASED));
-    forms.put("-sinks-bounded", new Form(null, 1, ScoreTransform.SINKS_BOUNDED));
+    forms.put("-sinks-calibrated", new Form(null, 1, ScoreTransform.SINKS_CALIBRATED));
+    forms.put("-sinks-redistributed", new Form(null, 1, ScoreTransform.SINKS_REDISTRIBUTED));
     forms.put("-accumulated", new Form(null, 1, ScoreTransform.ACCUMULATED));
     forms.forEach(
         (suffix, form) -> {

@@ -121,6 +121,11 @@ public interface InferenceBackend {
     throw new UnsupportedOperationException("Backend " + name() + " does not show attention");
   }
 
+  /** Whether a {@link Probe} may ask for each head. */
+  default boolean probesHeads() {
+    return false;
+  }
+
   /** Work done since the start, without that of backends made by {@link #with}; for reports. */
   Work work();
 
@@ -183,19 +188,27 @@ public interface InferenceBackend {
 
   /**
    * Attention to measure: the softmax, over the tokens of the scored segments only, of the scaled query-key logits of
-   * some rows, summed per segment, averaged over heads and rows.
+   * some rows, summed per segment, averaged over rows, and over heads too unless they are wanted apart.
    *
    * @param rows indices of tokens of this pass whose queries are used
    * @param scored indices into the pass's context
+   * @param byHead whether each query head is to be told apart, where {@link #probesHeads}
    */
-  record Probe(int[] rows, int[] scored) {}
+  record Probe(int[] rows, int[] scored, boolean byHead) {
+
+    /** The mean over heads. */
+    public Probe(int[] rows, int[] scored) {
+      this(rows, scored, false);
+    }
+  }
 
   /**
    * What one pass gave.
    *
    * @param kv null unless asked for
    * @param logits {@code [1 or n][vocabulary]}, empty unless asked for
-   * @param attention one mass per scored segment, summing to 1; empty unless asked for
+   * @param attention one mass per scored segment, summing to 1; by head, {@code [head * segments + segment]}, each
+   *     head's summing to 1; empty unless asked for
    */
   record PassResult(@Nullable KvSegment kv, float[][] logits, float[] attention) {}
 

@@ -10,13 +10,23 @@ public enum ScoreTransform {
    */
   DEBIASED,
   /**
-   * A token that draws far more than the mean is taken for a sink and counts as much as the bound, after the attention
-   * calibration of Yu et al. (ACT, arXiv 2406.15765). Theirs works on each head; here it is the mean over heads.
+   * A token that draws far more of a head's attention than the mean is taken for a sink: most of what it draws goes to
+   * the head's other tokens, in proportion to what they draw (ACT, Yu et al., arXiv 2406.15765, there in all layers).
    */
-  SINKS_BOUNDED,
+  SINKS_CALIBRATED,
+  /**
+   * The same in those heads alone whose attention goes mostly to tokens that are no sinks (VAR, Kang et al., arXiv
+   * 2503.03321, who tell sinks by their hidden state and look at images).
+   */
+  SINKS_REDISTRIBUTED,
   /**
    * What a document gains from layer to layer over the upper half of the layers that are run, summed, instead of its mass
    * at the last one (after the gaze shift of GIFT).
    */
-  ACCUMULATED
+  ACCUMULATED;
+
+  /** Whether each head must be told apart, which not every backend does. */
+  boolean byHead() {
+    return this == SINKS_CALIBRATED || this == SINKS_REDISTRIBUTED;
+  }
 }

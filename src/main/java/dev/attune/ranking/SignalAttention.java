@@ -14,9 +14,6 @@ import java.util.stream.IntStream;
 /** The attention of the last block's signal tokens to documents, transformed. */
 final class SignalAttention {
 
-  /** Times the mean that a token may draw before it counts as a sink. */
-  private static final float SINK = 5;
-
   private final InferenceBackend backend;
   private final int lastPosition;
   private final int layer;
@@ -38,7 +35,8 @@ final class SignalAttention {
       case NONE -> probe(instruction, documents, last, layer);
       case DEBIASED -> debiased(
           probe(instruction, documents, last, layer), probe(instruction, documents, empty, layer));
-      case SINKS_BOUNDED -> sinksBounded(instruction, documents, last);
+      case SINKS_CALIBRATED -> sinks(SinkTransform.CALIBRATED, instruction, documents, last);
+      case SINKS_REDISTRIBUTED -> sinks(SinkTransform.REDISTRIBUTED, instruction, documents, last);
       case ACCUMULATED -> accumulated(instruction, documents, last);
     };
   }
@@ -65,7 +63,8 @@ final class SignalAttention {
     return normalised(sum, at);
   }
 
-  private float[] sinksBounded(KvSegment instruction, List<KvSegment> documents, LastBlock last) {
+  private float[] sinks(
+      SinkTransform transform, KvSegment instruction, List<KvSegment> documents, LastBlock last) {
     List<KvSegment> tokens = new ArrayList<>();
     int[] documentOf = new int[documents.stream().mapToInt(d -> d.slots(0, 0)).sum()];
     for (int d = 0; d < documents.size(); d++) {
@@ -76,20 +75,18 @@ final class SignalAttention {
         tokens.add(backend.retain(List.of(document), (l, head, available) -> one));
       }
     }
-    float[] drawn = probe(instruction, tokens, last, layer);
-    float bound = SINK / drawn.length;
-    float[] masses = new float[documents.size()];
-    for (int i = 0; i < drawn.length; i++) {
-      masses[documentOf[i]] += Math.min(bound, drawn[i]);
-    }
-    return normalised(masses, masses);
+    return transform.masses(probe(instruction, tokens, last, layer, true), documentOf);
   }
 
   private float[] probe(KvSegment instruction, List<KvSegment> scored, LastBlock last, int at) {
+    return probe(instruction, scored, last, at, false);
+  }
+
+  private float[] probe(KvSegment instruction, List<KvSegment> scored, LastBlock last, int at, boolean byHead) {
     List<KvSegment> context = new ArrayList<>(scored.size() + 1);
     context.add(instruction);
     context.addAll(scored);
-    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, scored.size()).toArray());
+    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, scored.size()).toArray(), byHead);
     Pass pass = new Pass(last.tokens(), lastPosition, context, at, false, Logits.NONE, probe);
     return backend.run(List.of(pass)).getFirst().attention();
   }

@@ -83,7 +83,11 @@ class BlockAttentionTest {
     }
 
     Pass probe(List<KvSegment> context, int[] rows, int[] scored) {
-      return new Pass(last, LAST_POSITION, context, probeLayer, false, Logits.NONE, new Probe(rows, scored));
+      return probe(context, rows, scored, false);
+    }
+
+    Pass probe(List<KvSegment> context, int[] rows, int[] scored, boolean byHead) {
+      return new Pass(last, LAST_POSITION, context, probeLayer, false, Logits.NONE, new Probe(rows, scored, byHead));
     }
 
     Pass logits(List<KvSegment> context) {
@@ -127,6 +131,14 @@ class BlockAttentionTest {
       for (int i = 0; i < masses.length; i++) {
         assertThat((double) masses[i]).as("mass of document %d", i).isCloseTo(expectedMasses[i],
             within(1e-4 * expectedMasses[i]));
+      }
+      Pass byHead = scene.probe(below, rows, range(1, 5), true);
+      float[] ofHeads = tiny.backend().run(List.of(byHead)).getFirst().attention();
+      double[][] expectedHeads = oracle.massesByHead(scene.probeLayer, rows, List.of(1, 2, 3, 4));
+      assertThat(ofHeads).hasSize(heads * 4);
+      for (int i = 0; i < ofHeads.length; i++) {
+        assertThat((double) ofHeads[i]).as("head %d, document %d", i / 4, i % 4)
+            .isCloseTo(expectedHeads[i / 4][i % 4], within(1e-4 * expectedHeads[i / 4][i % 4]));
       }
     }
   }

@@ -70,12 +70,23 @@ final class DenseOracle {
     return Arrays.copyOfRange(logits, firstOfLast(), logits.length);
   }
 
-  /** Attention masses of blocks: rows of the last block, softmax over the tokens of the scored blocks. */
+  /** Attention masses of blocks: rows of the last block, softmax over the tokens of the scored blocks; mean over heads. */
   double[] masses(int layer, int[] rows, List<Integer> scored) {
+    double[] masses = new double[scored.size()];
+    for (double[] head : massesByHead(layer, rows, scored)) {
+      for (int i = 0; i < masses.length; i++) {
+        masses[i] += head[i] / config.heads();
+      }
+    }
+    return masses;
+  }
+
+  /** The same for each head, {@code [head][block]}. */
+  double[][] massesByHead(int layer, int[] rows, List<Integer> scored) {
     double[][] normed = norm(hidden(layer), "blk." + layer + ".attn_norm.weight");
     double[][] q = rotate(multiply(normed, "blk." + layer + ".attn_q.weight", config.heads() * config.headSize()));
     double[][] k = rotate(multiply(normed, "blk." + layer + ".attn_k.weight", config.kvHeads() * config.headSize()));
-    double[] masses = new double[scored.size()];
+    double[][] masses = new double[config.heads()][scored.size()];
     for (int row : rows) {
       for (int head = 0; head < config.heads(); head++) {
         double[] logits = new double[token.length];
@@ -88,7 +99,7 @@ final class DenseOracle {
         double[] p = softmax(logits);
         for (int j = 0; j < token.length; j++) {
           if (scored.contains(blockOf[j])) {
-            masses[scored.indexOf(blockOf[j])] += p[j] / rows.length / config.heads();
+            masses[head][scored.indexOf(blockOf[j])] += p[j] / rows.length;
           }
         }
       }

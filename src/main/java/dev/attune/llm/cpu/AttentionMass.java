@@ -2,6 +2,7 @@ package dev.attune.llm.cpu;
 
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
 /**
@@ -40,14 +41,29 @@ final class AttentionMass {
 
   /** Mean over heads and rows of each segment's mass. */
   float[] perSegment() {
-    int[] order = IntStream.range(0, segments.size())
+    return means(row -> 0, 1);
+  }
+
+  /**
+   * Mean over rows of each segment's mass, for each query head.
+   *
+   * @param group query heads of a KV head; they follow each other in its rows
+   * @return {@code [head * segments + segment]}
+   */
+  float[] perHead(int group) {
+    return means(row -> row / rows * group + row % rows % group, maxima[0].length / rows * group);
+  }
+
+  private float[] means(IntUnaryOperator groupOf, int groups) {
+    int n = segments.size();
+    int[] order = IntStream.range(0, n)
         .boxed()
         .sorted(Comparator.comparingLong(i -> segments.get(i).contentId()))
         .mapToInt(Integer::intValue)
         .toArray();
     int all = maxima[0].length;
-    double[] mass = new double[segments.size()];
-    double[] part = new double[segments.size()];
+    double[] mass = new double[groups * n];
+    double[] part = new double[n];
     for (int row = 0; row < all; row++) {
       double maximum = Double.NEGATIVE_INFINITY;
       for (float[] m : maxima) {
@@ -58,13 +74,14 @@ final class AttentionMass {
         part[i] = sums[i][row] * StrictMath.pow(2, maxima[i][row] - maximum);
         total += part[i];
       }
-      for (int i = 0; i < mass.length; i++) {
-        mass[i] += part[i] / total;
+      int first = groupOf.applyAsInt(row) * n;
+      for (int i = 0; i < n; i++) {
+        mass[first + i] += part[i] / total;
       }
     }
     float[] result = new float[mass.length];
     for (int i = 0; i < mass.length; i++) {
-      result[i] = (float) (mass[i] / all);
+      result[i] = (float) (mass[i] / (all / groups));
     }
     return result;
   }

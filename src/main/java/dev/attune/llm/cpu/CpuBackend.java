@@ -112,6 +112,11 @@ public final class CpuBackend implements OwningBackend {
   }
 
   @Override
+  public boolean probesHeads() {
+    return true;
+  }
+
+  @Override
   public String kvPolicy() {
     return policy.toString();
   }

@@ -422,7 +422,7 @@ final class ForwardPass {
       w.attention[worker].measure(layer, head, scored.get(segment));
       mass.put(segment, head, firstRow, panel.maximum, panel.sum, count);
     });
-    return mass.perSegment();
+    return probe.byHead() ? mass.perHead(group) : mass.perSegment();
   }
 
   private float[][] logits(Sequence s) {

@@ -162,6 +162,9 @@ public final class CudaBackend implements OwningBackend {
     for (Pass pass : passes) {
       pass.context().forEach(this::own);
       PassValidation.check(pass, config);
+      if (pass.probe() != null && pass.probe().byHead()) {
+        throw new UnsupportedOperationException("Backend " + name() + " does not tell the heads of a probe apart");
+      }
       if (pass.probe() != null && pass.probe().rows().length > kernels.maxProbeRows()) {
         throw new IllegalArgumentException("A probe of %d rows; at most %d are supported"
             .formatted(pass.probe().rows().length, kernels.maxProbeRows()));
