@@ -14,7 +14,7 @@ from blockrank import Weights
 from suggestion_model import Causal, rank_of
 from train_suggestions import Examples
 
-EXAMPLES = (3, 100)
+EXAMPLES = (3, 100, 1250)
 LONGEST = 8
 #: below this the two most probable tokens could change places in another arithmetic
 MARGIN = 0.3
