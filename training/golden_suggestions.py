@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from blockrank import Weights
-from train_suggestions import Causal, Examples
+from suggestion_model import Causal, rank_of
+from train_suggestions import Examples
 
-EXAMPLES = (3, 100)
+EXAMPLES = (3, 100, 1250)
 LONGEST = 8
 #: below this the two most probable tokens could change places in another arithmetic
 MARGIN = 0.3
@@ -21,18 +22,16 @@ MARGIN = 0.3
 
 def main(gguf, adapter, data, texts, out):
     state = load_file(adapter)
-    model = Causal(Weights.of_gguf(gguf, 1000), 8, 16, torch.float32)
+    model = Causal(Weights.of_gguf(gguf, 1000), rank_of(state), torch.float32)
     model.load_adapter(state)
-    for lora in model.maps.values():
-        lora.merge()
-    examples = Examples(data)
     texts = json.loads(pathlib.Path(texts).read_text())
+    examples = Examples(data, texts)
     end = texts.index("<|im_end|>")
-    instruction = examples.arrays["instruction"].tolist()
     golden = []
     with torch.no_grad():
+        model.merge()
         for i in EXAMPLES:
-            prompt = instruction + examples.take("validation", "prompt", i).tolist()
+            prompt = examples.instruction.tolist() + examples.take("validation", "prompt", i)
             answer, kept = [], None
             while len(answer) < LONGEST and (not answer or answer[-1] != end):
                 tokens = answer[-1:] or prompt

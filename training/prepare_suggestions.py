@@ -1,5 +1,5 @@
 """Writes examples of next queries in the prompt of the service's suggestions (SuggestionPrompt): context and topic with the
-first words of the answer, and how people really went on.
+first words of the answer, all in lower case, and how people really went on.
 
 Usage: python prepare_suggestions.py --gguf MODEL.gguf --data DATA OUT.npz
 
@@ -8,10 +8,11 @@ Usage: python prepare_suggestions.py --gguf MODEL.gguf --data DATA OUT.npz
   conversations   consecutive questions of CAsT 2019 to 2021 and iKAT 2023, without their function words, about the words
                   that both share
   questions       questions of SimpleQuestions that name an entity of Wikidata, without their function words
+  shared          questions of NQ and of query well-formedness after others with the same words (simulated sessions)
 
-Of films, several contexts are drawn for each query for training. What breaks the form that is asked for (a word twice) is
-no example. A film query is of the part of its id, a conversation of the part of its topic, a question of the part of its
-entity; nothing is written of the test part, and of questions only what trains.
+Of films and conversations, several contexts are drawn for each query for training. What breaks the form that is asked for (a
+word twice, no end within 16 tokens) is no example. A film query is of the part of its id, a conversation of the part of its
+topic, a question of the part of its entity; nothing is written of the test part, and of questions only what trains.
 """
 
 import argparse
@@ -28,32 +29,33 @@ from make_collections import STOP
 from personal import entities
 from prepare import lines, movies
 from smol_tokens import Blocks
+from suggestion_form import TOKENS
 
 INSTRUCTION = """<|im_start|>system
 You write the next search query of a person. Use the topic and keep it short.<|im_end|>
 <|im_start|>user
-Memory: Christopher Nolan (4 times)
+Memory: christopher nolan (4 times)
 Searched: space movies
-Topic: Christopher Nolan (person)<|im_end|>
+Topic: christopher nolan (person)<|im_end|>
 <|im_start|>assistant
 christopher nolan space movies<|im_end|>
 <|im_start|>user
 Searched: breakfast
-Topic: Sourdough (food)<|im_end|>
+Topic: sourdough (food)<|im_end|>
 <|im_start|>assistant
 sourdough breakfast recipes<|im_end|>
 <|im_start|>user
-Memory: Tom Hanks (twice)
-Page: Saving Private Ryan
+Memory: tom hanks (twice)
+Page: saving private ryan
 Searched: war films
-Topic: Saving Private Ryan (work)<|im_end|>
+Topic: saving private ryan (work)<|im_end|>
 <|im_start|>assistant
 films like saving private ryan<|im_end|>
 <|im_start|>user"""
 ASKING = STOP | set("i me my you your he she his her us tell about more please does s re there any some also know want need "
                     "should if when so no yes just like get make many much most other".split())
 
-#: contexts drawn for each query of films for training
+#: contexts drawn for each query of films and conversations for training
 DRAWS = 3
 
 BLOCKED = {line.strip() for line in open(pathlib.Path(__file__).parent.parent / "src/main/resources/suggestion/blocked.txt")
@@ -86,7 +88,7 @@ class Prompts:
         if not text.strip():
             return []
         frame = self.frames.setdefault(name, self.blocks.with_controls(f"\n{name}:"))
-        return frame + self.blocks.cut(text, budget)
+        return frame + self.blocks.cut(text.lower(), budget)
 
     def add(self, where, query, topic, kind, start, rest, memory=(), before=(), session=(), page=""):
         """start: first words of the answer; rest: how it goes on."""
@@ -104,7 +106,9 @@ class Prompts:
         answer = self.blocks.encode(start + " " + rest)
         if answer[:len(first)] != first or len(first) > 24:
             return
-        prompt = (context + self.line("Topic", topic, 24) + self.blocks.cut(f"({kind})", 6) + self.answer + first)
+        if where == "train" and len(answer) - len(first) >= TOKENS:
+            return
+        prompt = (context + self.line("Topic", topic, 24) + self.blocks.cut(f"({kind})".lower(), 6) + self.answer + first)
         self.rows[where].append((prompt, answer[len(first):] + self.end))
 
 
@@ -177,24 +181,67 @@ def conversations(data):
     return topics
 
 
+def content(question):
+    return [w for w in plain(question).split() if w not in ASKING]
+
+
+def runs_of(words):
+    """Up to three words in a row; a word alone has five letters."""
+    return [tuple(words[a:b]) for a in range(len(words)) for b in range(a + 1, min(a + 3, len(words)) + 1)
+            if b > a + 1 or len(words[a]) >= 5]
+
+
 def conversation_examples(prompts, topics, rng):
+    more = random.Random(3)
     for name, questions in topics.items():
-        words = [[w for w in plain(q).split() if w not in ASKING] for q in questions]
+        # All turns of a topic, and of its variants, belong to one part.
+        where = part(name.rsplit("-", 1)[0] if name.startswith("ikat") else name)
+        words = [content(q) for q in questions]
         for i in range(1, len(questions)):
             seen = {w for earlier in words[:i] for w in earlier}
-            runs = [words[i][a:b] for a in range(len(words[i])) for b in range(a + 1, min(a + 3, len(words[i])) + 1)
-                    if all(w in seen for w in words[i][a:b])]
+            runs = [run for run in runs_of(words[i]) if seen.issuperset(run)]
             if not runs:
                 continue
-            topic = max(runs, key=lambda run: (len(run), sum(map(len, run))))
-            if len(topic) == 1 and len(topic[0]) < 5:
-                continue
-            rest = [w for w in dict.fromkeys(words[i]) if w not in topic]
-            memory = [(" ".join(topic), rng.randint(1, 4))] if rng.random() < 0.4 else []
-            # All turns of a topic, and of its variants, belong to one part.
-            prompts.add(part(name.rsplit("-", 1)[0] if name.startswith("ikat") else name), questions[i - 1],
-                        " ".join(topic), "topic", " ".join(topic), " ".join(rest[:4]), memory,
-                        session=questions[max(0, i - 3):i - 1])
+
+            def example(topic, session, rng):
+                rest = [w for w in dict.fromkeys(words[i]) if w not in topic]
+                memory = [(" ".join(topic), rng.randint(1, 4))] if rng.random() < 0.4 else []
+                prompts.add(where, questions[i - 1], " ".join(topic), "topic", " ".join(topic), " ".join(rest[:4]),
+                            memory, session=questions[max(0, i - 1 - session):i - 1])
+
+            example(max(runs, key=lambda run: (len(run), sum(map(len, run)))), 2, rng)
+            for _ in range(DRAWS - 1 if where == "train" else 0):
+                example(more.choice(runs), more.randint(0, 3), more)
+
+
+def shared_examples(prompts, questions, rng):
+    """Questions after others that have some words in a row in common, or after these words alone."""
+    words = [content(q) for q in questions]
+    having = {}
+    for i, sequence in enumerate(words):
+        for run in set(runs_of(sequence)):
+            having.setdefault(run, []).append(i)
+    for i, question in enumerate(questions):
+        if part(plain(question)) != "train":
+            continue
+        # Words that very many questions have are no topic.
+        runs = [run for run in dict.fromkeys(runs_of(words[i])) if len(having[run]) <= 60]
+        if not runs:
+            continue
+        topic = max(runs, key=lambda run: (len(having[run]) > 1, len(run), sum(map(len, run)), rng.random()))
+        others = [questions[j] for j in having[topic] if words[j] != words[i]]
+        earlier = rng.sample(others, min(len(others), rng.randint(1, 3)))
+        rest = [w for w in dict.fromkeys(words[i]) if w not in topic]
+        memory = [(" ".join(topic), rng.randint(1, 4))] if rng.random() < 0.4 else []
+        prompts.add("train", earlier[-1] if earlier else " ".join(topic), " ".join(topic), "topic", " ".join(topic),
+                    " ".join(rest[:4]), memory, session=earlier[:-1])
+
+
+def asked(data):
+    """Questions that people asked a search engine or each other."""
+    found = [json.loads(line)["question"] for line in lines(data / "query-text/NQ-open.dev.jsonl.gz")]
+    found += [line.split("\t")[0] for line in lines(data / "query-text/query-wellformedness-train.tsv.gz")]
+    return list(dict.fromkeys(found))
 
 
 def question_examples(prompts, data, rng, limit=6000):
@@ -235,6 +282,8 @@ def main():
     conversation_examples(prompts, conversations(options.data), rng)
     print("films", made, "and conversations", {k: len(v) for k, v in prompts.rows.items()})
     question_examples(prompts, options.data, rng)
+    print("and questions", {k: len(v) for k, v in prompts.rows.items()})
+    shared_examples(prompts, asked(options.data), rng)
     print("all", {k: len(v) for k, v in prompts.rows.items()})
     arrays = {"instruction": np.array(prompts.instruction, np.uint16)}
     for where, rows in prompts.rows.items():

@@ -2,6 +2,7 @@ package dev.attune.suggestion;
 
 import dev.attune.llm.Tokenizer;
 import java.util.Arrays;
+import java.util.Locale;
 
 /**
  * A piece of prompt.
@@ -25,12 +26,13 @@ record PromptText(int[] tokens, String text) {
   }
 
   /**
-   * Text of others after a space, on one line and cut at a word boundary; nothing in it becomes a control token.
+   * Text of others after a space, in lower case, on one line and cut at a word boundary; nothing in it becomes a control
+   * token.
    *
    * @param budget most tokens; 0 or less gives nothing
    */
   static PromptText plain(Tokenizer tokenizer, String text, int budget) {
-    String line = line(text, Math.max(0, budget) * CHARACTERS_PER_TOKEN);
+    String line = line(text, Math.max(0, budget) * CHARACTERS_PER_TOKEN).toLowerCase(Locale.ROOT);
     if (budget <= 0 || line.isEmpty()) {
       return EMPTY;
     }

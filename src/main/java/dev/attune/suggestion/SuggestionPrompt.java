@@ -9,17 +9,18 @@ import org.jspecify.annotations.Nullable;
 /**
  * The prompt of K-LaMP (arXiv 2311.06318, §3.3) in three pieces, each tokenised on its own so that its keys and values
  * can be kept: the instruction with examples (the same for everybody), the context of one request (memory, session,
- * page, query), and the entity that one suggestion is to be about with the first words of the answer.
+ * page, query), and the entity that one suggestion is to be about with the first words of the answer. All text of others
+ * is in lower case, as queries are.
  *
  * <pre>{@code
  * <|im_start|>system
  * {instruction}<|im_end|>
  * {examples}<|im_start|>user‖
- * Memory: Denis Villeneuve (3 times); Arrival (once)
+ * Memory: denis villeneuve (3 times); arrival (once)
  * Before: denis villeneuve; arrival ending explained
- * Page: Arrival. Taking place after alien crafts land …
+ * Page: arrival. taking place after alien crafts land …
  * Searched: science fiction‖
- * Topic: Denis Villeneuve (person)<|im_end|>
+ * Topic: denis villeneuve (person)<|im_end|>
  * <|im_start|>assistant
  * denis villeneuve
  * }</pre>
@@ -33,21 +34,21 @@ final class SuggestionPrompt {
       <|im_start|>system
       You write the next search query of a person. Use the topic and keep it short.<|im_end|>
       <|im_start|>user
-      Memory: Christopher Nolan (4 times)
+      Memory: christopher nolan (4 times)
       Searched: space movies
-      Topic: Christopher Nolan (person)<|im_end|>
+      Topic: christopher nolan (person)<|im_end|>
       <|im_start|>assistant
       christopher nolan space movies<|im_end|>
       <|im_start|>user
       Searched: breakfast
-      Topic: Sourdough (food)<|im_end|>
+      Topic: sourdough (food)<|im_end|>
       <|im_start|>assistant
       sourdough breakfast recipes<|im_end|>
       <|im_start|>user
-      Memory: Tom Hanks (twice)
-      Page: Saving Private Ryan
+      Memory: tom hanks (twice)
+      Page: saving private ryan
       Searched: war films
-      Topic: Saving Private Ryan (work)<|im_end|>
+      Topic: saving private ryan (work)<|im_end|>
       <|im_start|>assistant
       films like saving private ryan<|im_end|>
       <|im_start|>user""";

@@ -85,15 +85,15 @@ class SuggestionPromptTest {
         .isEqualTo(
             """
 
-            Memory: Denis Villeneuve (3 times)
+            Memory: denis villeneuve (3 times)
             Before: denis villeneuve best films
             Session: amy adams
-            Page: Arrival. Aliens land.
+            Page: arrival. aliens land.
             Searched: science fiction""");
     assertThat(prompt.topic(familiar, "denis villeneuve"))
         .isNotNull()
         .extracting(PromptText::text)
-        .isEqualTo("\nTopic: Denis Villeneuve (person)<|im_end|>\n<|im_start|>assistant\ndenis villeneuve");
+        .isEqualTo("\nTopic: denis villeneuve (person)<|im_end|>\n<|im_start|>assistant\ndenis villeneuve");
     assertThat(prompt.topic(familiar, "x ".repeat(500))).isNull();
   }
 
