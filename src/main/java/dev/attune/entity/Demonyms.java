@@ -48,6 +48,8 @@ final class Demonyms {
 
   /** Words for an entity; none if it is no country. */
   List<String> of(Entity entity) {
-    return TYPES.contains(entity.type()) ? words.getOrDefault(TextTokens.nameKey(entity.label()), List.of()) : List.of();
+    return TYPES.contains(entity.type())
+        ? words.getOrDefault(TextTokens.nameKey(entity.label()), List.of())
+        : List.of();
   }
 }

@@ -203,8 +203,8 @@ final class KnowledgeSegment {
   }
 
   /**
-   * Rows that a name may mean with the kind of the name, as {@link #row(int)} and {@link #kind(int)} read them: by kind,
-   * most common first.
+   * Rows that a name may mean with the kind of the name, as {@link #row(int)} and {@link #kind(int)} read them: by
+   * kind, most common first.
    */
   int[] candidates(int name) {
     return Arrays.copyOfRange(candidates, candidateOffsets[name], candidateOffsets[name + 1]);

@@ -227,6 +227,7 @@ final class SegmentBuilder {
     });
   }
 
+  /** The first word of a person's name. */
   private List<String> givenNames(Entity entity) {
     String[] terms = TextTokens.matchKey(entity.label()).split(" ");
     boolean told = entity.type().equals("person") && terms.length >= 2 && terms[0].length() >= 3
@@ -277,7 +278,7 @@ final class SegmentBuilder {
     return parts;
   }
 
-  /** "IT" and "WHO" are read as ordinary words: the tagger does not see capitals. Given names, as in "MA", are rarer. */
+  /** "IT" and "WHO" are read as ordinary words: the tagger sees no capitals. Given names, as in "MA", are rarer. */
   private boolean ambiguousAcronym(String alias) {
     return alias.length() <= 4 && alias.equals(alias.toUpperCase(Locale.ROOT))
         && words.known(TextTokens.matchKey(alias)) && words.rarity(TextTokens.matchKey(alias)) < 0.55;

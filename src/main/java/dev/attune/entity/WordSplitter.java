@@ -8,9 +8,9 @@ import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Cuts words of a query that were run together, as in "dressesusa", into words that people write and names. A word that
- * is known, or within a name, stays whole; so does one whose parts have no name that tells anything. Of several ways the
- * most likely counts, words being drawn independently (P. Norvig, Natural language corpus data, 2009).
+ * Cuts words of a query that were run together, as in "dressesusa", into words that people write and names. A word
+ * that is known, or within a name, stays whole; so does one whose parts have no name that tells anything. Of several
+ * ways the most likely counts, words being drawn independently (P. Norvig, Natural language corpus data, 2009).
  */
 final class WordSplitter {
 
