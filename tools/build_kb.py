@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Builds src/main/resources/kb/: the bundled knowledge base and the list of common English words.
+"""Builds src/main/resources/kb/: the bundled knowledge base and the lists of English words.
 
 usage: tools/build_kb.py WIKIDATA_FB15K CODEX_TYPES MOVIES
 
   WIKIDATA_FB15K  folder with entity2wikidata.json.gz, test.txt.gz and valid.txt.gz
   CODEX_TYPES     folder with types/entity2types.json.gz and types/types.en.json.gz
-  MOVIES          folder with corpus.jsonl.gz (word frequencies and given names only)
+  MOVIES          folder with corpus.jsonl.gz (word frequencies, words and given names only)
 
 The same input gives the same bytes. Sources and licences: src/main/resources/kb/NOTICE.
 """
@@ -176,14 +176,17 @@ def knowledge_base(fb15k, codex):
     return entities
 
 
-def common_words(movies):
-    """Words that people write in lower case, with how often; and given names, which name nobody on their own."""
+WORD = re.compile(r"(?<![\w'’-])[a-z]+(?![\w])")
+
+
+def common_words(movies, entities):
+    """Words that people write in lower case, with how often, and given names, which name nobody on their own; beside
+    them the words that are too rare for that and yet no names."""
     counts, names = collections.Counter(), collections.Counter()
     with gzip.open(movies / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
         for line in file:
             film = json.loads(line)
-            for word in re.findall(r"(?<![\w'’-])[a-z]+(?![\w])", film.get("overview") or ""):
-                counts[word] += 1
+            counts.update(WORD.findall(film.get("overview") or ""))
             for actor in film.get("actors") or []:
                 parts = actor.split()
                 if len(parts) > 1 and parts[0].isalpha():
@@ -193,7 +196,9 @@ def common_words(movies):
     for name, count in names.items():
         if count >= 8:
             words[name] = max(words.get(name, 0), 60)
-    return words
+    described = {word for entity in entities.values() for word in WORD.findall(entity["description"] or "")}
+    rare = {word for word in described | set(counts) if len(word) >= 4} - set(words)
+    return words, rare
 
 
 def write_gzip(path, text):
@@ -210,12 +215,14 @@ def main():
         entity = {key: value for key, value in entities[identifier].items() if value not in (None, [])}
         lines.append(json.dumps(entity, ensure_ascii=False, separators=(",", ":")))
     write_gzip(OUT / "wikidata-fb15k.ndjson.gz", "\n".join(lines) + "\n")
-    words = common_words(movies)
+    words, rare = common_words(movies, entities)
     ordered = sorted(words.items(), key=lambda item: (-item[1], item[0]))
     write_gzip(OUT / "common-words.tsv.gz", "".join(f"{word}\t{count}\n" for word, count in ordered))
+    write_gzip(OUT / "rare-words.txt.gz", "".join(f"{word}\n" for word in sorted(rare)))
     kinds = collections.Counter(entity["type"] for entity in entities.values())
     print(len(entities), "entities", sum(len(e["aliases"]) for e in entities.values()), "aliases",
-          sum(len(e["neighbours"]) for e in entities.values()), "neighbours", len(words), "words")
+          sum(len(e["neighbours"]) for e in entities.values()), "neighbours", len(words), "words",
+          len(rare), "rare words")
     print(kinds.most_common())
 
 

@@ -7,40 +7,50 @@ import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
+import java.util.function.Consumer;
 import java.util.zip.GZIPInputStream;
 
 /** How ordinary a word is. Names made of ordinary words ("It", "Up", "Mother") need more evidence to be linked. */
 final class CommonWords {
 
-  private static final String RESOURCE = "/kb/common-words.tsv.gz";
+  private static final String COMMON = "/kb/common-words.tsv.gz";
+  private static final String RARE = "/kb/rare-words.txt.gz";
 
   private final Map<String, Double> rarities = new HashMap<>();
+  private final Set<String> rare = new HashSet<>();
   private final long fingerprint;
 
-  /** Reads the bundled list, which {@code tools/build_kb.py} makes. */
+  /** Reads the bundled lists, which {@code tools/build_kb.py} makes. */
   CommonWords() {
     Map<String, Integer> counts = new HashMap<>();
-    int most = 1;
-    try (InputStream resource = Objects.requireNonNull(CommonWords.class.getResourceAsStream(RESOURCE), RESOURCE);
-        BufferedReader reader = new BufferedReader(
-            new InputStreamReader(new GZIPInputStream(resource), StandardCharsets.UTF_8))) {
-      for (String line = reader.readLine(); line != null; line = reader.readLine()) {
-        int tab = line.indexOf('\t');
-        int count = Integer.parseInt(line.substring(tab + 1));
-        most = Math.max(most, count);
-        counts.merge(TextTokens.matchKey(line.substring(0, tab)), count, Math::max);
-      }
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot read " + RESOURCE, e);
-    }
-    double scale = Math.log1p(most);
+    int[] most = {1};
+    read(COMMON, line -> {
+      int tab = line.indexOf('\t');
+      int count = Integer.parseInt(line.substring(tab + 1));
+      most[0] = Math.max(most[0], count);
+      counts.merge(TextTokens.matchKey(line.substring(0, tab)), count, Math::max);
+    });
+    read(RARE, line -> rare.add(TextTokens.matchKey(line)));
+    double scale = Math.log1p(most[0]);
     counts.forEach((word, count) -> rarities.put(word, 1 - Math.log1p(count) / scale));
     fingerprint = counts.hashCode() * 31L + counts.size();
   }
 
-  /** Changes with the list. */
+  private static void read(String name, Consumer<String> line) {
+    try (InputStream resource = Objects.requireNonNull(CommonWords.class.getResourceAsStream(name), name);
+        BufferedReader reader = new BufferedReader(
+            new InputStreamReader(new GZIPInputStream(resource), StandardCharsets.UTF_8))) {
+      reader.lines().forEach(line);
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot read " + name, e);
+    }
+  }
+
+  /** Changes with the list of common words. */
   long fingerprint() {
     return fingerprint;
   }
@@ -48,6 +58,11 @@ final class CommonWords {
   /** Whether the word is used in lower case at all. */
   boolean known(String term) {
     return rarities.containsKey(term);
+  }
+
+  /** Whether the word is known, or used in lower case now and then: it is neither misspelt nor several words. */
+  boolean spelt(String term) {
+    return rarities.containsKey(term) || rare.contains(term);
   }
 
   /** Rarity in [0,1]: 0 for "the", 1 for a word that is never used in lower case. Numbers are half ordinary. */

@@ -19,7 +19,8 @@ import org.jspecify.annotations.Nullable;
  *   <li>words around it that are in the candidate's description or speak for its type;
  *   <li>neighbours of the candidate in the session or among the other names of the text;
  *   <li>a bounded bonus for what the user met before;
- *   <li>less for a name that is misspelt, or of which the text has only a telling part.
+ *   <li>less for a name that is misspelt, or of which the text has only a telling part or the given name;
+ *   <li>less for a language whose name is also the adjective of a country, as in "french cheese".
  * </ul>
  *
  * The candidate with the most evidence plus log commonness wins; its confidence is the logistic of the evidence,
@@ -31,6 +32,8 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
   /** Information at which a name alone is as likely a mention as not. */
   private static final double PROPER_NAME_INFORMATION = 0.9;
   private static final double COMMON_NOUN_INFORMATION = 0.35;
+  /** Two letters are a short form and no word: "ca" is not the ordinary word calcium. */
+  private static final int ACRONYM_LETTERS = 2;
   private static final double WHOLE_TEXT = 4;
   /** All but the words that speak for a type, as in "her movie". */
   private static final double WHOLE_TEXT_BESIDE_CUES = 3;
@@ -46,7 +49,11 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
   private static final double MAX_RELATED = 3;
   private static final double MAX_USER = 0.75;
   private static final double PARTIAL = -2;
+  /** "French" beside other words is of France more often than the language. */
+  private static final double NOUN_OF_ADJECTIVE = -4;
+  private static final double GIVEN = -2.25;
   private static final double MISSPELT = -1;
+  private static final double TWICE_MISSPELT = -3.5;
   /** Names this far away still count as context. */
   private static final int WINDOW_TOKENS = 40;
   private static final int WINDOW_SPANS = 8;
@@ -65,14 +72,13 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
   @Override
   public List<Mention> link(String text, LinkContext context) {
     String cut = text.length() <= properties.maxTextChars() ? text : text.substring(0, properties.maxTextChars());
-    TextTokens tokens = TextTokens.of(cut);
     KnowledgeSnapshot snapshot = knowledge.get();
-    Tagger tagger = new Tagger(tokens, snapshot, words);
+    Tagger tagger = new Tagger(TextTokens.of(cut), snapshot, words);
     List<Tagger.Span> spans = tagger.tag();
     if (spans.isEmpty()) {
       return List.of();
     }
-    Call call = new Call(tokens, snapshot, context, spans);
+    Call call = new Call(tagger.tokens(), snapshot, context, spans);
     List<Mention> mentions = new ArrayList<>();
     for (int i = 0; i < spans.size(); i++) {
       Tagger.Span span = spans.get(i);
@@ -98,10 +104,11 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
 
   @Override
   public List<Name> find(String text) {
-    TextTokens tokens = TextTokens.of(text);
-    Tagger tagger = new Tagger(tokens, knowledge.get(), words);
+    Tagger tagger = new Tagger(TextTokens.of(text), knowledge.get(), words);
     List<Name> names = new ArrayList<>();
-    for (Tagger.Span span : tagger.tag()) {
+    List<Tagger.Span> spans = tagger.tag();
+    TextTokens tokens = tagger.tokens();
+    for (Tagger.Span span : spans) {
       names.add(name(tokens, span, false));
       if (span.form() != Tagger.Form.FORCED && span.lastToken() > span.firstToken()) {
         tagger.within(span).forEach(inner -> names.add(name(tokens, inner, true)));
@@ -116,10 +123,18 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
         tokens.end(span.lastToken()),
         inner,
         span.candidates().stream()
-            .sorted(Comparator.comparingDouble((Tagger.Candidate c) -> -c.prior())
-                .thenComparing(Tagger.Candidate::id))
-            .map(c -> new Candidate(c.id(), c.prior()))
+            .map(c -> new Candidate(c.id(), c.prior() * Math.exp(partial(c))))
+            .sorted(Comparator.comparingDouble((Candidate c) -> -c.prior()).thenComparing(Candidate::entityId))
             .toList());
+  }
+
+  /** How much less a part of a name speaks for an entity than the name. */
+  private static double partial(Tagger.Candidate candidate) {
+    return switch (candidate.kind()) {
+      case PART -> PARTIAL;
+      case GIVEN -> GIVEN;
+      default -> 0;
+    };
   }
 
   private record Choice(String entityId, double confidence) {}
@@ -159,21 +174,33 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
       double shared = sharedEvidence(span);
       double information = information(span);
       int count = Math.min(span.candidates().size(), MAX_SCORED_CANDIDATES);
+      boolean acronym = span.firstToken() == span.lastToken()
+          && tokens.term(span.firstToken()).length() <= ACRONYM_LETTERS;
+      boolean adjective = false;
+      for (int i = 0; i < count; i++) {
+        adjective |= span.candidates().get(i).kind() == NameKind.DERIVED;
+      }
       double[] evidence = new double[count];
       double[] scores = new double[count];
       int best = 0;
       for (int i = 0; i < count; i++) {
         Tagger.Candidate candidate = span.candidates().get(i);
         String type = candidate.type();
-        boolean commonNoun = properties.commonNounTypes().contains(type);
+        boolean commonNoun = !acronym && properties.commonNounTypes().contains(type);
+        boolean derived = candidate.kind() == NameKind.DERIVED;
         double needed = commonNoun ? COMMON_NOUN_INFORMATION : PROPER_NAME_INFORMATION;
         evidence[i] = INFORMATION_WEIGHT * (information - needed)
-            + (commonNoun ? commonNounEvidence(shared) : shared)
-            + described(candidate, type, span)
+            + (commonNoun ? commonNounEvidence(shared) : derived ? derivedEvidence(shared) : shared)
+            + described(candidate, derived ? "" : type, span)
             + related(candidate, index)
             + met(candidate)
-            + (candidate.partial() ? PARTIAL : 0)
-            + (span.form() == Tagger.Form.MISSPELT ? MISSPELT : 0);
+            + partial(candidate)
+            + (commonNoun && adjective && candidate.kind() == NameKind.FULL ? NOUN_OF_ADJECTIVE : 0)
+            + switch (span.form()) {
+              case MISSPELT -> MISSPELT;
+              case TWICE_MISSPELT -> TWICE_MISSPELT;
+              default -> 0;
+            };
         scores[i] = evidence[i] + Math.log(candidate.prior() + 0.01);
         if (better(scores, i, best, span)) {
           best = i;
@@ -190,6 +217,11 @@ final class DictionaryLinker implements EntityLinker, NameFinder {
     private double commonNounEvidence(double shared) {
       double running = tokens.size() > RUNNING_TEXT_TOKENS ? COMMON_NOUN_IN_RUNNING_TEXT : 0;
       return Math.max(0, shared) + running;
+    }
+
+    /** "French" has a capital wherever it stands. */
+    private static double derivedEvidence(double shared) {
+      return shared == CAPITALISED ? 0 : shared;
     }
 
     private boolean better(double[] scores, int i, int best, Tagger.Span span) {

@@ -52,7 +52,9 @@ public record EntityProperties(
       "character", List.of("character", "actor", "superhero", "villain"),
       "genre", List.of("movie", "film", "genre", "music"),
       "place", List.of("in", "city", "weather", "hotel", "travel"),
-      "band", List.of("band", "album", "song", "concert", "lyric"));
+      "band", List.of("band", "album", "song", "concert", "lyric"),
+      "language", List.of("in", "language", "speak", "spoken", "speaker", "learn", "study", "studied", "translate",
+          "translation", "dictionary", "grammar", "word", "subtitle", "dubbed"));
 
   public EntityProperties {
     documentFields = documentFields == null ? FILM_FIELDS : documentFields;

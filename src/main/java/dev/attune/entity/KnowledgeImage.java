@@ -37,7 +37,7 @@ final class KnowledgeImage {
   private static final String PARTIAL = "knowledge.image.part";
 
   /** To be raised when the same rows of the database give other segments: other columns, other keys of names. */
-  private static final int FORMAT = 1;
+  private static final int FORMAT = 2;
 
   private final Path directory;
   private final SegmentBuilder builder;

@@ -16,6 +16,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class KnowledgeSegment {
 
+  private static final int ROW_BITS = 29;
+
   /** Columns by row, except where noted. */
   record Columns(
       StringTable ids,
@@ -201,15 +203,23 @@ final class KnowledgeSegment {
   }
 
   /**
-   * Rows that a name may mean, those first that have it in full, most common first. A row of whose name it is only a
-   * telling part is given by its complement, a negative number; {@link #row(int)} reads both.
+   * Rows that a name may mean with the kind of the name, as {@link #row(int)} and {@link #kind(int)} read them: by
+   * kind, most common first.
    */
   int[] candidates(int name) {
     return Arrays.copyOfRange(candidates, candidateOffsets[name], candidateOffsets[name + 1]);
   }
 
+  static int candidate(int row, NameKind kind) {
+    return row | kind.ordinal() << ROW_BITS;
+  }
+
   static int row(int candidate) {
-    return candidate < 0 ? ~candidate : candidate;
+    return candidate & (1 << ROW_BITS) - 1;
+  }
+
+  static NameKind kind(int candidate) {
+    return NameKind.of(candidate >>> ROW_BITS);
   }
 
   long ramBytes() {

@@ -18,6 +18,6 @@ public interface NameFinder {
    */
   record Name(int start, int end, boolean inner, List<Candidate> candidates) {}
 
-  /** An entity and its commonness in [0,1]. */
+  /** An entity and how common it is for the name, in [0,1]: a part of its own name names it less often. */
   record Candidate(String entityId, double prior) {}
 }

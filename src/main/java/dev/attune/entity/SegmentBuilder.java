@@ -14,6 +14,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.ObjIntConsumer;
 import org.apache.lucene.util.BytesRef;
 import org.apache.lucene.util.IntsRefBuilder;
 import org.apache.lucene.util.fst.FST;
@@ -34,18 +35,24 @@ final class SegmentBuilder {
   /** A part that more entities have in their names tells nothing. */
   private static final int MAX_SHARING = 3;
 
+  /** An ordinary word tells nobody from others; a given name is rarer than those and still not rare. */
+  private static final double LEAST_PART_RARITY = 0.9;
+
+  private static final double LEAST_GIVEN_RARITY = 0.5;
+
   /** Another way to make names of an entity is another number. */
-  private static final int RULES = 3;
+  private static final int RULES = 4;
 
   private final CommonWords words;
+  private final Demonyms demonyms = new Demonyms();
 
   SegmentBuilder(CommonWords words) {
     this.words = words;
   }
 
-  /** Changes with what names depend on: the word list and the rules below. */
+  /** Changes with what names depend on: the word lists and the rules below. */
   long fingerprint() {
-    return words.fingerprint() * 31 + RULES;
+    return (words.fingerprint() * 31 + demonyms.fingerprint()) * 31 + RULES;
   }
 
   /** Builds a segment; of rows with the same id the last counts. */
@@ -150,29 +157,29 @@ final class SegmentBuilder {
   }
 
   private KnowledgeSegment names(List<KnowledgeRow> rows, KnowledgeSegment.Columns columns) {
-    record Name(BytesRef key, int row, boolean partial) {}
+    record Name(BytesRef key, int row, NameKind kind) {}
     List<Name> names = new ArrayList<>();
     Map<String, Set<Integer>> parts = new HashMap<>();
+    Map<String, Set<Integer>> given = new HashMap<>();
     for (int row = 0; row < rows.size(); row++) {
       if (rows.get(row).redirect() == null) {
         Set<String> keys = keys(rows.get(row).entity());
         for (String key : keys) {
-          names.add(new Name(new BytesRef(key), row, false));
+          names.add(new Name(new BytesRef(key), row, NameKind.FULL));
         }
-        for (String part : parts(rows.get(row).entity())) {
-          if (!keys.contains(part)) {
-            parts.computeIfAbsent(part, key -> new TreeSet<>()).add(row);
+        for (String key : derived(rows.get(row).entity())) {
+          if (keys.add(key)) {
+            names.add(new Name(new BytesRef(key), row, NameKind.DERIVED));
           }
         }
+        share(parts(rows.get(row).entity()), keys, row, parts);
+        share(givenNames(rows.get(row).entity()), keys, row, given);
       }
     }
-    parts.forEach((part, sharing) -> {
-      if (sharing.size() <= MAX_SHARING) {
-        sharing.forEach(row -> names.add(new Name(new BytesRef(part), row, true)));
-      }
-    });
+    sharing(parts, (part, row) -> names.add(new Name(new BytesRef(part), row, NameKind.PART)));
+    sharing(given, (part, row) -> names.add(new Name(new BytesRef(part), row, NameKind.GIVEN)));
     names.sort(Comparator.comparing(Name::key)
-        .thenComparing(Name::partial)
+        .thenComparing(Name::kind)
         .thenComparing(name -> -columns.priors()[name.row])
         .thenComparingInt(Name::row));
     int[] candidates = new int[names.size()];
@@ -191,7 +198,7 @@ final class SegmentBuilder {
           last = name.key;
         }
         if (size - offsets[nameCount - 1] < MAX_CANDIDATES) {
-          candidates[size++] = name.partial ? ~name.row : name.row;
+          candidates[size++] = KnowledgeSegment.candidate(name.row, name.kind);
         }
         offsets[nameCount] = size;
       }
@@ -202,6 +209,30 @@ final class SegmentBuilder {
     } catch (IOException e) {
       throw new UncheckedIOException("cannot build the name automaton", e);
     }
+  }
+
+  private static void share(List<String> parts, Set<String> keys, int row, Map<String, Set<Integer>> rows) {
+    for (String part : parts) {
+      if (!keys.contains(part)) {
+        rows.computeIfAbsent(part, key -> new TreeSet<>()).add(row);
+      }
+    }
+  }
+
+  private static void sharing(Map<String, Set<Integer>> rows, ObjIntConsumer<String> telling) {
+    rows.forEach((part, sharing) -> {
+      if (sharing.size() <= MAX_SHARING) {
+        sharing.forEach(row -> telling.accept(part, row));
+      }
+    });
+  }
+
+  /** The first word of a person's name. */
+  private List<String> givenNames(Entity entity) {
+    String[] terms = TextTokens.matchKey(entity.label()).split(" ");
+    boolean told = entity.type().equals("person") && terms.length >= 2 && terms[0].length() >= 3
+        && words.rarity(terms[0]) >= LEAST_GIVEN_RARITY;
+    return told ? List.of(terms[0]) : List.of();
   }
 
   /** The keys under which the tagger finds an entity. */
@@ -217,6 +248,20 @@ final class SegmentBuilder {
     return keys;
   }
 
+  /** Keys of words made from the entity's name. */
+  private Set<String> derived(Entity entity) {
+    Set<String> keys = new LinkedHashSet<>();
+    demonyms.of(entity).forEach(word -> addKeys(word, keys));
+    String label = entity.label();
+    if (entity.type().equals("ethnicity") && label.endsWith(" people")) {
+      addKeys(label.substring(0, label.length() - " people".length()), keys);
+    }
+    if (label.endsWith(" cuisine")) {
+      addKeys(label.substring(0, label.length() - "cuisine".length()) + "food", keys);
+    }
+    return keys;
+  }
+
   /** Words of a name that tell who is meant: a family name, what tells a team or a university from others. */
   private List<String> parts(Entity entity) {
     String[] terms = TextTokens.matchKey(entity.label()).split(" ");
@@ -226,17 +271,17 @@ final class SegmentBuilder {
     boolean person = entity.type().equals("person");
     List<String> parts = new ArrayList<>();
     for (int i = person ? terms.length - 1 : 0; i < terms.length; i++) {
-      if (terms[i].length() >= 3 && words.rarity(terms[i]) >= 0.9) {
+      if (terms[i].length() >= 3 && words.rarity(terms[i]) >= LEAST_PART_RARITY) {
         parts.add(terms[i]);
       }
     }
     return parts;
   }
 
-  /** "IT" and "WHO" are read as ordinary words: the tagger does not see capitals. */
+  /** "IT" and "WHO" are read as ordinary words: the tagger sees no capitals. Given names, as in "MA", are rarer. */
   private boolean ambiguousAcronym(String alias) {
     return alias.length() <= 4 && alias.equals(alias.toUpperCase(Locale.ROOT))
-        && words.known(TextTokens.matchKey(alias)) && words.rarity(TextTokens.matchKey(alias)) < 0.6;
+        && words.known(TextTokens.matchKey(alias)) && words.rarity(TextTokens.matchKey(alias)) < 0.55;
   }
 
   private void addKeys(String name, Set<String> keys) {

@@ -7,18 +7,23 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Finds the names of a text, from left to right and without overlaps: at each place the longest, unless a longer one
- * starts within it. In short texts, which are queries, a name may have one wrong letter.
+ * starts within it. In short texts, which are queries, a name may have one wrong letter, or two where nothing else is
+ * found, and words may be run together.
  */
 final class Tagger {
 
   /** Longer texts are edited; looking for mistakes in them would cost more than it finds. */
   private static final int MAX_QUERY_TOKENS = 12;
   private static final int MAX_MISSPELT_TOKENS = 5;
+  /** Walks for names with two mistakes, which cost most. */
+  private static final int MAX_WALKS = 3;
 
-  private final TextTokens tokens;
+  private TextTokens tokens;
   private final KnowledgeSnapshot snapshot;
   private final CommonWords words;
   private final List<NameWalker> walkers;
+  private final boolean query;
+  private final Stretch stretch = new Stretch();
 
   /** A tagger of one text; not thread-safe. */
   Tagger(TextTokens tokens, KnowledgeSnapshot snapshot, CommonWords words) {
@@ -26,14 +31,11 @@ final class Tagger {
     this.snapshot = snapshot;
     this.words = words;
     this.walkers = NameWalker.of(snapshot);
+    this.query = tokens.size() <= MAX_QUERY_TOKENS;
   }
 
-  /**
-   * What a name may mean.
-   *
-   * @param partial whether the text has only a telling part of the entity's name
-   */
-  record Candidate(KnowledgeSegment segment, int row, boolean partial) {
+  /** What a name may mean. */
+  record Candidate(KnowledgeSegment segment, int row, NameKind kind) {
     String id() {
       return segment.id(row);
     }
@@ -57,6 +59,8 @@ final class Tagger {
     SPELT,
     /** With one wrong letter. */
     MISSPELT,
+    /** With two. */
+    TWICE_MISSPELT,
     /** An override chose the only candidate. */
     FORCED
   }
@@ -66,7 +70,7 @@ final class Tagger {
    *
    * @param firstToken index of the first token
    * @param lastToken index of the last token, inclusive
-   * @param candidates entities of that name, at least one
+   * @param candidates entities of that name, at least one in what {@link #tag} answers
    */
   record Span(int firstToken, int lastToken, List<Candidate> candidates, Form form) {}
 
@@ -85,22 +89,41 @@ final class Tagger {
     return spans;
   }
 
+  /** The tokens that the spans are counted in; after {@link #tag} words that were run together are several. */
+  TextTokens tokens() {
+    return tokens;
+  }
+
   /** The names of the text. */
   List<Span> tag() {
+    List<Span> spans = spans();
+    if (query) {
+      TextTokens cut = new WordSplitter(tokens, walkers, words).cut(spans);
+      if (cut != tokens) {
+        tokens = cut;
+        spans = spans();
+      }
+      spans = withTwiceMisspelt(spans);
+    }
+    spans.removeIf(span -> span.candidates.isEmpty());
+    return spans;
+  }
+
+  /** The names as they are written or with one mistake; a name that is blocked has no candidates. */
+
+  private List<Span> spans() {
     int longestOverride = 0;
     for (String alias : snapshot.overrides().keySet()) {
       longestOverride = Math.max(longestOverride, alias.split(" ").length);
     }
-    boolean query = tokens.size() <= MAX_QUERY_TOKENS;
     List<Span> spans = new ArrayList<>();
     int token = 0;
     while (token < tokens.size()) {
       Forced forced = longestOverride == 0 ? null : override(token, longestOverride);
       int last = longest(token, tokens.size());
       if (forced != null && forced.lastToken >= last) {
-        if (forced.target != null) {
-          spans.add(new Span(token, forced.lastToken, List.of(forced.target), Form.FORCED));
-        }
+        List<Candidate> target = forced.target == null ? List.of() : List.of(forced.target);
+        spans.add(new Span(token, forced.lastToken, target, Form.FORCED));
         token = forced.lastToken + 1;
         continue;
       }
@@ -117,6 +140,50 @@ final class Tagger {
       }
     }
     return spans;
+  }
+
+  /** Adds names with two mistakes where there are none without or with one. */
+  private List<Span> withTwiceMisspelt(List<Span> spans) {
+    List<Span> all = new ArrayList<>();
+    int token = 0;
+    int walks = 0;
+    for (int i = 0; i <= spans.size(); i++) {
+      int end = i < spans.size() ? spans.get(i).firstToken : tokens.size();
+      while (token < end) {
+        boolean likely = walks < MAX_WALKS && unusualLetters(token, Math.min(token + 1, end - 1)) >= TwoMistakes.LEAST;
+        Span span = likely ? twiceMisspelt(token, end) : null;
+        walks += likely ? 1 : 0;
+        if (span != null) {
+          all.add(span);
+        }
+        token = span == null ? token + 1 : span.lastToken + 1;
+      }
+      if (i < spans.size()) {
+        all.add(spans.get(i));
+        token = spans.get(i).lastToken + 1;
+      }
+    }
+    return all;
+  }
+
+  private @Nullable Span twiceMisspelt(int token, int end) {
+    stretch.set(tokens, token, Math.min(end, token + MAX_MISSPELT_TOKENS));
+    int found = -1;
+    for (NameWalker walker : walkers) {
+      found = Math.max(found, walker.longestTwiceMisspelt(stretch));
+    }
+    return found < 0 || unusualLetters(token, found) < TwoMistakes.LEAST ? null
+        : new Span(token, found, candidates(found), Form.TWICE_MISSPELT);
+  }
+
+  /** Letters of the words that nobody writes: only there may be two mistakes. */
+  private int unusualLetters(int first, int last) {
+    int letters = 0;
+    for (int token = first; token <= last; token++) {
+      boolean unusual = !words.spelt(tokens.term(token)) && !number(token);
+      letters += unusual ? tokens.offset(token + 1) - tokens.offset(token) : 0;
+    }
+    return letters;
   }
 
   private int longest(int token, int end) {
@@ -149,10 +216,10 @@ final class Tagger {
 
   /** A misspelt name of more words than the one that ends at {@code last}, if there is one and it is likely. */
   private @Nullable Span misspelt(int token, int last) {
-    int end = Math.min(tokens.size(), token + MAX_MISSPELT_TOKENS);
+    stretch.set(tokens, token, Math.min(tokens.size(), token + MAX_MISSPELT_TOKENS));
     int found = -1;
     for (NameWalker walker : walkers) {
-      found = Math.max(found, walker.longestMisspelt(tokens, token, end));
+      found = Math.max(found, walker.longestMisspelt(stretch));
     }
     if (found <= last) {
       return null;
@@ -160,9 +227,13 @@ final class Tagger {
     // Words that everybody writes are meant as they are: "french coffee" is not a misspelling.
     boolean unusual = false;
     for (int i = token; i <= found; i++) {
-      unusual |= !words.known(tokens.term(i)) && !tokens.term(i).chars().allMatch(Character::isDigit);
+      unusual |= !words.known(tokens.term(i)) && !number(i);
     }
     return unusual ? new Span(token, found, candidates(found), Form.MISSPELT) : null;
+  }
+
+  private boolean number(int token) {
+    return tokens.term(token).chars().allMatch(Character::isDigit);
   }
 
   private record Forced(int lastToken, @Nullable Candidate target) {}
@@ -176,7 +247,7 @@ final class Tagger {
       if (target != null) {
         // An override to an entity that is gone blocks the name.
         best = new Forced(last, target.map(snapshot::resolve)
-            .map(found -> new Candidate(found.part().segment(), found.row(), false)).orElse(null));
+            .map(found -> new Candidate(found.part().segment(), found.row(), NameKind.FULL)).orElse(null));
       }
     }
     return best;

@@ -5,6 +5,7 @@ import java.text.Normalizer;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The normalised tokens of a text, with their place in it. Names and texts are normalised alike: lower case, no
@@ -125,7 +126,7 @@ final class TextTokens {
   }
 
   /** D. Harman, How effective is suffixing?, JASIS 42 (1991): the S-stemmer. */
-  private static String singular(String word) {
+  static String singular(String word) {
     int n = word.length();
     if (n < 4 || word.charAt(n - 1) != 's') {
       return word;
@@ -159,6 +160,25 @@ final class TextTokens {
 
   int size() {
     return size;
+  }
+
+  /**
+   * The same tokens, of which some are cut into several.
+   *
+   * @param cuts for each token null, or where its parts start and end in the text, pairwise and in order
+   */
+  TextTokens cut(int @Nullable [] [] cuts) {
+    TextTokens parts = new TextTokens(text);
+    for (int token = 0; token < size; token++) {
+      int[] cut = cuts[token];
+      if (cut == null) {
+        parts.add(starts[token], ends[token], term(token));
+      }
+      for (int i = 0; cut != null && i < cut.length; i += 2) {
+        parts.add(cut[i], cut[i + 1], normalize(text.substring(cut[i], cut[i + 1]), true));
+      }
+    }
+    return parts;
   }
 
   /** Offset of the token's first UTF-16 unit in the text. */

@@ -124,6 +124,61 @@ class DictionaryLinkerTest {
   }
 
   @Test
+  void twoWrongLettersAreForgivenWhereNothingElseIsFound() {
+    assertThat(link("incaptoin")).as("the whole query").containsExactly("inception");
+    assertThat(link("incaptoin movie")).as("beside a word that speaks for its type").containsExactly("inception");
+    assertThat(link("incaptoin for six people")).as("not in other words").isEmpty();
+    assertThat(link("icneptoni")).as("a wrong beginning").isEmpty();
+    assertThat(link("conception")).as("a word").isEmpty();
+  }
+
+  @Test
+  void adjectivesNameTheCountryUnlessTheLanguageIsMeant() {
+    add("france", "France", "place", null, 0.7);
+    add("french", "French", "language", null, 0.6);
+    add("cuisine", "French cuisine", "thing", null, 0.2);
+    add("irish", "Irish people", "ethnicity", null, 0.4);
+    assertThat(link("french bulldog")).containsExactly("france");
+    assertThat(link("Frenchmen")).containsExactly("france");
+    assertThat(link("french dictionary")).containsExactly("french");
+    assertThat(link("learn french")).containsExactly("french");
+    assertThat(link("in French")).containsExactly("french");
+    assertThat(link("french food")).containsExactly("cuisine");
+    assertThat(link("irish")).containsExactly("irish");
+  }
+
+  @Test
+  void twoLettersAreNoOrdinaryWord() {
+    rows.add(new KnowledgeRow(
+        new Entity("calcium", "calcium", List.of("Ca"), "substance", null, 0.2, List.of()), "test", null));
+    assertThat(link("livermore ca church")).isEmpty();
+    assertThat(link("calcium in milk")).containsExactly("calcium");
+    assertThat(link("ca")).as("the whole query").containsExactly("calcium");
+  }
+
+  @Test
+  void aGivenNameIsEnoughForTheWholeQueryWhereFewHaveIt() {
+    add("jolie", "Angelina Jolie", "person", null, 0.4, "pitt");
+    add("pitt", "Brad Pitt", "person", null, 0.4);
+    for (int i = 0; i < 4; i++) {
+      add("k" + i, "Kevin Surname" + i, "person", null, 0.4);
+    }
+    assertThat(link("angelina")).containsExactly("jolie");
+    assertThat(link("her sister angelina")).isEmpty();
+    assertThat(link("kevin")).isEmpty();
+  }
+
+  @Test
+  void wordsRunTogetherAreLinkedWhereTheyAre() {
+    KnowledgeSnapshot snapshot = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
+    Mention mention = new DictionaryLinker(() -> snapshot, WORDS, PROPERTIES)
+        .link("😀 darkknightmovie", LinkContext.NONE).getFirst();
+    assertThat(mention.entityId()).isEqualTo("knight");
+    assertThat(mention.surface()).isEqualTo("darkknight");
+    assertThat(mention.start()).isEqualTo(3);
+  }
+
+  @Test
   void aTellingPartOfANameIsEnoughWhereNobodyElseHasIt() {
     assertThat(link("villeneuve")).containsExactly("villeneuve");
     assertThat(link("I like what Villeneuve did there")).containsExactly("villeneuve");

@@ -113,11 +113,54 @@ class TaggerTest {
             ? last : expected;
       }
     }
+    Stretch stretch = new Stretch();
+    stretch.set(tokens, 0, tokens.size());
     int found = -1;
     for (NameWalker walker : NameWalker.of(snapshot)) {
-      found = Math.max(found, walker.longestMisspelt(tokens, 0, tokens.size()));
+      found = Math.max(found, walker.longestMisspelt(stretch));
     }
     assertThat(found).isEqualTo(expected);
+  }
+
+  /** The walk with two mistakes finds exactly what the matrix of all cells finds. */
+  @Property(tries = 1000)
+  void findsNamesWithTwoMistakes(@ForAll("longWords") List<String> names, @ForAll("longWords") List<String> text) {
+    List<KnowledgeRow> rows = new ArrayList<>();
+    names.forEach(name -> rows.add(row("e" + rows.size(), name)));
+    KnowledgeSnapshot snapshot = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
+    TextTokens tokens = TextTokens.of(String.join(" ", text));
+    Set<String> keys = new HashSet<>();
+    names.forEach(name -> keys.addAll(List.of(TextTokens.matchKey(name), TextTokens.matchKey(name + "s"))));
+    int expected = -1;
+    for (int last = 0; last < tokens.size() && key(tokens, 0, last).length() <= Stretch.MAX_BYTES; last++) {
+      String written = key(tokens, 0, last);
+      for (String name : keys) {
+        boolean near = written.length() >= 8 && name.length() >= 8 && written.charAt(0) == name.charAt(0)
+            && mistakes(written, name) == 2 && wellBegun(written, name);
+        expected = near ? last : expected;
+      }
+    }
+    Stretch stretch = new Stretch();
+    stretch.set(tokens, 0, tokens.size());
+    int found = -1;
+    for (NameWalker walker : NameWalker.of(snapshot)) {
+      found = Math.max(found, walker.longestTwiceMisspelt(stretch));
+    }
+    assertThat(found).isEqualTo(expected);
+  }
+
+  /** Whether the first two and three letters of the name are at most one mistake away from some beginning of the text. */
+  private static boolean wellBegun(String text, String name) {
+    for (int letters = 2; letters <= 3; letters++) {
+      boolean begun = false;
+      for (int end = 1; end <= Math.min(text.length(), letters + 2); end++) {
+        begun |= mistakes(text.substring(1, end), name.substring(1, letters)) <= 1;
+      }
+      if (!begun) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Optimal string alignment, where a digit is never wrong. */
@@ -151,6 +194,14 @@ class TaggerTest {
     Arbitrary<String> withBorders = Arbitraries.strings().withChars("ab1 ").ofMinLength(6).ofMaxLength(10);
     return Arbitraries.oneOf(alike, withBorders)
         .map(word -> "a" + TextTokens.matchKey(word)).list().ofMinSize(1).ofMaxSize(3);
+  }
+
+  @Provide
+  Arbitrary<List<String>> longWords() {
+    Arbitrary<String> alike = Arbitraries.strings().withChars("ab").ofMinLength(7).ofMaxLength(9);
+    Arbitrary<String> withBorders = Arbitraries.strings().withChars("abc1 ").ofMinLength(7).ofMaxLength(12);
+    return Arbitraries.oneOf(alike, withBorders)
+        .map(word -> "a" + TextTokens.matchKey(word)).list().ofMinSize(1).ofMaxSize(4);
   }
 
   @Provide
