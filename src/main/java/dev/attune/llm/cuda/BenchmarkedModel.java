@@ -6,7 +6,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.GpuBenchmark.Shape;
 import dev.attune.llm.cuda.Kernels.Epilogue;
-import dev.attune.llm.cuda.Kernels.GemmShape;
 import dev.attune.llm.cuda.PrefillEngine.Products;
 import dev.attune.llm.kv.KvCodec;
 import java.io.PrintWriter;
@@ -126,12 +125,10 @@ final class BenchmarkedModel implements AutoCloseable {
     Map<String, float[]> scores = new LinkedHashMap<>();
     for (Products how : ways) {
       String name = how == Products.FUSED ? "cold" : "cold-" + how.name().toLowerCase(Locale.ROOT);
-      List<GemmShape> shapes = compareTiles && how == Products.FUSED
-          ? tiles() : List.of(new GemmShape(0, 0, 0));
-      for (GemmShape tiles : shapes) {
-        if (tiles.outputs() > 0) {
+      for (int width : compareTiles && how == Products.FUSED ? tiles() : List.of(0)) {
+        if (width > 0) {
           for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
-            prefill.gemm().shape(epilogue, tiles);
+            prefill.gemm().width(epilogue, width);
           }
         }
         BatchPlan plan = prefill.prepare(batch, how);
@@ -146,9 +143,10 @@ final class BenchmarkedModel implements AutoCloseable {
         };
         cold.run();
         device.synchronize("Ranking %d documents".formatted(n));
-        scores.put(name + tiles.outputs(), masses(n));
+        scores.put(name + width, masses(n));
         try (CudaGraph graph = device.capture(cold)) {
-          timer.note(shape.name(), name, n, timer.sample(samples, graph::launch), tiles.outputs() > 0 ? "" + tiles : "");
+          timer.note(shape.name(), name, n, timer.sample(samples, graph::launch),
+              width > 0 ? "tiles of %d outputs".formatted(width) : "");
         }
       }
     }
@@ -250,11 +248,9 @@ final class BenchmarkedModel implements AutoCloseable {
     return editor.gather(List.of(document), kept, KvCodec.BF16, INSTRUCTION, DOCUMENT);
   }
 
-  /** Tiles to compare; 192 do not hold whole heads of 128. */
-  private List<GemmShape> tiles() {
-    GemmShape small = new GemmShape(128, 3, 2);
-    GemmShape large = new GemmShape(256, 4, 1);
-    return config.headSize() == 64 ? List.of(small, new GemmShape(192, 5, 1), large) : List.of(small, large);
+  /** Outputs of tiles to compare, the default last; 192 do not hold whole heads of 128. */
+  private List<Integer> tiles() {
+    return config.headSize() == 64 ? List.of(256, 192) : List.of(256);
   }
 
   private float[] masses(int n) {

@@ -14,25 +14,33 @@ final class FusedLayers {
   /** Shared memory for the sums of a product's warps, and for aligning. */
   static final int PRODUCT_BYTES = 20 << 10;
 
-  static final String PROPERTY = "attune.cuda.fused-layers";
-
   private static final int THREADS = 512;
   private static final int LAYER_BYTES = 32;
+  private static final int SETS = 3;
+  /** What a byte holds that has not been written. */
+  private static final int UNWRITTEN = 0xff;
 
   private final CudaDevice device;
   private final Kernels kernels;
   private final CudaWeights weights;
   /** Addresses of the layers' matrices. */
   private final long table;
-  /** Two counters. */
+  /** Three counters. */
   private final long met;
+  /** What phases leave for each other, a {@code Set} of {@code layers.cu} for each of three layers. */
+  private final long sets;
+  private final long setBytes;
 
   FusedLayers(CudaDevice device, Kernels kernels, CudaWeights weights) {
     this.device = device;
     this.kernels = kernels;
     this.weights = weights;
-    met = device.allocate(8, "counters of blocks");
-    device.fill(met, 0, 8);
+    met = device.allocate(12, "counters of blocks");
+    device.fill(met, 0, 12);
+    ModelConfig config = weights.config();
+    setBytes = 2L * SkinnyProducts.MAX_TOKENS
+        * (2 * config.heads() * config.headSize() + 2 * config.hidden() + config.feedForward());
+    sets = device.allocate(SETS * setBytes, "activations of few tokens");
     int count = weights.layers().size();
     table = device.allocate((long) LAYER_BYTES * count, "addresses of weights");
     try (Arena scratch = Arena.ofConfined()) {
@@ -47,14 +55,6 @@ final class FusedLayers {
     }
   }
 
-  /**
-   * Whether the system property {@value #PROPERTY} is {@code true}. Off otherwise: the kernel has not run since its last
-   * correction, and a mistake in how blocks meet would hang the GPU.
-   */
-  static boolean wanted() {
-    return Boolean.getBoolean(PROPERTY);
-  }
-
   /** Whether a block's warps hold their share of each matrix of a model in registers, and its heads are 64 wide. */
   static boolean fits(ModelConfig config) {
     int attention = config.heads() * config.headSize();
@@ -63,21 +63,19 @@ final class FusedLayers {
   }
 
   /**
-   * Where the kernel works.
+   * Runs {@code layers} layers.
    *
-   * @param x residual, rounded, {@code [tokens][hidden]}
-   * @param residual in fp32
-   * @param inner {@code [tokens][feedForward]}
+   * @param x the embedded tokens, then the residual, rounded, {@code [tokens][hidden]}
+   * @param residual the same in fp32
    */
-  record Activations(long x, long residual, long inner) {}
-
-  /** Runs {@code layers} layers over {@code x} and {@code residual}, which hold the embedded tokens. */
   void run(
-      BatchPlan plan, AttentionLauncher.Launch attention, int tokens, int layers, boolean merging, Activations at) {
+      BatchPlan plan, AttentionLauncher.Launch attention, int tokens, int layers, boolean merging, long x,
+      long residual) {
+    device.fill(sets, UNWRITTEN, SETS * setBytes);
     try (Arena scratch = Arena.ofConfined()) {
-      Struct arguments = attention.arguments(new Struct(scratch, 192), 0).put(0).put(table).put(plan.counts + 4)
-          .put(plan.positions).put(plan.places).put(weights.rope()).put(at.x).put(at.residual).put(at.inner).put(met)
-          .put(layers).put(tokens).put((float) weights.config().normEpsilon()).put(merging ? 1 : 0);
+      Struct arguments = attention.arguments(new Struct(scratch, 192), 0).put(0).put(table)
+          .put(plan.counts + 4).put(plan.positions).put(plan.places).put(weights.rope()).put(x).put(residual).put(sets)
+          .put(met).put(layers).put(tokens).put((float) weights.config().normEpsilon()).put(merging ? 1 : 0);
       kernels.layers(SkinnyProducts.tokenTiles(tokens), plan.quantised())
           .launchTogether(device.multiprocessors, THREADS, arguments.memory());
     }

@@ -54,7 +54,8 @@ final class GemmProducts {
   private final CudaDevice device;
   private final ModelConfig config;
   private final Kernels kernels;
-  private final Map<Epilogue, GemmShape> shapes = new EnumMap<>(Epilogue.class);
+  /** Outputs of a tile. */
+  private final Map<Epilogue, Integer> widths = new EnumMap<>(Epilogue.class);
   private final Map<List<Long>, MemorySegment> maps = new HashMap<>();
 
   GemmProducts(CudaDevice device, ModelConfig config, Kernels kernels) {
@@ -62,19 +63,19 @@ final class GemmProducts {
     this.config = config;
     this.kernels = kernels;
     for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
-      shapes.put(epilogue, config.hidden() <= 2048 && config.headSize() == 64
-          ? new GemmShape(192, 5, 1) : new GemmShape(256, 4, 1));
+      widths.put(epilogue, config.hidden() <= 2048 && config.headSize() == 64 ? 192 : 256);
     }
   }
 
-  /** Chooses tiles for the products with an epilogue. */
-  void shape(Epilogue epilogue, GemmShape shape) {
-    shapes.put(epilogue, shape);
+  /** Chooses how many outputs the tiles of products with an epilogue have: 192 or, where heads are 128 wide, 256. */
+  void width(Epilogue epilogue, int outputs) {
+    widths.put(epilogue, outputs);
   }
 
   /** Parts that a residual product leaves the sums of squares of its result in. */
   int squareParts() {
-    return (config.hidden() + shapes.get(Epilogue.RESIDUAL).outputs() - 1) / shapes.get(Epilogue.RESIDUAL).outputs();
+    int width = widths.get(Epilogue.RESIDUAL);
+    return (config.hidden() + width - 1) / width;
   }
 
   /**
@@ -104,8 +105,8 @@ final class GemmProducts {
   private void launch(
       Epilogue epilogue, Input in, Matrix matrix, int outputs, int inputs, Places places, int layer, int firstOutput,
       long out, long low, long squaresOut) {
-    GemmShape shape = shapes.get(epilogue);
     boolean fp8 = in.scales != 0;
+    GemmShape shape = GemmShape.of(widths.get(epilogue), inputs, fp8);
     if (fp8 != (matrix.scales != 0)) {
       throw new IllegalArgumentException("Input and matrix are not both in FP8 or both in bf16");
     }
@@ -121,7 +122,8 @@ final class GemmProducts {
           .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(low).put(squaresOut)
           .put(in.scales).put(matrix.scales).memory();
       int tiles = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + shape.outputs() - 1) / shape.outputs());
-      kernels.gemm(epilogue, shape, fp8).launchEarly(tiles, 1, GemmShape.THREADS, xMap, wMap, arguments);
+      kernels.gemm(epilogue, shape, fp8).launchEarly(
+          Math.min(tiles, device.multiprocessors), 1, GemmShape.THREADS, xMap, wMap, arguments);
     }
   }
 }

@@ -37,15 +37,29 @@ final class Kernels {
    *
    * @param outputs of a tile
    * @param stages of the pipeline from memory
-   * @param blocks on a multiprocessor
+   * @param kept steps of a tile's rows that stay in shared memory while its outputs are computed: all or none
    */
-  record GemmShape(int outputs, int stages, int blocks) {
+  record GemmShape(int outputs, int stages, int kept) {
 
     static final int ROWS = 128;
-    static final int THREADS = 288;
+    static final int THREADS = 384;
+    /** Of each row and output of a step. */
+    private static final int STEP_BYTES = 128;
+    /** What a block may have, without what aligning and barriers take. */
+    private static final int MEMORY = (227 << 10) - 2048;
+    private static final int FEWEST_STAGES = 3;
+
+    /** Tiles of so many outputs, for as many inputs. */
+    static GemmShape of(int outputs, int inputs, boolean fp8) {
+      int inStep = STEP_BYTES / (fp8 ? 1 : 2);
+      int steps = (inputs + inStep - 1) / inStep;
+      int stages = (MEMORY - steps * ROWS * STEP_BYTES) / (outputs * STEP_BYTES);
+      return stages >= FEWEST_STAGES ? new GemmShape(outputs, stages, steps)
+          : new GemmShape(outputs, MEMORY / ((ROWS + outputs) * STEP_BYTES), 0);
+    }
 
     int sharedBytes() {
-      return stages * (ROWS + outputs) * 128 + 1024;
+      return (kept * ROWS + stages * (kept > 0 ? outputs : ROWS + outputs)) * STEP_BYTES + 1024;
     }
   }
 
@@ -186,7 +200,7 @@ final class Kernels {
   /** A product of many rows, in bf16 or E4M3. */
   Kernel gemm(Epilogue epilogue, GemmShape shape, boolean fp8) {
     return kernels.computeIfAbsent(List.of(epilogue, shape, fp8), key -> module("gemm.cu", "-DFP8=" + (fp8 ? 1 : 0),
-        "-DOUTPUTS=" + shape.outputs, "-DSTAGES=" + shape.stages, "-DBLOCKS=" + shape.blocks).kernel(switch (epilogue) {
+        "-DOUTPUTS=" + shape.outputs, "-DSTAGES=" + shape.stages, "-DKEPT=" + shape.kept).kernel(switch (epilogue) {
           case QKV -> "gemm_qkv";
           case RESIDUAL -> "gemm_residual";
           case SWIGLU -> "gemm_swiglu";

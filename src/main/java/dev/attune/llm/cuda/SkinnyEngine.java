@@ -26,7 +26,7 @@ final class SkinnyEngine {
   private final SkinnyProducts products;
   /** For last blocks where the model's matrices are large, else null. */
   private final @Nullable StreamProducts stream;
-  /** All layers of a last block in one kernel where that is asked for and the model's matrices are small, else null. */
+  /** All layers of a last block in one kernel, where the model's matrices are small, else null. */
   private final @Nullable FusedLayers fused;
   private final AttentionLauncher attention;
   private final ProbeLauncher probe;
@@ -52,7 +52,7 @@ final class SkinnyEngine {
     this.probe = probe;
     attention = new AttentionLauncher(device, config, kernels);
     int rows = SkinnyProducts.MAX_TOKENS;
-    fused = FusedLayers.wanted() && FusedLayers.fits(config) ? new FusedLayers(device, kernels, weights) : null;
+    fused = FusedLayers.fits(config) ? new FusedLayers(device, kernels, weights) : null;
     x = device.allocate(2L * rows * config.hidden(), "activations of few tokens");
     residual = device.allocate(4L * rows * config.hidden(), "activations of few tokens");
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
@@ -174,7 +174,7 @@ final class SkinnyEngine {
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
     if (fused != null && wide) {
-      fused.run(batch, attend, tokens, layers, merging, new FusedLayers.Activations(x, residual, inner));
+      fused.run(batch, attend, tokens, layers, merging, x, residual);
       return;
     }
     for (int layer = 0; layer < layers; layer++) {

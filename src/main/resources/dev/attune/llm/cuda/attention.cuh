@@ -166,7 +166,7 @@ DEVICE void storeMerged(
   float factor = 1.0f / sum;
   bf16* to = out + ((u64)(s.firstRow + row / group) * heads + head * group + row % group) * D + lane * (D / 32);
   #pragma unroll
-  for (int i = 0; i < D / 32; i += 2) *(u32*)(to + i) = packBf16(v[i] * factor, v[i + 1] * factor);
+  for (int i = 0; i < D / 32; i += 2) storeWord(to + i, packBf16(v[i] * factor, v[i + 1] * factor));
 }
 
 // Four packed rows of up to 16 parts by one warp.

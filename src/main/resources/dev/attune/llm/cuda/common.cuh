@@ -87,6 +87,32 @@ DEVICE const u8* int8Values(u64 segment, u32 capacity, int layer, int head, int 
   return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + kvHeads * keys + head * values;
 }
 
+// Keys and values of one head, as above.
+struct Int8Blocks {
+  const u8* keys;
+  const u8* values;
+};
+
+DEVICE Int8Blocks int8Blocks(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
+  const u8* ofLayer = (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values);
+  return {ofLayer + head * keys, ofLayer + kvHeads * keys + head * values};
+}
+
+// Bytes 2 I and 2 I + 1 of a word of signed bytes as two bf16 numbers: 128 and the low seven bits, less 128 or, where the sign is
+// set, 256. All of it is exact.
+template <int I> DEVICE u32 signedPair(u32 word) {
+  u32 pair = __byte_perm(word, 0x43434343u, I ? 0x4342 : 0x4140), numbers;
+  asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(numbers) : "r"(pair & 0xff7fff7fu), "r"(pair & 0xff80ff80u));
+  return numbers;
+}
+
+DEVICE u32 multiplyPairs(u32 a, u32 b) {
+  u32 product;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+  return product;
+}
+
 // Bytes 0 to 3 of a word of signed bytes as floats: the byte becomes the lowest of the mantissa of 2^23.
 template <int I> DEVICE float signedByte(u32 flipped) {
   return __uint_as_float(__byte_perm(flipped, 0x4b000000u, 0x7650 + I)) - 8388736.0f;
@@ -126,6 +152,23 @@ DEVICE uint4 loadStreaming(const void* p) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
   return v;
 }
+
+// Words that other blocks write while this one looks at them: past the first-level cache, each as it was written.
+DEVICE uint4 loadShared16(const void* p) {
+  uint4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+  return v;
+}
+
+DEVICE void storeWord(void* p, u32 word) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" :: "l"(p), "r"(word) : "memory");
+}
+
+// A word of two bf16 numbers that nobody has written yet. No conversion to bf16 gives it.
+constexpr u32 UNWRITTEN = 0xffffffffu;
+
+DEVICE bool written(uint4 v) { return max(max(v.x, v.y), max(v.z, v.w)) != UNWRITTEN; }
 
 DEVICE void mma(float (&d)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"

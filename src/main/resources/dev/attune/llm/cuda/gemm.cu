@@ -1,16 +1,20 @@
 // Products of weights with many tokens: out[row][output] = epilogue(sum over inputs of x[row][input] w[output][input]).
-// wgmma over tiles that the tensor memory accelerator brings in, ROWS x OUTPUTS x 64 a step: one warp loads, two
-// warpgroups multiply 64 rows each. RMSNorm is a factor per row: its weights are folded into the matrix, its sums of
+// wgmma over tiles that the tensor memory accelerator brings in, ROWS x OUTPUTS x 64 a step: one thread loads, two
+// warpgroups multiply 64 rows each. Blocks stay and take tile after tile; what is loaded runs ahead into the next one, so
+// that it arrives under the epilogue. RMSNorm is a factor per row: its weights are folded into the matrix, its sums of
 // squares come from the epilogue that wrote x. An output is summed over the inputs in one order whatever the batch.
+//
+// Where all inputs of a tile of rows fit into shared memory, they stay there for all tiles of outputs (KEPT steps): what
+// comes through the second-level cache is what takes time then.
 //
 // With FP8, x and w are E4M3 with a scale a row, so that the sum's factor is the product of two scales.
 //
-// Compiled for FP8 (0 or 1), OUTPUTS (128 ... 256), STAGES and BLOCKS a multiprocessor.
+// Compiled for FP8 (0 or 1), OUTPUTS (192 or 256), STAGES and KEPT (0: all tiles of x are streamed like those of w).
 
 // A step is 128 bytes of each row.
 constexpr int ROWS = 128, DEPTH = FP8 ? 128 : 64, CONSUMERS = 2;
-constexpr int THREADS = CONSUMERS * 128 + 32;
-constexpr int X_BYTES = ROWS * 128, W_BYTES = OUTPUTS * 128, STAGE_BYTES = X_BYTES + W_BYTES;
+constexpr int THREADS = CONSUMERS * 128 + 128;
+constexpr int X_BYTES = ROWS * 128, W_BYTES = OUTPUTS * 128, STAGE_BYTES = W_BYTES + (KEPT ? 0 : X_BYTES);
 
 #if FP8
 #define OPERANDS "k32.f32.e4m3.e4m3"
@@ -46,27 +50,7 @@ struct GemmArgs {
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
 
-#if OUTPUTS == 128
-DEVICE void multiply(float (&d)[64], u64 a, u64 b, int accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128" OPERANDS " {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, %64, %65" MODIFIERS "\n}\n"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(accumulate));
-}
-#elif OUTPUTS == 192
+#if OUTPUTS == 192
 DEVICE void multiply(float (&d)[96], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
@@ -264,107 +248,201 @@ DEVICE void scaleSums(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int o
   }
 }
 
+// Where a block is in its ring of stages.
+struct Ring {
+  int stage = 0, phase = 0;
+
+  DEVICE void next() {
+    if (++stage < STAGES) return;
+    stage = 0;
+    phase ^= 1;
+  }
+};
+
+// The tiles of a block, one after the other.
+struct Tiles {
+  int at, end, step, rowTiles, outputTiles;
+
+  DEVICE Tiles(const GemmArgs& a) {
+    rowTiles = (a.rows + ROWS - 1) / ROWS;
+    outputTiles = (a.outputs + OUTPUTS - 1) / OUTPUTS;
+    int count = rowTiles * outputTiles;
+    // Neighbours share their rows, which are kept, or else run at once.
+    at = KEPT ? (int)((u64)count * blockIdx.x / gridDim.x) : blockIdx.x;
+    end = KEPT ? (int)((u64)count * (blockIdx.x + 1) / gridDim.x) : count;
+    step = KEPT ? 1 : gridDim.x;
+  }
+
+  DEVICE void place(int tile, int& row0, int& output0) const {
+    if (KEPT) {
+      row0 = tile / outputTiles * ROWS;
+      output0 = tile % outputTiles * OUTPUTS;
+      return;
+    }
+    // Blocks that run at once cover a block of the result, so that both operands are read from the cache.
+    constexpr int BAND = 16;
+    int band = tile / (BAND * outputTiles), inBand = tile % (BAND * outputTiles);
+    int height = min(BAND, rowTiles - band * BAND);
+    row0 = (band * BAND + inBand % height) * ROWS;
+    output0 = inBand / height * OUTPUTS;
+  }
+
+  // Whether a tile is the block's first, or last, of its rows.
+  DEVICE bool opens(int tile, int first) const { return tile == first || tile % outputTiles == 0; }
+  DEVICE bool closes(int tile) const { return tile + 1 == end || (tile + 1) % outputTiles == 0; }
+};
+
+struct GemmBarriers {
+  u64 full[STAGES], empty[STAGES];
+  u64 rowsFull[KEPT ? KEPT : 1], rowsEmpty[KEPT ? KEPT : 1];
+};
+
+DEVICE void loadTiles(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a, u32 memory, GemmBarriers& b) {
+  Tiles tiles(a);
+  Ring ring;
+  int steps = (a.inputs + DEPTH - 1) / DEPTH, filled = 0, opened = 0;
+  waitForPrevious();
+  #pragma unroll 1
+  for (int tile = tiles.at; tile < tiles.end; tile += tiles.step) {
+    int row0, output0;
+    tiles.place(tile, row0, output0);
+    bool opens = KEPT && tiles.opens(tile, tiles.at);
+    #pragma unroll 1
+    for (int step = 0; step < steps; step++, ring.next()) {
+      if (opens) {
+        if (opened) barrierWait(&b.rowsEmpty[step], (opened - 1) & 1);
+        barrierExpect(&b.rowsFull[step], X_BYTES);
+        loadTile(memory + step * X_BYTES, xMap, step * DEPTH, row0, &b.rowsFull[step]);
+      }
+      if (filled >= STAGES) barrierWait(&b.empty[ring.stage], ring.phase ^ 1);
+      filled++;
+      u32 to = memory + KEPT * X_BYTES + ring.stage * STAGE_BYTES;
+      barrierExpect(&b.full[ring.stage], STAGE_BYTES);
+      if (!KEPT) loadTile(to + W_BYTES, xMap, step * DEPTH, row0, &b.full[ring.stage]);
+      loadTile(to, wMap, step * DEPTH, output0, &b.full[ring.stage]);
+    }
+    if (opens) opened++;
+  }
+}
+
+template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, GemmBarriers& b) {
+  Tiles tiles(a);
+  Ring ring;
+  int steps = (a.inputs + DEPTH - 1) / DEPTH, opened = 0;
+  int warp = threadIdx.x / 32, group = warp / 4, lane = threadIdx.x % 32;
+  bool signals = threadIdx.x % 128 == 0;
+  waitForPrevious();
+  #pragma unroll 1
+  for (int tile = tiles.at; tile < tiles.end; tile += tiles.step) {
+    int row0, output0;
+    tiles.place(tile, row0, output0);
+    bool opens = KEPT && tiles.opens(tile, tiles.at), closes = KEPT && tiles.closes(tile);
+    int row = row0 + group * 64 + warp % 4 * 16 + lane / 4;
+    float factor[2] = {1, 1};
+    if (E != RESIDUAL) {
+      factor[0] = row < a.rows ? normFactor(a, row) : 0;
+      factor[1] = row + 8 < a.rows ? normFactor(a, row + 8) : 0;
+    }
+    // Requested before they are needed.
+    Row place[2];
+    const float2* rope[2];
+    if (E == QKV) {
+      #pragma unroll
+      for (int h = 0; h < 2; h++) {
+        int safe = min(row + 8 * h, a.rows - 1);
+        place[h] = a.places[safe];
+        rope[h] = a.rope + (u64)a.positions[safe] * (a.headSize / 2);
+      }
+    }
+    // Where registers suffice, all of the residual; otherwise the first half while the last products run, or, where scaling them
+    // takes the registers, when they have ended.
+    constexpr bool EARLY = OUTPUTS <= 192 && !FP8;
+    uint4 old[EARLY ? 2 : 1][OUTPUTS / 32], low[EARLY ? 2 : 1][OUTPUTS / 32];
+    auto fetch = [&](int h) {
+      loadResidual(a, a.out, old[EARLY ? h : 0], row + 8 * h, output0);
+      loadResidual(a, a.low, low[EARLY ? h : 0], row + 8 * h, output0);
+    };
+    if (E == RESIDUAL && EARLY) {
+      fetch(0);
+      fetch(1);
+    }
+    float d[OUTPUTS / 2];
+    int before = 0;
+    #pragma unroll 1
+    for (int step = 0; step < steps; step++, ring.next()) {
+      u32 stage = memory + KEPT * X_BYTES + ring.stage * STAGE_BYTES;
+      if (opens) barrierWait(&b.rowsFull[step], opened & 1);
+      barrierWait(&b.full[ring.stage], ring.phase);
+      u64 x = descriptor((KEPT ? memory + step * X_BYTES : stage + W_BYTES) + group * 64 * 128);
+      u64 w = descriptor(stage);
+      asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+      #pragma unroll
+      for (int k = 0; k < 4; k++) multiply(d, x + k * 2, w + k * 2, step > 0 || k > 0);
+      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+      // The step before has been read; its stage may be filled again.
+      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+      if (step > 0 && signals) {
+        barrierArrive(&b.empty[before]);
+        if (closes) barrierArrive(&b.rowsEmpty[step - 1]);
+      }
+      before = ring.stage;
+    }
+    if (opens) opened++;
+    if (E == RESIDUAL && !EARLY && !FP8) fetch(0);
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    if (signals) {
+      barrierArrive(&b.empty[before]);
+      if (closes) barrierArrive(&b.rowsEmpty[steps - 1]);
+    }
+    if (tile + tiles.step >= tiles.end) releaseNext();
+    if (FP8) scaleSums(a, d, row, output0);
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      if (E == QKV) {
+        if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
+        else if (OUTPUTS % 128 == 0) 
+          storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
+      } else if (E == RESIDUAL) {
+        if (!EARLY && (h == 1 || FP8)) fetch(h);
+        storeResidual(a, d, old[EARLY ? h : 0], low[EARLY ? h : 0], row + 8 * h, h, output0);
+      } else {
+        storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
+      }
+    }
+  }
+}
+
 template <Epilogue E>
 DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a) {
   extern __shared__ u8 unaligned[];
-  __shared__ u64 full[STAGES], empty[STAGES];
-  u32 tiles = (sharedAddress(unaligned) + 1023) & ~1023u;
-  int warp = threadIdx.x / 32;
-  int outputTiles = (a.outputs + OUTPUTS - 1) / OUTPUTS;
-  // Blocks that run at once cover a block of the result, so that both operands are read from the cache.
-  constexpr int BAND = 16;
-  int rowTiles = (a.rows + ROWS - 1) / ROWS;
-  int band = blockIdx.x / (BAND * outputTiles), inBand = blockIdx.x % (BAND * outputTiles);
-  int height = min(BAND, rowTiles - band * BAND);
-  int row0 = (band * BAND + inBand % height) * ROWS, output0 = inBand / height * OUTPUTS;
-  int steps = (a.inputs + DEPTH - 1) / DEPTH;
+  __shared__ GemmBarriers barriers;
+  u32 memory = (sharedAddress(unaligned) + 1023) & ~1023u;
   if (threadIdx.x == 0) {
     #pragma unroll
     for (int i = 0; i < STAGES; i++) {
-      barrierInit(&full[i], 1);
-      barrierInit(&empty[i], CONSUMERS);
+      barrierInit(&barriers.full[i], 1);
+      barrierInit(&barriers.empty[i], CONSUMERS);
+    }
+    #pragma unroll
+    for (int i = 0; i < KEPT; i++) {
+      barrierInit(&barriers.rowsFull[i], 1);
+      barrierInit(&barriers.rowsEmpty[i], CONSUMERS);
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async;" ::: "memory");
   }
   __syncthreads();
-
-  if (warp == CONSUMERS * 4) {
-    if (threadIdx.x % 32 == 0) {
-      waitForPrevious();
-      for (int step = 0; step < steps; step++) {
-        int stage = step % STAGES;
-        if (step >= STAGES) barrierWait(&empty[stage], (step / STAGES - 1) & 1);
-        barrierExpect(&full[stage], STAGE_BYTES);
-        loadTile(tiles + stage * STAGE_BYTES, xMap, step * DEPTH, row0, &full[stage]);
-        loadTile(tiles + stage * STAGE_BYTES + X_BYTES, wMap, step * DEPTH, output0, &full[stage]);
-      }
-    }
-    return;
-  }
-
-  waitForPrevious();
-  int group = warp / 4, lane = threadIdx.x % 32;
-  int row = row0 + group * 64 + warp % 4 * 16 + lane / 4;
-  float factor[2] = {1, 1};
-  if (E != RESIDUAL) {
-    factor[0] = row < a.rows ? normFactor(a, row) : 0;
-    factor[1] = row + 8 < a.rows ? normFactor(a, row + 8) : 0;
-  }
-  // Requested before they are needed.
-  Row place[2];
-  const float2* rope[2];
-  if (E == QKV) {
-    #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      int safe = min(row + 8 * h, a.rows - 1);
-      place[h] = a.places[safe];
-      rope[h] = a.rope + (u64)a.positions[safe] * (a.headSize / 2);
-    }
-  }
-  float d[OUTPUTS / 2];
-  for (int step = 0; step < steps; step++) {
-    int stage = step % STAGES;
-    barrierWait(&full[stage], step / STAGES & 1);
-    u64 x = descriptor(tiles + stage * STAGE_BYTES + group * 64 * 128);
-    u64 w = descriptor(tiles + stage * STAGE_BYTES + X_BYTES);
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-    #pragma unroll
-    for (int k = 0; k < 4; k++) multiply(d, x + k * 2, w + k * 2, step > 0 || k > 0);
-    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-    // The step before has been read; its stage may be filled again.
-    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-    if (step > 0 && threadIdx.x % 128 == 0) barrierArrive(&empty[(step - 1) % STAGES]);
-  }
-  // Requested while the last products run, where scaling them leaves registers for it.
-  uint4 before[OUTPUTS / 32], low[OUTPUTS / 32];
-  if (E == RESIDUAL && !FP8) {
-    loadResidual(a, a.out, before, row, output0);
-    loadResidual(a, a.low, low, row, output0);
-  }
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-  releaseNext();
-  if (FP8) scaleSums(a, d, row, output0);
-  #pragma unroll
-  for (int h = 0; h < 2; h++) {
-    if (E == QKV) {
-      if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
-      else if (OUTPUTS % 128 == 0) 
-        storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
-    } else if (E == RESIDUAL) {
-      if (h == 1 || FP8) {
-        loadResidual(a, a.out, before, row + 8 * h, output0);
-        loadResidual(a, a.low, low, row + 8 * h, output0);
-      }
-      storeResidual(a, d, before, low, row + 8 * h, h, output0);
-    } else {
-      storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
-    }
+  if (threadIdx.x >= CONSUMERS * 128) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (threadIdx.x == CONSUMERS * 128) loadTiles(xMap, wMap, a, memory, barriers);
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    multiplyTiles<E>(a, memory, barriers);
   }
 }
 
 #define GEMM(NAME, EPILOGUE)                                                                                 \
-  extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void NAME(                                        \
+  extern "C" __global__ __launch_bounds__(THREADS, 1) void NAME(                                        \
       const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, GemmArgs a) {                \
     gemm<EPILOGUE>(&x, &w, a);                                                                               \
   }

@@ -2,10 +2,13 @@
 #include "wide.cuh"
 
 // All layers of a last block in one kernel, for models whose layers are so small that starting kernels would take most of the
-// time. One block a multiprocessor stays; between its phases (queries, keys and values; attention; merging;
-// output; gate and up; down) all blocks meet. Weights of the next phase, and in last blocks the context's keys and values, are
-// requested before the blocks have met. Products are as in skinny.cu: weights are the left operand of mma, straight from their
-// rows; warps share the inputs of a tile of 16 outputs, blocks the outputs and the tokens.
+// time. One block a multiprocessor stays and goes through the phases of each layer: queries, keys and values; attention; merging;
+// output; gate and up; down. What a phase leaves for the next is read word by word as it comes: memory for it says of each word
+// whether it has been written (UNWRITTEN), so that nobody waits for a fence or for blocks whose numbers it does not need. Three
+// sets of such memory take turns; all blocks meet once a layer, after attention, and then the set of the layer before is made
+// unwritten again. Weights of the next phase, and the context's keys and values, are requested before what they are for has come.
+// Products are as in skinny.cu: weights are the left operand of mma, straight from their rows; warps share the inputs of a tile
+// of 16 outputs, blocks the outputs and the tokens.
 //
 // Compiled for HEAD_SIZE, HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, TOKEN_TILES of eight tokens and INT8.
 
@@ -14,11 +17,29 @@ constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
 constexpr int MERGE_SHARES = 2, MERGE_ROWS = WORKER_WARPS / MERGE_SHARES;
 constexpr int ATTENTION_BYTES = PLACES_AT + RING * KEYS * 16;
 
+constexpr int MAX_TOKENS = 64;
+
 struct LayerWeights {
   const bf16* qkv;
   const bf16* attentionOutput;
   const bf16* gateUp;
   const bf16* down;
+};
+
+// Of one layer.
+struct Set {
+  bf16 q[MAX_TOKENS * HEADS * HEAD_SIZE];
+  bf16 mixed[MAX_TOKENS * HEADS * HEAD_SIZE];
+  bf16 between[MAX_TOKENS * HIDDEN];        // the residual before the feed-forward part, rounded
+  bf16 inner[MAX_TOKENS * FEED_FORWARD];
+  bf16 x[MAX_TOKENS * HIDDEN];              // the residual after it
+};
+
+// Numbers of blocks, zero before and after.
+struct Met {
+  u32 attended;   // have ended attention of a layer
+  u32 kept;       // have written their keys and values of a layer
+  u32 ended;
 };
 
 struct LayersArgs {
@@ -28,10 +49,10 @@ struct LayersArgs {
   const int* positions;
   const Row* places;        // of KV
   const float2* rope;
-  bf16* x;                  // [token][HIDDEN]: the residual, rounded
+  bf16* x;                  // [token][HIDDEN]: the residual, rounded, of the first layer's input and the last one's result
   float* residual;          // [token][HIDDEN]
-  bf16* inner;              // [token][FEED_FORWARD]
-  u32* met;                 // blocks that have come, and that have ended; zero before and after
+  Set* sets;                // three, unwritten before
+  Met* met;
   int layers;
   int tokens;
   float epsilon;
@@ -144,50 +165,108 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
     loadEarly(a, unit, warp, lane);
   }
 
-  DEVICE void store(const LayersArgs& a, int layer, const Early& early, int output, int token, float low, float high) {
+  // Two numbers of neighbouring outputs of one token: lanes of even outputs get those of the first token, others of the second.
+  static DEVICE u32 pairUp(int lane, const float (&ofToken)[2]) {
+    bool odd = lane / 4 & 1;
+    float other = __shfl_xor_sync(~0u, odd ? ofToken[0] : ofToken[1], 4);
+    return odd ? packBf16(other, ofToken[1]) : packBf16(ofToken[0], other);
+  }
+
+  // low: outputs `output`, high: those PAIR after, of tokens `token` and `token` + 1.
+  DEVICE void store(
+      const LayersArgs& a, bf16* out, int layer, int lane, int output, int token, float (&low)[2], float (&high)[2]) {
+    int head = output / HEAD_SIZE;
+    if (E == QKV && head < HEADS + KV_HEADS) {
+      #pragma unroll
+      for (int i = 0; i < 2; i++) {
+        float x = low[i] * early[i].turn.x - high[i] * early[i].turn.y;
+        high[i] = high[i] * early[i].turn.x + low[i] * early[i].turn.y;
+        low[i] = x;
+      }
+    } else if (E == RESIDUAL) {
+      #pragma unroll
+      for (int i = 0; i < 2; i++) {
+        low[i] += early[i].low;
+        high[i] += early[i].high;
+        if (token + i >= a.tokens) continue;
+        a.residual[(token + i) * OUTPUTS + output] = low[i];
+        a.residual[(token + i) * OUTPUTS + output + 8] = high[i];
+      }
+    } else if (E == SWIGLU) {
+      #pragma unroll
+      for (int i = 0; i < 2; i++) low[i] = silu(low[i]) * high[i];
+    }
+    u32 first = pairUp(lane, low), second = E == SWIGLU ? 0 : pairUp(lane, high);
+    int mine = lane / 4 & 1, even = output - mine;
+    token += mine;
     if (token >= a.tokens) return;
     if (E == QKV) {
-      int head = output / HEAD_SIZE, d = output % HEAD_SIZE;
-      if (head < HEADS + KV_HEADS) {
-        float x = low * early.turn.x - high * early.turn.y;
-        high = high * early.turn.x + low * early.turn.y;
-        low = x;
-      }
+      Row place = mine ? early[1].place : early[0].place;
       bf16* to;
       if (head < HEADS) {
-        to = (bf16*)a.attention.q + (token * HEADS + head) * HEAD_SIZE;
+        to = out + (token * HEADS + head) * HEAD_SIZE;
       } else {
-        if (!early.place.segment) return;
+        if (!place.segment) return;
         u64 block = 2 * layer * KV_HEADS + head - HEADS;
-        to = (bf16*)early.place.segment + (block * early.place.capacity + early.place.token) * HEAD_SIZE;
+        to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE;
       }
-      to[d] = toBf16(low);
-      to[d + HEAD_SIZE / 2] = toBf16(high);
+      storeWord(to + even % HEAD_SIZE, first);
+      storeWord(to + even % HEAD_SIZE + HEAD_SIZE / 2, second);
     } else if (E == RESIDUAL) {
-      int at = token * OUTPUTS + output;
-      float x = early.low + low, y = early.high + high;
-      a.residual[at] = x;
-      a.residual[at + 8] = y;
-      a.x[at] = toBf16(x);
-      a.x[at + 8] = toBf16(y);
+      storeWord(out + token * OUTPUTS + even, first);
+      storeWord(out + token * OUTPUTS + even + 8, second);
     } else {
-      a.inner[token * (OUTPUTS / 2) + output / 16 * 8 + output % 8] = toBf16(silu(low) * high);
+      storeWord(out + token * (OUTPUTS / 2) + even / 16 * 8 + even % 8, first);
     }
   }
 
-  // x is there; the first unit has been requested.
-  DEVICE void run(
-      const LayersArgs& a, const bf16* weights, const bf16* x, int layer, float4* products, float (*squares)[TOKEN_TILES * 8]) {
+  // Where 16 bytes of a token of x lie in shared memory, free of bank conflicts.
+  static DEVICE int staged(int token, int chunk) { return token * (INPUTS / 8) + (chunk ^ (token & 1) << 2); }
+
+  // Tokens of a unit into shared memory, where several warps need the same.
+  static DEVICE void stage(const LayersArgs& a, const bf16* x, int token0, uint4* to) {
+    constexpr int CHUNKS = INPUTS / 8, COUNT = NT * 8 * CHUNKS, EACH = (COUNT + WORKERS - 1) / WORKERS;
+    constexpr int TOGETHER = EACH <= 8 ? EACH : 8;
+    #pragma unroll 1
+    for (int first = thisThread(); first < COUNT; first += TOGETHER * WORKERS) {
+      uint4 v[TOGETHER];
+      bool all;
+      do {
+        all = true;
+        #pragma unroll
+        for (int i = 0; i < TOGETHER; i++) {
+          int at = first + i * WORKERS, token = token0 + at / CHUNKS;
+          bool live = at < COUNT && token < a.tokens;
+          v[i] = live ? loadShared16(x + token * INPUTS + at % CHUNKS * 8) : make_uint4(0, 0, 0, 0);
+          all &= written(v[i]);
+        }
+      } while (!all);
+      #pragma unroll
+      for (int i = 0; i < TOGETHER; i++) {
+        int at = first + i * WORKERS;
+        if (at < COUNT) to[staged(at / CHUNKS, at % CHUNKS)] = v[i];
+      }
+    }
+    syncWorkers();
+  }
+
+  // The first unit has been requested. Words of x may be missing yet where it `awaits` them.
+  DEVICE void run(const LayersArgs& a, const bf16* weights, const bf16* x, bf16* out, bool awaits, int layer,
+      float4* products, uint4* stages, float (*squares)[TOKEN_TILES * 8]) {
+    constexpr bool STAGED = OUTPUT_WARPS > 1;
     int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4, block = thisBlock();
     #pragma unroll 1
     for (int unit = block; unit < UNITS; unit += gridDim.x) {
-      if (unit != block) {
-        syncWorkers();
-        request(a, weights, unit);
-      }
+      if (unit != block) request(a, weights, unit);
       int token0 = unit % SHARES * NT * 8;
+      if (STAGED) {
+        syncWorkers();
+        stage(a, x, token0, stages);
+      }
+      int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
+      float d[NT][4] = {};
+      float square[NT] = {};
       if (warp < WARPS) {
-        int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
         const bf16* from[NT];
         bool live[NT];
         #pragma unroll
@@ -197,19 +276,34 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
           from[n] = x + (live[n] ? token : 0) * INPUTS + q * 8 + first * 32;
         }
         uint4 b[AHEAD][NT];
-        uint4 zero = make_uint4(0, 0, 0, 0);
-        #pragma unroll
-        for (int p = 0; p < AHEAD; p++)
+        auto fetch = [&](int p, int n) {
+          if (STAGED) return EXACT || first + p < STEPS ? stages[staged(n * 8 + g, (first + p) * 4 + q)] : make_uint4(0, 0, 0, 0);
+          return live[n] && (EXACT || first + p < STEPS) ? loadShared16(from[n] + p * 32) : make_uint4(0, 0, 0, 0);
+        };
+        auto missing = [&](const uint4& v) { return !STAGED && awaits && __any_sync(~0u, !written(v)); };
+        bool all;
+        do {
+          all = true;
           #pragma unroll
-          for (int n = 0; n < NT; n++)
-            b[p][n] = live[n] && (EXACT || first + p < STEPS) ? *(const uint4*)(from[n] + p * 32) : zero;
-        float d[NT][4] = {};
-        float square[NT] = {};
+          for (int p = 0; p < AHEAD; p++)
+            #pragma unroll
+            for (int n = 0; n < NT; n++) b[p][n] = fetch(p, n);
+          // Looks for one that is missing alone, so that those who write it are not held up.
+          #pragma unroll
+          for (int p = 0; p < AHEAD; p++)
+            #pragma unroll
+            for (int n = 0; n < NT; n++)
+              while (all && missing(b[p][n])) {
+                do b[p][n] = fetch(p, n); while (missing(b[p][n]));
+                all = false;
+              }
+        } while (!all);
         #pragma unroll
         for (int p = 0; p < PER_WARP; p++) {
           #pragma unroll
           for (int n = 0; n < NT; n++) {
             uint4 v = b[p % AHEAD][n];
+            while (p >= AHEAD && missing(v)) v = fetch(p, n);
             mma(d[n], w[p][0].x, w[p][1].x, w[p][0].y, w[p][1].y, v.x, v.y);
             mma(d[n], w[p][0].z, w[p][1].z, w[p][0].w, w[p][1].w, v.z, v.w);
             if (NORM && ow == 0) {
@@ -221,11 +315,13 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
                 square[n] += t * t;
               }
             }
-            if (p + AHEAD < PER_WARP)
-              b[p % AHEAD][n] =
-                  live[n] && (EXACT || first + p + AHEAD < STEPS) ? *(const uint4*)(from[n] + (p + AHEAD) * 32) : zero;
+            if (p + AHEAD < PER_WARP) b[p % AHEAD][n] = fetch(p + AHEAD, n);
           }
         }
+      }
+      // What is there has been read.
+      syncWorkers();
+      if (warp < WARPS) {
         #pragma unroll
         for (int n = 0; n < NT; n++) {
           products[((iw * OUTPUT_WARPS + ow) * NT + n) * 32 + lane] = make_float4(d[n][0], d[n][1], d[n][2], d[n][3]);
@@ -255,9 +351,8 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
           sum.x *= scale0; sum.z *= scale0;
           sum.y *= scale1; sum.w *= scale1;
         }
-        int output = firstOutput(tile) + g;
-        store(a, layer, early[0], output, token0 + inUnit, sum.x, sum.z);
-        store(a, layer, early[1], output, token0 + inUnit + 1, sum.y, sum.w);
+        float low[2] = {sum.x, sum.y}, high[2] = {sum.z, sum.w};
+        store(a, out, layer, lane, firstOutput(tile) + g, token0 + inUnit, low, high);
       }
     }
   }
@@ -269,76 +364,83 @@ typedef Product<RESIDUAL, HIDDEN, ATTENTION_WIDTH, 1, inputWarps(ATTENTION_WIDTH
 typedef Product<SWIGLU, 2 * FEED_FORWARD, HIDDEN, 3, 4, 3> GateUp;
 typedef Product<RESIDUAL, HIDDEN, FEED_FORWARD, 1, inputWarps(FEED_FORWARD / 32), 2> Down;
 
+// Makes a set unwritten, each block its share.
+DEVICE void clear(Set* set) {
+  static_assert(sizeof(Set) % 16 == 0, "A set is cleared 16 bytes at a time");
+  uint4 nothing = make_uint4(UNWRITTEN, UNWRITTEN, UNWRITTEN, UNWRITTEN);
+  for (u32 i = thisBlock() * WORKERS + thisThread(); i < sizeof(Set) / 16; i += gridDim.x * WORKERS) ((uint4*)set)[i] = nothing;
+}
+
+static_assert(Output::UNITS == Down::UNITS && Output::NT == Down::NT, "A number of the residual is one thread's alone");
+static_assert(GateUp::NT * 8 * HIDDEN * 2 <= SLOTS * Q_BYTES, "Tokens take the place of queries");
+
 DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
   __shared__ float squares[WORKER_WARPS][TOKEN_TILES * 8];
   float4* products = (float4*)(shared + ATTENTION_BYTES);
+  // Of queries, which attention has done with.
+  uint4* stages = (uint4*)(shared + Q_AT);
   int count = *a.attention.itemCount * KV_HEADS;
-  u32 perLayer = a.merging ? 6 : 5, blocks = gridDim.x;
+  u32 blocks = gridDim.x;
   if (threadIdx.x >= WORKERS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-    Loader<INT8> loader(a.attention, shared, barriers, count);
+    Loader<INT8, true> loader(a.attention, shared, barriers, count);
     #pragma unroll 1
     for (int layer = 0; layer < a.layers; layer++) {
-      u32 others = (layer * perLayer + 1) * blocks;
-      loader.run(layer, false, [=] {
-        if (threadIdx.x == WORKERS) awaitBlocks(a.met, others);
+      loader.run(layer, a.sets[layer % 3].q, false, [=](bool kept) {
+        // Before all have met in the layer before, the set may hold what an earlier layer left.
+        if (threadIdx.x == WORKERS) {
+          awaitBlocks(&a.met->attended, layer * blocks);
+          if (kept) awaitBlocks(&a.met->kept, (layer + 1) * blocks);
+        }
         syncLoaders();
       });
     }
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 136;");
-  u32 expected = 0;
   int tile = 0, uses = 0;
   #pragma unroll 1
   for (int layer = 0; layer < a.layers; layer++) {
     LayerWeights weights = a.weights[layer];
+    Set* set = a.sets + layer % 3;
+    const bf16* x = layer == 0 ? a.x : a.sets[(layer - 1) % 3].x;
     {
       Queries queries;
       queries.request(a, weights.qkv, thisBlock());
-      if (layer > 0) meet(a.met, expected);
-      queries.run(a, weights.qkv, a.x, layer, products, squares);
+      queries.run(a, weights.qkv, x, set->q, layer > 0, layer, products, stages, squares);
     }
-    arrive(a.met);
-    expected += blocks;
-    multiplyItems(a.attention, sharedAddress(shared), barriers, count, tile, uses);
-    // Who had keys to multiply had them after all had met. Others must not be counted for what comes next before that.
-    if (blockIdx.x >= count) meet(a.met, expected);
-    arrive(a.met);
-    expected += blocks;
+    arrive(&a.met->kept);
+    AttentionArgs attention = a.attention;
+    attention.out = set->mixed;
+    multiplyItems(attention, sharedAddress(shared), barriers, count, tile, uses);
+    arrive(&a.met->attended);
+    u32 expected = (layer + 1) * blocks;
     if (a.merging) {
-      MergeArgs merge = {a.attention.partialOut, a.attention.partialSums, a.attention.sequences, a.attention.merges,
-          a.mergeCount, a.attention.out, HEADS, KV_HEADS, ROWS, 0};
+      MergeArgs merge = {attention.partialOut, attention.partialSums, attention.sequences, attention.merges,
+          a.mergeCount, set->mixed, HEADS, KV_HEADS, ROWS, 0};
       int merging = thisThread() / 32, row = merging / MERGE_SHARES;
-      mergeTiles<HEAD_SIZE, MERGE_SHARES>(merge, thisBlock() * MERGE_ROWS + row, blocks * MERGE_ROWS,
-          merging % MERGE_SHARES, 3 + row, (float(*)[HEAD_SIZE])products + row * MERGE_SHARES, [&] { meet(a.met, expected); });
-      arrive(a.met);
-      expected += blocks;
+      mergeTiles<HEAD_SIZE, MERGE_SHARES>(merge, thisBlock() * MERGE_ROWS + row, blocks * MERGE_ROWS, merging % MERGE_SHARES,
+          3 + row, (float(*)[HEAD_SIZE])products + row * MERGE_SHARES, [&] { meet(&a.met->attended, expected); });
+    } else {
+      meet(&a.met->attended, expected);
     }
+    // Its last words were for queries of this layer, which all have ended.
+    if (layer > 0) clear(a.sets + (layer - 1) % 3);
     {
       Output output;
       output.request(a, weights.attentionOutput, thisBlock());
-      meet(a.met, expected);
-      output.run(a, weights.attentionOutput, a.attention.out, layer, products, squares);
+      output.run(a, weights.attentionOutput, set->mixed, set->between, true, layer, products, stages, squares);
     }
-    arrive(a.met);
-    expected += blocks;
     {
       GateUp gateUp;
       gateUp.request(a, weights.gateUp, thisBlock());
-      meet(a.met, expected);
-      gateUp.run(a, weights.gateUp, a.x, layer, products, squares);
+      gateUp.run(a, weights.gateUp, set->between, set->inner, true, layer, products, stages, squares);
     }
-    arrive(a.met);
-    expected += blocks;
     {
       Down down;
       down.request(a, weights.down, thisBlock());
-      meet(a.met, expected);
-      down.run(a, weights.down, a.inner, layer, products, squares);
+      down.run(a, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, products, stages, squares);
     }
-    if (layer + 1 < a.layers) arrive(a.met);
-    expected += blocks;
   }
 }
 
@@ -351,8 +453,5 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void layers(const __grid_con
   runLayers(a, shared, &barriers);
   // Nobody looks at the count any more when all blocks have come here.
   __syncthreads();
-  if (threadIdx.x == 0 && atomicAdd(a.met + 1, 1) == gridDim.x - 1) {
-    a.met[0] = 0;
-    a.met[1] = 0;
-  }
+  if (threadIdx.x == 0 && atomicAdd(&a.met->ended, 1) == gridDim.x - 1) *a.met = {};
 }

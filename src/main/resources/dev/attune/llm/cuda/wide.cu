@@ -8,14 +8,14 @@ template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   __syncthreads();
   int count = *a.itemCount * a.kvHeads;
   if (threadIdx.x >= GROUPS * 128) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 80;");
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(D == 64 ? 104 : 80));
     // Instructions that documents of the same batch follow have just been read.
-    Loader<Q8>(a, shared, &barriers, count).run(a.layer, true, [] {
+    Loader<Q8, false>(a, shared, &barriers, count).run(a.layer, a.q, true, [](bool) {
       waitForPrevious();
       releaseNext();
     });
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 144;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(D == 64 ? 136 : 144));
     int tile = 0, uses = 0;
     multiplyItems(a, sharedAddress(shared), &barriers, count, tile, uses);
   }

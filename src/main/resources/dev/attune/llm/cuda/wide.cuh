@@ -73,8 +73,9 @@ DEVICE u32 chunkAt(int rows, int row, int c) { return (c / 8) * rows * 128 + swi
 
 DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row : __umulhi(row, inverse); }
 
-// The warpgroup that loads. Tiles and items are counted from the first to the last run.
-template <bool Q8> struct Loader {
+// The warpgroup that loads. Tiles and items are counted from the first to the last run. AWAITS: queries are there when none of
+// their words is UNWRITTEN any more, otherwise when ready() has returned.
+template <bool Q8, bool AWAITS> struct Loader {
   static constexpr int PER_ROW = D / 16;                 // threads of a row: two chunks in bf16, one in int8
   static constexpr int PASSES = KEYS * PER_ROW / LOADERS;
   const AttentionArgs& a;
@@ -82,7 +83,8 @@ template <bool Q8> struct Loader {
   u32 base;
   Barriers* barriers;
   int thread, count, layer;
-  int tile = 0, finished = 0, uses = 0;
+  const bf16* q;
+  int tile = 0, scaledTiles = 0, finished = 0, uses = 0;
   u32 carries = 0;                                       // bit tile % RING: queries come with the tile
   int carried = 0;                                       // queries handed over
   int ended = 0, endedBefore = 0;                        // tiles up to the end of the last item, and of the one before
@@ -117,16 +119,34 @@ template <bool Q8> struct Loader {
     }
   }
 
+  DEVICE const bf16* query(const Work& w, int row, int group, u32 inverse) {
+    int safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
+    return q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D;
+  }
+
   DEVICE void fetchQueries(const Work& w, int slot) {
     int group = a.heads / a.kvHeads;
-    u32 inverse = 0xffffffffu / group + 1;
-    constexpr int CHUNKS = D / 8;
+    u32 inverse = 0xffffffffu / group + 1, to = Q_AT + slot * Q_BYTES;
+    constexpr int CHUNKS = D / 8, STEP = LOADERS / CHUNKS, TOGETHER = 6;
     int c = thread % CHUNKS;
     #pragma unroll 4
-    for (int r = thread / CHUNKS; r < ROWS; r += LOADERS / CHUNKS) {
-      int row = w.firstRow + r, safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
-      const bf16* from = a.q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D + c * 8;
-      copyAsync(base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, r, c), from, row < w.rows);
+    for (int r = thread / CHUNKS; r < ROWS && !AWAITS; r += STEP)
+      copyAsync(base + to + chunkAt(ROWS, r, c), query(w, w.firstRow + r, group, inverse) + c * 8, w.firstRow + r < w.rows);
+    #pragma unroll 1
+    for (int first = thread / CHUNKS; first < ROWS && AWAITS; first += TOGETHER * STEP) {
+      uint4 v[TOGETHER];
+      bool all;
+      do {
+        all = true;
+        #pragma unroll
+        for (int i = 0; i < TOGETHER; i++) {
+          int row = w.firstRow + first + i * STEP;
+          v[i] = row < w.rows ? loadShared16(query(w, row, group, inverse) + c * 8) : make_uint4(0, 0, 0, 0);
+          all &= written(v[i]);
+        }
+      } while (!all);
+      #pragma unroll
+      for (int i = 0; i < TOGETHER; i++) *(uint4*)(shared + to + chunkAt(ROWS, first + i * STEP, c)) = v[i];
     }
   }
 
@@ -141,13 +161,13 @@ template <bool Q8> struct Loader {
       bool valid = from + r < end;
       Row row = places[r];
       if (Q8 && isInt8(row.segment)) {
-        const u8* keys = int8Keys(row.segment, row.capacity, layer, head, a.kvHeads, D);
-        const u8* values = int8Values(row.segment, row.capacity, layer, head, a.kvHeads, D);
-        copyAsync(to + swizzled(r, c), keys + 4 * D + (u64)row.token * D + c * 16, valid);
-        copyAsync(to + TILE + swizzled(r, c), values + 4 * ((row.capacity + 3) & ~3u) + (u64)row.token * D + c * 16, valid);
+        Int8Blocks b = int8Blocks(row.segment, row.capacity, layer, head, a.kvHeads, D);
+        u32 at = row.token * D + c * 16;
+        copyAsync(to + swizzled(r, c), b.keys + 4 * D + at, valid);
+        copyAsync(to + TILE + swizzled(r, c), b.values + 4 * ((row.capacity + 3) & ~3u) + at, valid);
         // The scales are needed when the numbers have arrived.
-        prefetch(keys + c * 64);
-        if (c == 0) prefetch(values + row.token * 4);
+        prefetch(b.keys + c * 64);
+        if (c == 0) prefetch(b.values + row.token * 4);
         continue;
       }
       const bf16* key = (const bf16*)row.segment + (u64)(block * row.capacity + row.token) * D + c * 8;
@@ -160,49 +180,60 @@ template <bool Q8> struct Loader {
     }
   }
 
-  DEVICE void scaled(u8* tile, int r, int c, uint4 packed, const float (&scales)[16]) {
+  // Sixteen numbers times eight pairs of scales.
+  DEVICE void scaled(u8* tile, int r, int c, uint4 packed, const u32 (&scales)[8]) {
     u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
     #pragma unroll
     for (int j = 0; j < 4; j++) {
-      float x[4];
-      signedBytes(words[j], x);
-      out[2 * j] = packBf16(x[0] * scales[4 * j], x[1] * scales[4 * j + 1]);
-      out[2 * j + 1] = packBf16(x[2] * scales[4 * j + 2], x[3] * scales[4 * j + 3]);
+      out[2 * j] = multiplyPairs(signedPair<0>(words[j]), scales[2 * j]);
+      out[2 * j + 1] = multiplyPairs(signedPair<1>(words[j]), scales[2 * j + 1]);
     }
     *(uint4*)(tile + chunkAt(KEYS, r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
     *(uint4*)(tile + chunkAt(KEYS, r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
   }
 
   // Scales the int8 numbers of a tile that has arrived; they lie at the start of the rows that they become. A row's numbers
-  // are all read, by threads of one warp, before any is written.
+  // are all read, by threads of one warp, before any is written; and of two rows before the first is scaled, since what takes
+  // time is waiting.
   DEVICE void scaleTile(int which) {
     u8* k = shared + which % STAGES * STAGE;
     const Row* places = (const Row*)(shared + PLACES_AT) + which % RING * KEYS;
     int head = barriers->tiles[which % RING].x, left = barriers->tiles[which % RING].y;
     int c = thread % PER_ROW;
-    // Two rows at once: each waits for its scales.
-    #pragma unroll 2
-    for (int pass = 0; pass < PASSES; pass++) {
-      int r = thread / PER_ROW + pass * (LOADERS / PER_ROW);
-      Row row = places[r];
-      bool int8 = isInt8(row.segment);
-      uint4 key, value;
-      if (int8) {
-        key = *(const uint4*)(k + swizzled(r, c));
-        value = *(const uint4*)(k + TILE + swizzled(r, c));
+    #pragma unroll 1
+    for (int pass = 0; pass < PASSES; pass += 2) {
+      uint4 key[2], value[2];
+      const float4* keyScales[2];
+      float scale[2];
+      #pragma unroll
+      for (int i = 0; i < 2; i++) {
+        int r = thread / PER_ROW + (pass + i) * (LOADERS / PER_ROW);
+        Row row = places[r];
+        keyScales[i] = 0;
+        if (!isInt8(row.segment)) continue;
+        Int8Blocks b = int8Blocks(row.segment, row.capacity, layer, head, a.kvHeads, D);
+        keyScales[i] = (const float4*)b.keys + c * 4;
+        scale[i] = r < left ? __ldg((const float*)b.values + row.token) : 0.0f;
+        key[i] = *(const uint4*)(k + swizzled(r, c));
+        value[i] = *(const uint4*)(k + TILE + swizzled(r, c));
       }
       __syncwarp();
-      if (!int8) continue;
-      float scales[16];
-      const float4* at = (const float4*)int8Keys(row.segment, row.capacity, layer, head, a.kvHeads, D) + c * 4;
       #pragma unroll
-      for (int j = 0; j < 4; j++) *(float4*)(scales + 4 * j) = __ldg(at + j);
-      scaled(k, r, c, key, scales);
-      const float* ofValues = (const float*)int8Values(row.segment, row.capacity, layer, head, a.kvHeads, D);
-      float scale = r < left ? __ldg(ofValues + row.token) : 0.0f;
-      #pragma unroll
-      for (int j = 0; j < 16; j++) scales[j] = scale;
-      scaled(k + TILE, r, c, value, scales);
+      for (int i = 0; i < 2; i++) {
+        int r = thread / PER_ROW + (pass + i) * (LOADERS / PER_ROW);
+        if (!keyScales[i]) continue;
+        u32 pairs[8], same = packBf16(scale[i], scale[i]);
+        #pragma unroll
+        for (int j = 0; j < 4; j++) {
+          float4 v = __ldg(keyScales[i] + j);
+          pairs[2 * j] = packBf16(v.x, v.y);
+          pairs[2 * j + 1] = packBf16(v.z, v.w);
+        }
+        scaled(k, r, c, key[i], pairs);
+        #pragma unroll
+        for (int j = 0; j < 8; j++) pairs[j] = same;
+        scaled(k + TILE, r, c, value[i], pairs);
+      }
     }
   }
 
@@ -211,9 +242,14 @@ template <bool Q8> struct Loader {
     if (thread % 32 == 0) barrierArrive(barrier);
   }
 
+  // Tiles that have arrived, before they are asked for.
+  DEVICE void scaleBefore(int end) {
+    if (Q8) while (scaledTiles < end) scaleTile(scaledTiles++);
+  }
+
   // The copies of a tile have arrived: hands it to those who multiply.
   DEVICE void finish() {
-    if (Q8) scaleTile(finished);
+    scaleBefore(finished + 1);
     signal(&barriers->full[finished % STAGES]);
     u32 bit = 1u << finished % RING;
     if (carries & bit) {
@@ -223,7 +259,8 @@ template <bool Q8> struct Loader {
     finished++;
   }
 
-  DEVICE void requestQueries(const Work& w) {
+  // Queries that come with a tile.
+  DEVICE void requestQueries(const Work& w, int with) {
     int slot = uses % SLOTS;
     if (uses >= SLOTS) {
       // Who still needs the slot gets its tiles first.
@@ -235,14 +272,29 @@ template <bool Q8> struct Loader {
     }
     if (thread == 0) barriers->work[slot] = w;
     fetchQueries(w, slot);
-    carries |= 1u << tile % RING;
+    carries |= 1u << with % RING;
     uses++;
   }
 
+  // Hands over the tiles before `end`, all requested, once their queries are there.
+  template <typename Ready> DEVICE void handOver(const Work& w, int end, Ready ready) {
+    waitForCopies();
+    syncLoaders();
+    scaleBefore(end);
+    ready(false);
+    requestQueries(w, end - 1);
+    commitCopies();
+    waitForCopies();
+    syncLoaders();
+    while (finished < end) finish();
+  }
+
   // All items in one layer. Tiles of the first item's context are requested before ready(), which waits for what the kernel or
-  // phase before writes: queries and the sequence's own keys and values.
-  template <typename Ready> DEVICE void run(int ofLayer, bool isReady, Ready ready) {
+  // phase before writes: queries and, when it is asked for them, the sequence's own keys and values.
+  template <typename Ready> DEVICE void run(int ofLayer, const bf16* queries, bool isReady, Ready ready) {
+    bool kept = isReady;
     layer = ofLayer;
+    q = queries;
     placedItem = blockIdx.x;
     syncLoaders();
     openPlaces();
@@ -250,7 +302,7 @@ template <bool Q8> struct Loader {
     for (int i = 0; i < AHEAD; i++) fetchPlaces();
     commitCopies();
     waitForCopies();
-    if (isReady) ready();
+    if (isReady) ready(true);
     #pragma unroll 1
     for (int i = blockIdx.x; i < count; i += gridDim.x) {
       Work w;
@@ -263,27 +315,25 @@ template <bool Q8> struct Loader {
         if (tile >= STAGES) barrierWait(&barriers->empty[tile % STAGES], (tile / STAGES - 1) & 1);
         // All have done with the places that are fetched over, and see those that have been fetched.
         syncLoaders();
-        if (!isReady && min(from + KEYS, w.end) > w.context) {
-          ready();
-          isReady = true;
+        if (!kept && min(from + KEYS, w.end) > w.context) {
+          if (late) handOver(w, tile, ready);
+          ready(true);
+          isReady = kept = true;
+          late = false;
         }
         if (t == 0) {
           late = !isReady;
-          if (!late) requestQueries(w);
+          if (!late) requestQueries(w, tile);
         }
         if (Q8 && thread == 0) barriers->tiles[tile % RING] = make_int2(w.head, w.end - from);
         fetchTile(from, w.end, w.head);
         fetchPlaces();
-        if (late && (isReady || t == tiles - 1 || t == STAGES - 1)) {
-          if (!isReady) ready();
+        // There may be no room for another tile before one is used.
+        if (late && (t == tiles - 1 || t == STAGES - 1)) {
+          commitCopies();
+          handOver(w, tile + 1, ready);
           isReady = true;
           late = false;
-          requestQueries(w);
-          commitCopies();
-          // There may be no room for another tile before this one is used.
-          waitForCopies();
-          syncLoaders();
-          while (finished <= tile) finish();
           continue;
         }
         commitCopies();
@@ -297,7 +347,7 @@ template <bool Q8> struct Loader {
     syncLoaders();
     while (finished < tile) finish();
     // Nobody may leave out what ready() stands for.
-    if (!isReady) ready();
+    if (!isReady) ready(false);
   }
 };
 
@@ -348,57 +398,56 @@ DEVICE void fenceProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memo
 DEVICE void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> DEVICE void waitForProducts() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
 
-// Tiles whose logits are held at once: what each costs besides is paid once. Registers are what is short.
-#ifndef AT_ONCE
-#define AT_ONCE (HEAD_SIZE == 64 ? 2 : 1)
-#endif
-
-// w[n][4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, key 64 n + 8 j + 2 (lane % 4) + e. Rows see keys up to `last`.
-template <int N>
+// w[4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, key 8 j + 2 (lane % 4) + e. Rows see keys up to `last`. What was summed up
+// before is to be multiplied by `rescale`.
 DEVICE void softmax(
-    float (&w)[N][32], float (&out)[D / 2], float (&top)[2], float (&sum)[2], const int (&last)[2], bool masked,
-    float scale) {
+    float (&w)[32], float (&top)[2], float (&sum)[2], float (&rescale)[2], const int (&last)[2], bool masked, float scale) {
   int q = threadIdx.x % 4;
   #pragma unroll
   for (int h = 0; h < 2; h++) {
     if (masked) {
       #pragma unroll
-      for (int j = 0; j < 8 * N; j++) {
-        if (j * 8 + 2 * q > last[h]) w[j / 8][4 * (j % 8) + 2 * h] = -INFINITE;
-        if (j * 8 + 2 * q + 1 > last[h]) w[j / 8][4 * (j % 8) + 2 * h + 1] = -INFINITE;
+      for (int j = 0; j < 8; j++) {
+        if (j * 8 + 2 * q > last[h]) w[4 * j + 2 * h] = -INFINITE;
+        if (j * 8 + 2 * q + 1 > last[h]) w[4 * j + 2 * h + 1] = -INFINITE;
       }
     }
     float maximum = top[h], other = -INFINITE;
     #pragma unroll
-    for (int j = 0; j < 8 * N; j += 2) {
-      maximum = fmaxf(maximum, fmaxf(w[j / 8][4 * (j % 8) + 2 * h], w[j / 8][4 * (j % 8) + 2 * h + 1]));
-      other = fmaxf(other, fmaxf(w[j / 8][4 * (j % 8) + 4 + 2 * h], w[j / 8][4 * (j % 8) + 5 + 2 * h]));
+    for (int j = 0; j < 8; j += 2) {
+      maximum = fmaxf(maximum, fmaxf(w[4 * j + 2 * h], w[4 * j + 2 * h + 1]));
+      other = fmaxf(other, fmaxf(w[4 * j + 4 + 2 * h], w[4 * j + 5 + 2 * h]));
     }
     maximum = fmaxf(maximum, other);
     maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 1));
     maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 2));
     // A row that sees nothing yet keeps weights of zero.
     float offset = maximum == -INFINITE ? 0.0f : maximum * scale;
-    float rescale = power2(top[h] * scale - offset);
+    rescale[h] = power2(top[h] * scale - offset);
     top[h] = maximum;
     float total = 0, rest = 0;
     #pragma unroll
-    for (int j = 0; j < 8 * N; j++) {
-      float& x = w[j / 8][4 * (j % 8) + 2 * h];
-      float& y = w[j / 8][4 * (j % 8) + 2 * h + 1];
+    for (int j = 0; j < 8; j++) {
+      float& x = w[4 * j + 2 * h];
+      float& y = w[4 * j + 2 * h + 1];
       x = power2(x * scale - offset);
       y = power2(y * scale - offset);
       total += x;
       rest += y;
     }
-    sum[h] = sum[h] * rescale + (total + rest);
+    sum[h] = sum[h] * rescale[h] + (total + rest);
+  }
+}
+
+DEVICE void rescaleRows(float (&out)[D / 2], const float (&rescale)[2]) {
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
     // Seldom after the first tiles.
-    if (__any_sync(~0u, rescale != 1.0f)) {
-      #pragma unroll
-      for (int d = 0; d < D / 8; d++) {
-        out[4 * d + 2 * h] *= rescale;
-        out[4 * d + 2 * h + 1] *= rescale;
-      }
+    if (!__any_sync(~0u, rescale[h] != 1.0f)) continue;
+    #pragma unroll
+    for (int d = 0; d < D / 8; d++) {
+      out[4 * d + 2 * h] *= rescale[h];
+      out[4 * d + 2 * h + 1] *= rescale[h];
     }
   }
 }
@@ -414,43 +463,34 @@ struct Rows {
   float sum[2];
 };
 
-// N tiles from key `from` on, in the stages of `tile` and those that follow.
-template <int N>
-DEVICE void multiplyTiles(u32 base, int tile, int from, float scale, Rows& r, float (&out)[D / 2]) {
-  u64 keys[N], values[N];
+// Requests the logits of the keys of a tile.
+DEVICE void requestLogits(u32 base, int tile, const Rows& r, float (&w)[32]) {
+  u64 keys = descriptor(base + tile % STAGES * STAGE);
   #pragma unroll
-  for (int n = 0; n < N; n++) {
-    u32 at = base + (tile + n) % STAGES * STAGE;
-    keys[n] = descriptor(at);
-    values[n] = transposed(at + TILE);
-  }
-  float weights[N][32];
-  fenceProducts();
-  #pragma unroll
-  for (int n = 0; n < N; n++)
-    #pragma unroll
-    for (int k = 0; k < D / 16; k++)
-      multiplyKeys(weights[n], r.queries + (k / 4 * ROWS * 128 + k % 4 * 32) / 16,
-          keys[n] + (k / 4 * HALF + k % 4 * 32) / 16, k > 0);
+  for (int k = 0; k < D / 16; k++)
+    multiplyKeys(w, r.queries + (k / 4 * ROWS * 128 + k % 4 * 32) / 16, keys + (k / 4 * HALF + k % 4 * 32) / 16, k > 0);
   commitProducts();
-  waitForProducts<0>();
-  u32 p[N][16];
-  if (r.live) {
-    int last[2] = {min(r.end, r.seen[0]) - 1 - from, min(r.end, r.seen[1]) - 1 - from};
-    softmax<N>(weights, out, r.top, r.sum, last, from + N * KEYS > r.unmasked, scale);
-  }
+}
+
+// Requests the sum of the values of a tile, weighted with p.
+DEVICE void requestSum(u32 base, int tile, const u32 (&p)[16], float (&out)[D / 2]) {
+  u64 values = transposed(base + tile % STAGES * STAGE + TILE);
   #pragma unroll
-  for (int n = 0; n < N; n++)
-    #pragma unroll
-    for (int j = 0; j < 16; j++) p[n][j] = r.live ? packBf16(weights[n][2 * j], weights[n][2 * j + 1]) : 0;
-  fenceProducts();
-  #pragma unroll
-  for (int n = 0; n < N; n++)
-    #pragma unroll
-    for (int j = 0; j < KEYS / 16; j++)
-      multiplyValues(out, p[n][4 * j], p[n][4 * j + 1], p[n][4 * j + 2], p[n][4 * j + 3], values[n] + j * 16 * 128 / 16);
+  for (int j = 0; j < KEYS / 16; j++)
+    multiplyValues(out, p[4 * j], p[4 * j + 1], p[4 * j + 2], p[4 * j + 3], values + j * 16 * 128 / 16);
   commitProducts();
-  waitForProducts<0>();
+}
+
+// Weights of keys `from` on from their logits.
+DEVICE void weigh(float (&w)[32], int from, float scale, Rows& r, float (&rescale)[2]) {
+  if (!r.live) return;
+  int last[2] = {min(r.end, r.seen[0]) - 1 - from, min(r.end, r.seen[1]) - 1 - from};
+  softmax(w, r.top, r.sum, rescale, last, from + KEYS > r.unmasked, scale);
+}
+
+DEVICE void packWeights(const float (&w)[32], bool live, u32 (&p)[16]) {
+  #pragma unroll
+  for (int j = 0; j < 16; j++) p[j] = live ? packBf16(w[2 * j], w[2 * j + 1]) : 0;
 }
 
 DEVICE void storeRows(
@@ -519,25 +559,48 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
     float out[D / 2];
     #pragma unroll
     for (int d = 0; d < D / 2; d++) out[d] = 0;
-    int tiles = tilesOf(w.begin, w.end);
-    #pragma unroll 1
-    for (int t = 0; t < tiles; ) {
-      int from = w.begin + t * KEYS;
-      barrierWait(&barriers->full[tile % STAGES], tile / STAGES & 1);
-      bool pair = AT_ONCE == 2 && t + 1 < tiles;
-      if (pair) barrierWait(&barriers->full[(tile + 1) % STAGES], (tile + 1) / STAGES & 1);
+    auto arrived = [&](int t) {
+      barrierWait(&barriers->full[t % STAGES], t / STAGES & 1);
       seeCopies();
-      if (groupLives && from < r.end) {
-        if (pair && from + KEYS < r.end) multiplyTiles<AT_ONCE>(base, tile, from, a.scale, r, out);
-        else multiplyTiles<1>(base, tile, from, a.scale, r, out);
-      }
+    };
+    auto free = [&](int t) {
       __syncwarp();
-      if (lane == 0) {
-        barrierArrive(&barriers->empty[tile % STAGES]);
-        if (pair) barrierArrive(&barriers->empty[(tile + 1) % STAGES]);
+      if (lane == 0) barrierArrive(&barriers->empty[t % STAGES]);
+    };
+    // Tiles of which this warpgroup's rows see something.
+    int all = tilesOf(w.begin, w.end), seen = groupLives ? min(all, (r.end - w.begin + KEYS - 1) / KEYS) : 0;
+    if (seen > 0) {
+      // The next tile's logits and this one's sum are computed while the next one's weights are.
+      float logits[32], rescale[2] = {1, 1};
+      u32 p[16];
+      arrived(tile);
+      fenceProducts();
+      requestLogits(base, tile, r, logits);
+      waitForProducts<0>();
+      weigh(logits, w.begin, a.scale, r, rescale);
+      packWeights(logits, r.live, p);
+      #pragma unroll 1
+      for (int t = 1; t < seen; t++, tile++) {
+        arrived(tile + 1);
+        fenceProducts();
+        requestLogits(base, tile + 1, r, logits);
+        requestSum(base, tile, p, out);
+        waitForProducts<1>();
+        weigh(logits, w.begin + t * KEYS, a.scale, r, rescale);
+        waitForProducts<0>();
+        free(tile);
+        if (r.live) rescaleRows(out, rescale);
+        packWeights(logits, r.live, p);
       }
-      t += pair ? 2 : 1;
-      tile += pair ? 2 : 1;
+      fenceProducts();
+      requestSum(base, tile, p, out);
+      waitForProducts<0>();
+      free(tile++);
+    }
+    #pragma unroll 1
+    for (int t = max(seen, 0); t < all; t++, tile++) {
+      arrived(tile);
+      free(tile);
     }
     if (lane == 0) barrierArrive(&barriers->queryFree[slot]);
     if (r.live) storeRows(a, w, out, r.top, r.sum, inTile0, token);

@@ -3,6 +3,7 @@ package dev.attune.llm.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.RopeScaling;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
@@ -17,6 +18,9 @@ import org.junit.jupiter.params.provider.CsvSource;
  * GPU.
  */
 class FusedLayersTest {
+
+  /** More than the sets of activations that take turns. */
+  private static final int LAYERS = 5;
 
   private static Gpu gpu;
 
@@ -38,26 +42,30 @@ class FusedLayersTest {
   void layersAreThoseOfSingleKernels(
       int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {
     Random random = new Random(tokens + contextTokens);
-    ModelConfig config = KernelTwinTest.shape(hidden, heads, kvHeads, 64, inner);
+    ModelConfig config = new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
+        RopeScaling.NONE, 1e-5);
     assertThat(FusedLayers.fits(config)).isTrue();
     Kernels kernels = KernelTwinTest.kernels(gpu, config);
     int attention = heads * 64;
     int qkv = (heads + 2 * kvHeads) * 64;
     List<CudaWeights.Layer> layers = new ArrayList<>();
-    for (int i = 0; i < config.layers(); i++) {
+    for (int i = 0; i < 2; i++) {
       layers.add(new CudaWeights.Layer(matrix(random, qkv, hidden), matrix(random, hidden, attention),
           matrix(random, 2 * inner, hidden), matrix(random, hidden, inner), 0, 0));
+    }
+    while (layers.size() < LAYERS) {
+      layers.add(layers.get(layers.size() - 2));
     }
     CudaWeights weights = new CudaWeights(config, 0, layers, 0, CudaWeights.ropeTable(gpu.device, config));
 
     List<CudaKvSegment> context = new ArrayList<>();
     for (int left = contextTokens; left > 0; ) {
       int n = Math.min(left, 1 + random.nextInt(200));
-      CudaKvSegment whole = segment(config, random, n, true);
+      CudaKvSegment whole = segment(config, kernels, random, n, true);
       context.add(int8 && context.size() % 3 != 1 ? quantised(kernels, whole) : whole);
       left -= n;
     }
-    CudaKvSegment own = segment(config, random, tokens, false);
+    CudaKvSegment own = segment(config, kernels, random, tokens, false);
     List<BatchPlan.Sequence> batch = List.of(
         new BatchPlan.Sequence(new int[tokens], Math.min(contextTokens, 4000), context, own, false));
     Kernels.Attention tiles = kernels.wideAttention;
@@ -83,22 +91,20 @@ class FusedLayersTest {
     double[] expected = toDouble(gpu.readFloats(residual, tokens * hidden));
     double[] kept = toDouble(keysAndValues(own));
 
+    long startBf16 = gpu.bf16(start);
+    long startFloats = gpu.floats(start);
     FusedLayers fused = new FusedLayers(gpu.device, kernels, weights);
     float[] before = null;
     // Several times: counters must be as before, and nothing may depend on who comes first.
-    for (int run = 0; run < 4; run++) {
+    for (int run = 0; run < 20; run++) {
       gpu.device.fill(own.address, 0xff, own.bytes());
-      for (long buffer : new long[] {q, mixed}) {
-        gpu.device.fill(buffer, 0xff, 2L * 64 * attention);
-      }
-      gpu.device.copy(x, gpu.bf16(start), 2L * tokens * hidden);
-      gpu.device.copy(residual, gpu.floats(start), 4L * tokens * hidden);
-      fused.run(plan, attend, tokens, config.layers(), attend.merges(),
-          new FusedLayers.Activations(x, residual, activated));
+      gpu.device.copy(x, startBf16, 2L * tokens * hidden);
+      gpu.device.copy(residual, startFloats, 4L * tokens * hidden);
+      fused.run(plan, attend, tokens, config.layers(), attend.merges(), x, residual);
       float[] after = gpu.readFloats(residual, tokens * hidden);
-      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(6e-3);
-      assertThat(Gpu.error(gpu.readBf16(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(8e-3);
-      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(8e-3);
+      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(1e-2);
+      assertThat(Gpu.error(gpu.readBf16(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(1.2e-2);
+      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(1.2e-2);
       if (before != null) {
         assertThat(after).as("run %d", run).isEqualTo(before);
       }
@@ -122,11 +128,11 @@ class FusedLayersTest {
     return gpu.readBf16(segment.address, (int) (segment.bytes() / 2));
   }
 
-  private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, boolean filled) {
-    CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(config.kvHeads(), 64, tokens, 2, 2, 0);
+  private static CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
+    CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(config.kvHeads(), 64, tokens, LAYERS, LAYERS, 0);
     long address = gpu.poisoned(shape.bytes());
     if (filled) {
-      gpu.device.copy(address, gpu.bf16(Gpu.random(random, (int) (shape.bytes() / 2), 1)), shape.bytes());
+      kernels.fillNormal.launch(256, 1, 256, address, shape.bytes() / 2, 0f, 1f, random.nextLong());
     }
     return new CudaKvSegment(shape, address, random.nextLong());
   }

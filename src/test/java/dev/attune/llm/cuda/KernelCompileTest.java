@@ -37,11 +37,15 @@ class KernelCompileTest {
     }
     check(compiler, "wide.cu", "-DHEAD_SIZE=64");
     check(compiler, "wide.cu", "-DHEAD_SIZE=128");
-    check(compiler, "gemm.cu", "-DFP8=0", "-DOUTPUTS=128", "-DSTAGES=3", "-DBLOCKS=2");
-    check(compiler, "gemm.cu", "-DFP8=0", "-DOUTPUTS=192", "-DSTAGES=5", "-DBLOCKS=1");
-    check(compiler, "gemm.cu", "-DFP8=0", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
-    check(compiler, "gemm.cu", "-DFP8=1", "-DOUTPUTS=192", "-DSTAGES=5", "-DBLOCKS=1");
-    check(compiler, "gemm.cu", "-DFP8=1", "-DOUTPUTS=256", "-DSTAGES=4", "-DBLOCKS=1");
+    for (boolean fp8 : new boolean[] {false, true}) {
+      for (int inputs : new int[] {576, 4096}) {
+        for (int outputs : new int[] {192, 256}) {
+          Kernels.GemmShape shape = Kernels.GemmShape.of(outputs, inputs, fp8);
+          check(compiler, "gemm.cu", "-DFP8=" + (fp8 ? 1 : 0), "-DOUTPUTS=" + outputs, "-DSTAGES=" + shape.stages(),
+              "-DKEPT=" + shape.kept());
+        }
+      }
+    }
     for (Kernels.Epilogue epilogue : Kernels.Epilogue.values()) {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",

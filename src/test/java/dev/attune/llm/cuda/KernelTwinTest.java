@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.Kernels.Epilogue;
-import dev.attune.llm.cuda.Kernels.GemmShape;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -168,22 +167,21 @@ class KernelTwinTest {
 
   @ParameterizedTest
   @CsvSource({
-    "1,128,3,2,64,false", "127,128,3,2,64,false", "160,128,3,2,64,false", "500,128,3,2,64,false",
-    "37,192,5,1,64,false", "257,192,5,1,64,false", "97,256,4,1,64,false", "2100,128,3,2,64,false",
-    "37,128,3,2,128,false", "130,256,4,1,128,false", "1,192,5,1,64,true", "257,192,5,1,64,true", "37,256,4,1,64,true",
-    "130,256,4,1,128,true"
+    "1,192,64,576,false", "127,192,64,576,false", "160,256,64,576,false", "500,192,64,832,false",
+    "37,192,64,832,false", "257,192,64,576,false", "97,256,64,832,false", "4600,192,64,576,false", "4600,192,64,832,false",
+    "37,256,128,576,false", "130,256,128,1088,false", "1,192,64,576,true", "257,192,64,1600,true", "37,256,64,576,true",
+    "4600,256,64,832,true", "130,256,128,1600,true"
   })
-  void productsOfManyRows(int rows, int tile, int stages, int blocks, int headSize, boolean fp8) {
+  void productsOfManyRows(int rows, int tile, int headSize, int hidden, boolean fp8) {
     Random random = new Random(rows);
     int heads = headSize == 64 ? 9 : 4;
     int kvHeads = headSize == 64 ? 3 : 2;
-    int hidden = 576;
     int inner = 320;
     ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
     Kernels kernels = kernels(config);
     GemmProducts gemm = new GemmProducts(gpu.device, config, kernels);
     for (Epilogue epilogue : List.of(Epilogue.QKV, Epilogue.RESIDUAL, Epilogue.SWIGLU)) {
-      gemm.shape(epilogue, new GemmShape(tile, stages, blocks));
+      gemm.width(epilogue, tile);
     }
     float[] x = Gpu.random(random, rows * hidden, 1);
     int capacity = (rows + 127) / 128 * 128;
