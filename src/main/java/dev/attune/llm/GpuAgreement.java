@@ -78,7 +78,7 @@ public final class GpuAgreement {
       throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model);
         OwningBackend base = variant.onGpu()
-            ? CudaBackend.load(checkpoint, variant.backend.equals("cuda-fp8"), 0, failure -> {})
+            ? CudaBackend.load(checkpoint, new CudaBackend.Settings(variant.backend.equals("cuda-fp8"), 0, 0), failure -> {})
             : CpuBackend.load(checkpoint, KvPolicy.parse(variant.policy), variant.threads)) {
       InferenceBackend backend = adapter == null ? base
           : base.with(LoraFiles.directory(adapter).adapter(checkpoint.config(), checkpoint.sha256()));

@@ -87,7 +87,7 @@ class FusedLayersTest {
     float[] before = null;
     // Several times: counters must be as before, and nothing may depend on who comes first.
     for (int run = 0; run < 4; run++) {
-      gpu.device.fill(own.address, 0xff, own.bytes());
+      gpu.device.fill(own.address(), 0xff, own.bytes());
       for (long buffer : new long[] {q, mixed}) {
         gpu.device.fill(buffer, 0xff, 2L * 64 * attention);
       }
@@ -119,7 +119,7 @@ class FusedLayersTest {
   }
 
   private static float[] keysAndValues(CudaKvSegment segment) {
-    return gpu.readBf16(segment.address, (int) (segment.bytes() / 2));
+    return gpu.readBf16(segment.address(), (int) (segment.bytes() / 2));
   }
 
   private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, boolean filled) {
@@ -135,7 +135,7 @@ class FusedLayersTest {
     CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
     CudaKvSegment coded = new CudaKvSegment(shape, gpu.poisoned(shape.bytes()), whole.contentId());
     kernels.quantise.launch(
-        shape.blocks(), 1, 256, whole.address, coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
+        shape.blocks(), 1, 256, whole.address(), coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
     return coded;
   }
 }
