@@ -4,7 +4,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** What one thread works with: a stream, kernels with their arguments, and buffers. */
-final class Lane implements AutoCloseable {
+class Lane implements AutoCloseable {
 
   final CudaDevice device;
   final Kernels kernels;
