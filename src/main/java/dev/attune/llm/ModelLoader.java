@@ -107,7 +107,7 @@ final class ModelLoader {
         }
         CudaBackend.Settings settings = new CudaBackend.Settings(
             properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
-            properties.gpuHostMemory().toBytes());
+            properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS);
         return load(place, "cuda-bf16-", checkpoint -> {
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());

@@ -27,8 +27,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class CudaBackend implements OwningBackend {
 
-  /** Threads of a backend: one lays out the next pass and waits for its copies while another's is computed. */
-  private static final int LANES = 2;
+  /** Usual threads of a backend: one lays out the next pass and waits for its copies while another's is computed. */
+  public static final int STREAMS = 2;
   /** Calls beyond the lanes whose documents may be on their way to the device. */
   private static final int BRINGING = 2;
 
@@ -55,7 +55,7 @@ public final class CudaBackend implements OwningBackend {
   /** The weights of another, with lanes of its own. */
   private CudaBackend(CudaBackend other) {
     shared = other.shared;
-    lanes = shared.lanes("attune-llm-cuda-beside", LANES);
+    lanes = shared.lanes("attune-llm-cuda-beside");
     base = false;
     weights = other.weights;
     config = other.config;
@@ -70,8 +70,9 @@ public final class CudaBackend implements OwningBackend {
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
+   * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
    */
-  public record Settings(boolean fp8, long deviceMemory, long hostMemory) {}
+  public record Settings(boolean fp8, long deviceMemory, long hostMemory, int streams) {}
 
   /**
    * Copies the weights to the first GPU and compiles the kernels.
@@ -83,7 +84,7 @@ public final class CudaBackend implements OwningBackend {
   public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     CudaShared shared = new CudaShared(config, settings, lost);
-    Lanes lanes = shared.lanes("attune-llm-cuda", LANES);
+    Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
       CudaBackend backend = new CudaBackend(shared, lanes, true, lane -> {
         Kernels.refusal(config).ifPresent(reason -> {
@@ -328,7 +329,7 @@ public final class CudaBackend implements OwningBackend {
   /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
   @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted", LANES), false,
+    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted"), false,
         lane -> weights.with(lane.device, lane.kernels, adapter));
   }
 
@@ -340,7 +341,7 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public int callsAtOnce() {
-    return LANES + BRINGING;
+    return lanes.count() + BRINGING;
   }
 
   @Override

@@ -39,8 +39,8 @@ final class CudaShared implements AutoCloseable {
   }
 
   /** Lanes of a backend, which are closed with this. */
-  Lanes lanes(String name, int count) {
-    Lanes added = new Lanes(name, count, _ -> open());
+  Lanes lanes(String name) {
+    Lanes added = new Lanes(name, settings.streams(), _ -> open());
     synchronized (this) {
       lanes.add(added);
     }

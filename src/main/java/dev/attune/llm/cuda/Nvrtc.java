@@ -35,8 +35,8 @@ final class Nvrtc {
   private final MethodHandle codeSize;
   private final MethodHandle code;
   private final MethodHandle destroy;
-  /** Each lane loads the same code. */
-  private final Map<List<String>, Compiled> compiled = new HashMap<>();
+  /** Each lane and each backend loads the same code. */
+  private static final Map<List<String>, Compiled> COMPILED = new HashMap<>();
 
   /** Machine code and what the assembler says of its registers. */
   record Compiled(byte[] code, String log) {}
@@ -73,16 +73,19 @@ final class Nvrtc {
    * @param options for example {@code -DSTAGES=3}
    * @throws CudaException with the compiler's messages
    */
-  synchronized Compiled compile(String resource, String architecture, List<String> options) {
+  Compiled compile(String resource, String architecture, List<String> options) {
     List<String> key = new ArrayList<>(options);
     key.add(architecture);
     key.add(resource);
-    Compiled known = compiled.get(key);
-    if (known == null) {
-      known = compileAnew(resource, architecture, options);
-      compiled.put(key, known);
+    key.add(place);
+    synchronized (COMPILED) {
+      Compiled known = COMPILED.get(key);
+      if (known == null) {
+        known = compileAnew(resource, architecture, options);
+        COMPILED.put(key, known);
+      }
+      return known;
     }
-    return known;
   }
 
   private Compiled compileAnew(String resource, String architecture, List<String> options) {
