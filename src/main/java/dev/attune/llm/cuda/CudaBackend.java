@@ -83,19 +83,18 @@ public final class CudaBackend implements OwningBackend {
    */
   public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
+    Kernels.refusal(config).ifPresent(reason -> {
+      throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
+    });
+    if (source.has("blk.0.attn_q.bias") || source.has("blk.0.attn_q_norm.weight")) {
+      throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
+          + "supported");
+    }
     CudaShared shared = new CudaShared(config, settings, lost);
     Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
-      CudaBackend backend = new CudaBackend(shared, lanes, true, lane -> {
-        Kernels.refusal(config).ifPresent(reason -> {
-          throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
-        });
-        if (source.has("blk.0.attn_q.bias") || source.has("blk.0.attn_q_norm.weight")) {
-          throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
-              + "supported");
-        }
-        return CudaWeights.load(lane.device, source);
-      });
+      CudaBackend backend =
+          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source));
       backend.on(lane -> {
         shared.ready(lane.device);
         return true;

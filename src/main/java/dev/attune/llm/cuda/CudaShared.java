@@ -114,6 +114,10 @@ final class CudaShared implements AutoCloseable {
       all = List.copyOf(lanes).reversed();
     }
     all.subList(0, all.size() - 1).forEach(Lanes::close);
+    SegmentMemory segments = memory;
+    if (segments != null) {
+      segments.close();
+    }
     Copies open = copies;
     if (open != null) {
       open.close();

@@ -38,7 +38,8 @@ final class Lanes implements AutoCloseable {
       this.after = after;
     }
 
-    private void run(Worker worker) {
+    /** Returns what is left to do: telling of the end. */
+    private Runnable run(Worker worker) {
       boolean run;
       synchronized (this) {
         Thread.interrupted();
@@ -60,7 +61,9 @@ final class Lanes implements AutoCloseable {
         runner = null;
         Thread.interrupted();
       }
-      end(result, failure);
+      T given = result;
+      Throwable reason = failure;
+      return () -> end(given, reason);
     }
 
     private void end(@Nullable T result, @Nullable Throwable failure) {
@@ -109,7 +112,6 @@ final class Lanes implements AutoCloseable {
     // Guarded by Lanes.this.
     private @Nullable Task<?> task;
     private boolean started;
-    private boolean began;
 
     Worker(int index, String name) {
       this.index = index;
@@ -130,7 +132,10 @@ final class Lanes implements AutoCloseable {
     @Override
     public void run() {
       for (Task<?> next = next(this); next != null; next = next(this)) {
-        next.run(this);
+        Runnable end = next.run(this);
+        // Free before the end is told: who hands in one task after the other stays in one lane.
+        free(this);
+        end.run();
       }
       awaitOthers();
       Lane opened = lane;
@@ -193,13 +198,12 @@ final class Lanes implements AutoCloseable {
     waiting.add(task);
   }
 
+  private synchronized void free(Worker worker) {
+    worker.task = waiting.poll();
+  }
+
   /** The worker's next task, null when there will be none. */
   private synchronized @Nullable Task<?> next(Worker worker) {
-    // Until now it was busy with the task before, or has just been started with one.
-    if (worker.began) {
-      worker.task = waiting.poll();
-    }
-    worker.began = true;
     while (worker.task == null && !closed) {
       try {
         wait();

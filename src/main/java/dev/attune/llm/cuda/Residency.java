@@ -312,6 +312,12 @@ final class Residency {
     item.keeper = null;
   }
 
+  /** Ends all keeping. */
+  void forgetAll() {
+    onDevice.forEach(this::forget);
+    onHost.forEach(this::forget);
+  }
+
   /** Ends one use. */
   void release(Item item) {
     item.users--;

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * back when it is used ({@link Residency}). Copies run in a stream of their own ({@link Copies}); a pass waits for those
  * of its segments. The memory of a segment that nobody can reach is given back some time later. Thread-safe.
  */
-final class SegmentMemory {
+final class SegmentMemory implements AutoCloseable {
 
   private static final Cleaner CLEANER = Cleaner.create();
   /** How often the collector is asked for segments that nobody can reach, and how long it may take each time. */
@@ -44,6 +44,7 @@ final class SegmentMemory {
   // Guarded by lock.
   private final Residency residency;
   private int uses;
+  private boolean closed;
 
   /** Memory without a tier on the host. */
   SegmentMemory(CudaDevice device, long limit) {
@@ -267,6 +268,9 @@ final class SegmentMemory {
 
   /** Makes room, waiting for other calls and for the collector where that may help; returns the last eviction begun. */
   private @Nullable Eviction claim(Collection<Item> items, long reserve, List<Item> arriving) {
+    if (closed) {
+      throw new CudaException("The GPU was closed");
+    }
     long all = items.stream().mapToLong(item -> item.bytes).sum() + reserve;
     if (all > residency.limit()) {
       throw full(all);
@@ -288,6 +292,9 @@ final class SegmentMemory {
         collect();
       } else {
         throw full(all);
+      }
+      if (closed) {
+        throw new CudaException("The GPU was closed");
       }
       reclaim(moves);
     }
@@ -349,6 +356,21 @@ final class SegmentMemory {
       } finally {
         lock.unlock();
       }
+    }
+  }
+
+  /** Refuses further uses and waits for those under way, which may be filling the host's memory. */
+  @Override
+  public void close() {
+    lock.lock();
+    try {
+      closed = true;
+      while (uses > 0) {
+        released.awaitUninterruptibly();
+      }
+      residency.forgetAll();
+    } finally {
+      lock.unlock();
     }
   }
 
