@@ -40,9 +40,10 @@ record SinkTransform(double leastContent, double kept) {
         float drawn = attention[head * tokens + i];
         (drawn > bound ? sinks : content)[documentOf[i]] += drawn;
       }
-      double all = sum(content);
-      boolean changed = all > 0 && all >= leastContent * (all + sum(sinks));
-      double more = changed ? 1 + (1 - kept) * sum(sinks) / all : 1;
+      double onContent = sum(content);
+      double onSinks = sum(sinks);
+      boolean changed = onContent > 0 && onContent >= leastContent * (onContent + onSinks);
+      double more = changed ? 1 + (1 - kept) * onSinks / onContent : 1;
       for (int d = 0; d < documents; d++) {
         masses[d] += (content[d] * more + sinks[d] * (changed ? kept : 1)) / heads;
       }
