@@ -61,7 +61,8 @@ final class EmbeddedPostgres implements AutoCloseable {
     PostgresCluster cluster = new PostgresCluster(home, binaries, account);
     String password = cluster.prepare();
     cluster.evict(properties.stopTimeout());
-    for (int attempt = 1; ; attempt++) {
+    int portsTaken = 0;
+    while (true) {
       int port = freePort();
       Process process = launch(account, home, binaries, port);
       EmbeddedPostgres postgres = new EmbeddedPostgres(properties, home, password, process, port);
@@ -75,9 +76,16 @@ final class EmbeddedPostgres implements AutoCloseable {
             Duration.ofNanos(System.nanoTime() - begun).toMillis());
         return postgres;
       } catch (PortTakenException e) {
-        if (attempt == PORT_ATTEMPTS) {
+        if (++portsTaken == PORT_ATTEMPTS) {
           throw new DatabaseException("PostgreSQL found no free port:\n" + e.getMessage(), e);
         }
+      } catch (StillInUseException e) {
+        if (System.nanoTime() - begun > properties.startTimeout().toNanos()) {
+          throw new DatabaseException(
+              "Processes of an earlier PostgreSQL did not end within " + properties.startTimeout()
+                  + " (attune.database.start-timeout):\n" + e.getMessage(), e);
+        }
+        sleep();
       } catch (IOException | RuntimeException e) {
         postgres.close();
         throw e instanceof DatabaseException known ? known : new DatabaseException("PostgreSQL: " + e, e);
@@ -181,6 +189,9 @@ final class EmbeddedPostgres implements AutoCloseable {
         if (words.contains("could not bind") || words.contains("Address already in use")) {
           throw new PortTakenException(words);
         }
+        if (words.contains("pre-existing shared memory block")) {
+          throw new StillInUseException(words);
+        }
         throw new DatabaseException("PostgreSQL ended with code " + server.exitValue() + ":\n" + words);
       }
       try {
@@ -194,6 +205,15 @@ final class EmbeddedPostgres implements AutoCloseable {
         }
       }
       pause();
+    }
+  }
+
+  private static void sleep() {
+    try {
+      Thread.sleep(100);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new DatabaseException("Interrupted while PostgreSQL was starting", e);
     }
   }
 
@@ -236,6 +256,15 @@ final class EmbeddedPostgres implements AutoCloseable {
       return socket.getLocalPort();
     } catch (IOException e) {
       throw new DatabaseException("There is no free port on the loopback interface: " + e, e);
+    }
+  }
+
+  /** Processes of a server that was killed hold the cluster's memory for a moment longer than it lived. */
+  private static final class StillInUseException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    StillInUseException(String message) {
+      super(message);
     }
   }
 
