@@ -2,7 +2,6 @@ package dev.attune.evaluation;
 
 import dev.attune.retrieval.Document;
 import dev.attune.retrieval.DocumentIndex;
-import dev.attune.retrieval.DocumentIndex.EmbeddingProgress;
 import dev.attune.retrieval.EmbedMode;
 import dev.attune.retrieval.Embedder;
 import dev.attune.retrieval.LuceneDocumentIndex;
@@ -48,7 +47,7 @@ final class EvaluationIndex implements AutoCloseable {
     EvaluationIndex opened = new EvaluationIndex(index);
     try {
       opened.fill(dataset, path.resolve("complete"));
-      opened.awaitVectors(dataset.name(), out);
+      VectorWait.until(index, dataset.name(), out);
     } catch (RuntimeException e) {
       index.close();
       throw e;
@@ -76,30 +75,6 @@ final class EvaluationIndex implements AutoCloseable {
       Files.writeString(complete, Long.toString(index.size()));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
-    }
-  }
-
-  private void awaitVectors(String name, PrintWriter out) {
-    EmbeddingProgress progress = index.embeddingProgress();
-    long reported = System.nanoTime();
-    while (progress.embedded() < progress.total()) {
-      if (progress.error() != null) {
-        throw new IllegalStateException("Vectors of " + name + " cannot be computed: " + progress.error());
-      }
-      if (System.nanoTime() - reported > 15_000_000_000L) {
-        reported = System.nanoTime();
-        out.printf(
-            "%s: vectors of %,d of %,d documents, %.0f a second%n",
-            name, progress.embedded(), progress.total(), progress.documentsPerSecond());
-        out.flush();
-      }
-      try {
-        Thread.sleep(100);
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        throw new IllegalStateException("Interrupted while computing vectors of " + name, e);
-      }
-      progress = index.embeddingProgress();
     }
   }
 

@@ -136,7 +136,7 @@ final class SimulatedLog {
   }
 
   /**
-   * Prepares a service for the log: it must not know it yet, and needs the films and the knowledge base.
+   * Prepares a service for the log: it must not know it yet, and needs the films with their vectors and the knowledge base.
    *
    * @throws IllegalStateException when the data directory holds the users' logs already: the answers would be known
    */
@@ -149,17 +149,17 @@ final class SimulatedLog {
           "This data directory holds the demo's logs, so the answers are known; name an empty one with "
               + "--attune.data-dir=DIRECTORY");
     }
-    if (index.size() > 0) {
-      return;
-    }
-    out.println("Indexing the films");
-    out.flush();
-    try (Stream<Document> films = MovieCorpus.read()) {
-      List<Document> all = films.toList();
-      for (int from = 0; from < all.size(); from += BATCH) {
-        index.put(all.subList(from, Math.min(from + BATCH, all.size())));
+    if (index.size() == 0) {
+      out.println("Indexing the films");
+      out.flush();
+      try (Stream<Document> films = MovieCorpus.read()) {
+        List<Document> all = films.toList();
+        for (int from = 0; from < all.size(); from += BATCH) {
+          index.put(all.subList(from, Math.min(from + BATCH, all.size())));
+        }
       }
     }
+    VectorWait.until(index, "films", out);
   }
 
   /** Imports the bundled knowledge base where there is none. */
