@@ -168,6 +168,7 @@ final class BackgroundModels implements Models, DisposableBean {
     try {
       Optional<LoraFiles> files = filesOf(role, source);
       if (files.isEmpty()) {
+        adapted.put(role, loaded.beside());
         return new Adapter(role, source, false, source.equals(Adapters.NONE) ? "Switched off" : "None is bundled");
       }
       LoraAdapter adapter = files.get().adapter(loaded.config(), loaded.sha256());
@@ -205,13 +206,20 @@ final class BackgroundModels implements Models, DisposableBean {
     }
     ModelLoader.Loaded before = base;
     base = loaded;
-    adapted.replaceAll((_, model) -> new Shared(model, scheduler.schedule(model.backend())));
+    adapted.replaceAll((role, model) -> new Shared(model, scheduled(role, model.backend())));
     models = Map.copyOf(adapted);
     status =
         new Status(State.READY, properties.model(), loaded.config().name(), loaded.backend().name(), null, adapters);
     if (before != null) {
       before.close();
     }
+  }
+
+  /** Steps of suggestions share work when they run as one batch, rankings do not. */
+  private InferenceBackend scheduled(ModelRole role, InferenceBackend backend) {
+    int atOnce = backend.callsAtOnce();
+    return atOnce == 1 ? scheduler.schedule(backend)
+        : scheduler.schedule(backend, role == ModelRole.RANKING ? atOnce : 1);
   }
 
   private void fail(State state, String message) {

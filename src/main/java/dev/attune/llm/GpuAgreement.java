@@ -16,16 +16,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Queue;
-import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.LoggerFactory;
 
-/** Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. */
+/** Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. Speed is {@link GpuLoad}'s. */
 public final class GpuAgreement {
 
   private static final int BATCH = 64;
@@ -78,7 +72,7 @@ public final class GpuAgreement {
       throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model);
         OwningBackend base = variant.onGpu()
-            ? CudaBackend.load(checkpoint, variant.backend.equals("cuda-fp8"), 0, failure -> {})
+            ? CudaBackend.load(checkpoint, new CudaBackend.Settings(variant.backend.equals("cuda-fp8"), 0, 0, 1), failure -> {})
             : CpuBackend.load(checkpoint, KvPolicy.parse(variant.policy), variant.threads)) {
       InferenceBackend backend = adapter == null ? base
           : base.with(LoraFiles.directory(adapter).adapter(checkpoint.config(), checkpoint.sha256()));
@@ -88,40 +82,11 @@ public final class GpuAgreement {
       for (RankedList list : input.lists) {
         scores.add(score(backend, input, list, instruction, documents));
       }
-      if (variant.onGpu()) {
-        throughput(backend, input, instruction, documents);
-      }
       return scores;
     }
   }
 
-  /** Requests of callers that each wait for their answer before they ask again. */
-  private static void throughput(
-      InferenceBackend backend, Lists input, KvSegment instruction, Map<String, KvSegment> documents) {
-    for (int callers : new int[] {1, 32}) {
-      Queue<Long> nanos = new ConcurrentLinkedQueue<>();
-      AtomicInteger next = new AtomicInteger();
-      int requests = callers == 1 ? 500 : 4000;
-      long start = System.nanoTime();
-      try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
-        for (int i = 0; i < callers; i++) {
-          threads.submit(() -> {
-            for (int r = next.getAndIncrement(); r < requests; r = next.getAndIncrement()) {
-              long from = System.nanoTime();
-              score(backend, input, input.lists.get(r % input.lists.size()), instruction, documents);
-              nanos.add(System.nanoTime() - from);
-            }
-          });
-        }
-      }
-      double seconds = (System.nanoTime() - start) / 1e9;
-      long[] sorted = nanos.stream().mapToLong(Long::longValue).sorted().toArray();
-      LoggerFactory.getLogger(GpuAgreement.class).info("{} in flight: {} requests/s, median {} ms, p99 {} ms", callers,
-          Math.round(sorted.length / seconds), sorted[sorted.length / 2] / 1e6, sorted[sorted.length * 99 / 100] / 1e6);
-    }
-  }
-
-  private static float[] score(InferenceBackend backend, Lists input, RankedList list, KvSegment instruction,
+  static float[] score(InferenceBackend backend, Lists input, RankedList list, KvSegment instruction,
       Map<String, KvSegment> documents) {
     List<KvSegment> context = new ArrayList<>(List.of(instruction));
     list.documents.forEach(id -> context.add(documents.get(id)));
@@ -130,7 +95,7 @@ public final class GpuAgreement {
     return backend.run(List.of(pass)).getFirst().attention();
   }
 
-  private static Map<String, KvSegment> documents(
+  static Map<String, KvSegment> documents(
       InferenceBackend backend, Lists input, KvSegment instruction, Variant variant) {
     List<String> ids = input.lists.stream().flatMap(list -> list.documents.stream()).distinct().toList();
     Map<String, KvSegment> read = new HashMap<>();
@@ -148,11 +113,11 @@ public final class GpuAgreement {
     return read;
   }
 
-  private static Pass read(int[] tokens, int position, List<KvSegment> context, int layers) {
+  static Pass read(int[] tokens, int position, List<KvSegment> context, int layers) {
     return new Pass(tokens, position, context, layers, true, Logits.NONE, null);
   }
 
-  private static KvSegment kv(InferenceBackend.PassResult result) {
+  static KvSegment kv(InferenceBackend.PassResult result) {
     return Objects.requireNonNull(result.kv());
   }
 }

@@ -102,6 +102,17 @@ public interface InferenceBackend {
   KvSegment restore(MemorySegment image);
 
   /**
+   * Says that a restored segment will not be asked for again, its image is out of date, say: what the backend keeps of it
+   * for the next call goes once nobody holds the segment. Nothing to do for backends that use images where they lie.
+   */
+  default void forget(KvSegment segment) {}
+
+  /** Calls of {@link #run} that are worth having under way at the same time; the others had better wait. */
+  default int callsAtOnce() {
+    return 1;
+  }
+
+  /**
    * The same model with a low-rank adapter. Base weights and threads are shared, segments are not exchangeable in
    * meaning: keep those of one adapter apart from others by {@link LanguageModel#fingerprint}.
    *

@@ -18,9 +18,11 @@ import org.springframework.validation.annotation.Validated;
  * @param cache directory of downloaded models
  * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
  *     named {@code hf:…} are ever looked for there
- * @param backend what computes: {@code auto} is the CPU as long as the GPU's rankings are not those of the CPU in all but
- *     one of a hundred lists; {@code cuda} is a GPU where there is one that can run the model, otherwise the CPU
+ * @param backend what computes: {@code auto} is a GPU where there is one that can run the model, otherwise the CPU; {@code
+ *     cuda} is the same and warns where the GPU cannot be used
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
+ * @param gpuHostMemory bytes of pinned memory of the host for keys and values that do not fit into {@code gpu-memory}; taken
+ *     when the model is loaded and the GPU computes, 0 for none
  * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each output and
  *     token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with large models
  * @param threads threads that compute, 0 for one per core
@@ -38,6 +40,7 @@ record LlmProperties(
     @Nullable String hub,
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") DataSize gpuMemory,
+    @DefaultValue("1GB") DataSize gpuHostMemory,
     @DefaultValue("bf16") @NotNull GpuWeights gpuWeights,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue(LlmProperties.AUTO) @NotBlank String kvPolicy,

@@ -15,6 +15,7 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /** Turns model files into a model that can run. */
 final class ModelLoader {
@@ -48,6 +49,12 @@ final class ModelLoader {
     LanguageModel with(LoraAdapter adapter) {
       return new Adapted(config, tokenizer, backend.with(adapter),
           sha256.substring(0, HASH_DIGITS) + "+" + adapter.fingerprint() + "-" + numerics);
+    }
+
+    /** The model for other calls, as {@link OwningBackend#beside} says. */
+    LanguageModel beside() {
+      InferenceBackend other = backend.beside();
+      return other == backend ? this : new Adapted(config, tokenizer, other, fingerprint());
     }
 
     @Override
@@ -85,26 +92,30 @@ final class ModelLoader {
   }
 
   /**
-   * Loads a model on the GPU where the setting asks for it and there is one that can run it, otherwise on the CPU.
+   * Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. Where {@code
+   * auto} finds no driver, that is nothing to tell; every other reason is told in a line.
    *
    * @param lost told once if the GPU fails in a way that ends its use
    */
   static Loaded load(
       Path place, LlmProperties properties, LlmProperties.Backend wanted, @Nullable KvPolicy policy,
       Consumer<CudaException> lost) throws IOException {
-    if (wanted == LlmProperties.Backend.CUDA) {
+    if (wanted == LlmProperties.Backend.CUDA || wanted == LlmProperties.Backend.AUTO && CudaBackend.driverInstalled()) {
       try {
         if (policy != null && !policy.equals(EVERYTHING)) {
           throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, EVERYTHING));
         }
+        CudaBackend.Settings settings = new CudaBackend.Settings(
+            properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
+            properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS);
         return load(place, "cuda-bf16-", checkpoint -> {
-          CudaBackend backend = CudaBackend.load(
-              checkpoint, properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(), lost);
+          CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;
         });
       } catch (CudaException e) {
-        log.warn("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
+        log.atLevel(wanted == LlmProperties.Backend.CUDA ? Level.WARN : Level.INFO)
+            .log("The CPU computes, since the GPU cannot be used: {}", e.getMessage());
       }
     }
     return load(place, policy, properties.threadsOrCores());

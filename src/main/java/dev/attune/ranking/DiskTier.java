@@ -22,8 +22,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Entries on disk. What is found is read where the file is mapped, without a copy: the system's page cache decides what
- * of it is in memory. A thread of its own writes; what waits for it stays in the tier above.
+ * Entries on disk. What is found is read where the file is mapped, without a copy, or copied by a backend with memory of its
+ * own: the system's page cache decides what of the files is in memory. A thread of its own writes; what waits for it stays in the tier above.
  */
 final class DiskTier implements AutoCloseable {
 
@@ -40,6 +40,7 @@ final class DiskTier implements AutoCloseable {
   private final SegmentStore store;
   /** Of each space that a model was prepared for. */
   private final Map<String, InferenceBackend> backends = new ConcurrentHashMap<>();
+  private final RestoredSegments restored = new RestoredSegments();
   private final Thread writer = Thread.ofPlatform().daemon().name("document-kv-writer").unstarted(this::loop);
 
   // Guarded by queue.
@@ -98,7 +99,7 @@ final class DiskTier implements AutoCloseable {
       return null;
     }
     try {
-      return backend.restore(image);
+      return restored.over(key, image, backend);
     } catch (IllegalArgumentException e) {
       store.dropDamaged(key.space(), document, content);
       return null;
@@ -159,6 +160,8 @@ final class DiskTier implements AutoCloseable {
         if (System.nanoTime() - maintained >= MAINTENANCE.toNanos()) {
           maintained = System.nanoTime();
           store.maintain();
+          restored.dropStale(
+              k -> store.place(k.space(), Digest.of(k.documentId()), Digest.of(k.contentHash())), backends::get);
         }
       } catch (IOException | RuntimeException e) {
         log.warn("Documents that were read cannot be written to disk; trying again in {} s", AFTER_FAILURE.toSeconds(), e);

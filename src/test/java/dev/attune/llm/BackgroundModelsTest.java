@@ -44,7 +44,7 @@ class BackgroundModelsTest {
   @TempDir private Path directory;
 
   private static LlmProperties properties(String model) {
-    return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0),
+    return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
         GpuWeights.BF16, 1, "full+bf16", 8, NO_ADAPTERS);
   }
 
@@ -169,7 +169,7 @@ class BackgroundModelsTest {
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
         new LlmProperties(
-            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0),
+            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0), DataSize.ofBytes(0),
                 GpuWeights.BF16, 1, "full+f32", 8, NO_ADAPTERS);
     try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
@@ -298,7 +298,7 @@ class BackgroundModelsTest {
         .random(module + "B.weight", new Random(2), 1, 40, 2)
         .bytes());
     LlmProperties settings = new LlmProperties(
-        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), GpuWeights.BF16, 1, "full+bf16", 8,
+        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0), GpuWeights.BF16, 1, "full+bf16", 8,
         new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
@@ -334,7 +334,7 @@ class BackgroundModelsTest {
   @Test
   void misspeltPolicyStopsTheStart() {
     LlmProperties wrong =
-        new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0),
+        new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
             GpuWeights.BF16, 1, "full+int3", 8, NO_ADAPTERS);
     assertThatThrownBy(() -> models(wrong)).hasMessageContaining("int3");
   }
@@ -345,7 +345,7 @@ class BackgroundModelsTest {
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
         "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO,
-        DataSize.ofBytes(0), GpuWeights.BF16, 0, "auto", 64, new Adapters("bundled", "bundled")));
+        DataSize.ofBytes(0), DataSize.ofGigabytes(1), GpuWeights.BF16, 0, "auto", 64, new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -244,7 +244,7 @@ final class BatchPlan {
       keyCount += segment.slots();
       quantised |= segment.shape.codec() == KvCodec.INT8;
     }
-    span(spans, spanCount++, s.own.address, s.own.tokens(), s.tokens.length, keyCount);
+    span(spans, spanCount++, s.own.address(), s.own.tokens(), s.tokens.length, keyCount);
     keyCount += s.tokens.length;
     for (int i = 0; i < s.tokens.length; i++, rows++) {
       host.set(JAVA_INT, tokens - start + 4L * rows, s.tokens[i]);
@@ -256,7 +256,7 @@ final class BatchPlan {
 
   private void place(long to, int row, @Nullable CudaKvSegment segment, int token) {
     long at = to - start + (long) row * ROW_BYTES;
-    host.set(JAVA_LONG, at, segment == null ? 0 : segment.address);
+    host.set(JAVA_LONG, at, segment == null ? 0 : segment.address());
     host.set(JAVA_INT, at + 8, token);
     host.set(JAVA_INT, at + 12, segment == null ? 0 : segment.tokens());
   }
@@ -293,7 +293,7 @@ final class BatchPlan {
     host.set(JAVA_INT, positions - start, position);
     place(places, 0, own, position);
     put(sequences - start, 0, 1, position, 0);
-    span(spans, 0, own.address, capacity, capacity, 0);
+    span(spans, 0, own.address(), capacity, capacity, 0);
     for (int from = 0; from < capacity; from += Kernels.KEY_TILE) {
       long at = items - start + (long) partials * ITEM_BYTES;
       put(at, 0, 0, from, Math.min(capacity, from + Kernels.KEY_TILE));

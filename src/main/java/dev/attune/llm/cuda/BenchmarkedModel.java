@@ -230,8 +230,8 @@ final class BenchmarkedModel implements AutoCloseable {
   private CudaKvSegment quantised(CudaKvSegment document) {
     CudaKvSegment.Shape int8 = document.shape.in(KvCodec.INT8);
     CudaKvSegment coded = new CudaKvSegment(int8, device.allocate(int8.bytes(), "a segment"), document.contentId());
-    owned.add(coded.address);
-    kernels.quantise.launch(int8.blocks(), 1, 256, document.address, coded.reference(), int8.slots(), int8.kvHeads(),
+    owned.add(coded.address());
+    kernels.quantise.launch(int8.blocks(), 1, 256, document.address(), coded.reference(), int8.slots(), int8.kvHeads(),
         int8.headSize());
     return coded;
   }
@@ -239,7 +239,7 @@ final class BenchmarkedModel implements AutoCloseable {
   private CudaKvSegment copy(CudaKvSegment document) {
     long address = device.allocate(document.bytes(), "a segment");
     owned.add(address);
-    device.copy(address, document.address, document.bytes());
+    device.copy(address, document.address(), document.bytes());
     return new CudaKvSegment(document.shape, address, document.contentId());
   }
 

@@ -10,104 +10,78 @@ import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.concurrent.Callable;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.Set;
 import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. Calls are served one after the other by the
- * thread that owns the device.
+ * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. A backend has threads with a stream each ({@link
+ * Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking and suggestions share the GPU.
  */
 public final class CudaBackend implements OwningBackend {
 
-  /** Share of the free memory that segments may take when no limit is set; activations and graphs need the rest. */
-  private static final double SEGMENT_SHARE = 0.7;
+  /** Usual threads of a backend: one lays out the next pass and waits for its copies while another's is computed. */
+  public static final int STREAMS = 2;
+  /** Calls beyond the lanes whose documents may be on their way to the device. */
+  private static final int BRINGING = 2;
 
-  private final ModelConfig config;
-  private final CudaDevice device;
+  private final CudaShared shared;
+  private final Lanes lanes;
   private final CudaWeights weights;
-  private final boolean fp8;
-  private final Kernels kernels;
-  private final SegmentMemory memory;
-  private final SegmentEditor editor;
-  private final PassRunner runner;
+  private final @Nullable Fp8Weights quantised;
+  private final ModelConfig config;
+  private final int maxProbeRows;
   private final WorkCounters counters;
-  private final ExecutorService owner;
-  private final String description;
-  /** Told once, shared with backends made by {@link #with}. */
-  private final Loss loss;
+  private final boolean base;
 
-  /** Tells of the loss of the device, the first time. */
-  private static final class Loss {
-    private final Consumer<CudaException> listener;
-    private final AtomicBoolean told = new AtomicBoolean();
-
-    Loss(Consumer<CudaException> listener) {
-      this.listener = listener;
-    }
-
-    void check(RuntimeException e) {
-      if (e instanceof CudaException failure && failure.deviceLost() && !told.getAndSet(true)) {
-        listener.accept(failure);
-      }
-    }
-  }
-
-  private CudaBackend(
-      ExecutorService owner, CudaDevice device, CudaWeights weights, Nvrtc compiler, boolean fp8, long memoryLimit,
-      Loss loss) {
-    this.loss = loss;
-    this.owner = owner;
-    this.device = device;
-    this.weights = weights;
-    this.config = weights.config();
-    kernels = new Kernels(device, compiler, config);
+  private CudaBackend(CudaShared shared, Lanes lanes, boolean base, Function<Lane, CudaWeights> source) {
+    this.shared = shared;
+    this.lanes = lanes;
+    this.base = base;
+    weights = on(source);
+    config = weights.config();
+    quantised = shared.settings.fp8() ? on(lane -> new Fp8Weights(lane.device, lane.kernels, weights)) : null;
+    maxProbeRows = on(lane -> lane.kernels.maxProbeRows());
     counters = new WorkCounters(config);
-    this.fp8 = fp8;
-    Fp8Weights quantised = fp8 ? new Fp8Weights(device, kernels, weights) : null;
-    long limit = memoryLimit > 0 ? memoryLimit : (long) (device.freeBytes() * SEGMENT_SHARE);
-    memory = new SegmentMemory(device, limit);
-    editor = new SegmentEditor(device, kernels, memory);
-    runner = new PassRunner(device, kernels, weights, quantised, memory, counters);
-    description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values".formatted(
-        device.name, device.driverVersion(), device.driver.place, compiler.place, limit >> 20);
   }
 
-  private CudaBackend(CudaBackend base, CudaWeights weights) {
-    this.owner = base.owner;
-    this.device = base.device;
-    this.weights = weights;
-    this.config = base.config;
-    loss = base.loss;
-    kernels = base.kernels;
-    memory = base.memory;
-    editor = base.editor;
+  /** The weights of another, with lanes of its own. */
+  private CudaBackend(CudaBackend other) {
+    shared = other.shared;
+    lanes = shared.lanes("attune-llm-cuda-beside");
+    base = false;
+    weights = other.weights;
+    config = other.config;
+    quantised = other.quantised;
+    maxProbeRows = other.maxProbeRows;
     counters = new WorkCounters(config);
-    fp8 = base.fp8;
-    runner = new PassRunner(
-        device, kernels, weights, fp8 ? new Fp8Weights(device, kernels, weights) : null, memory, counters);
-    description = base.description;
   }
+
+  /**
+   * How the GPU is used.
+   *
+   * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
+   * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
+   * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
+   * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
+   */
+  public record Settings(boolean fp8, long deviceMemory, long hostMemory, int streams) {}
 
   /**
    * Copies the weights to the first GPU and compiles the kernels.
    *
-   * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
-   * @param memoryLimit bytes of device memory for keys and values, 0 for a share of what is free
    * @param lost told once, by the thread of the request, when the device fails in a way that ends its use
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
    *     the kernels do not support the model; the message says which
    */
-  public static CudaBackend load(
-      Checkpoint source, boolean fp8, long memoryLimit, Consumer<CudaException> lost) {
+  public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -116,30 +90,45 @@ public final class CudaBackend implements OwningBackend {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
           + "supported");
     }
-    ExecutorService owner = Executors.newSingleThreadExecutor(
-        Thread.ofPlatform().daemon().name("attune-llm-cuda").stackSize(Nvrtc.STACK_BYTES).factory());
+    CudaShared shared = new CudaShared(config, settings, lost);
+    Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
-      return await(owner, null, () -> {
-        CudaDevice device = new CudaDevice(new CudaDriver(), 0);
-        try {
-          Nvrtc compiler = new Nvrtc();
-          return new CudaBackend(owner, device, CudaWeights.load(device, source), compiler, fp8, memoryLimit,
-              new Loss(lost));
-        } catch (RuntimeException | Error e) {
-          device.close();
-          throw e;
-        }
+      CudaBackend backend =
+          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source));
+      backend.on(lane -> {
+        shared.ready(lane.device);
+        return true;
       });
+      return backend;
     } catch (RuntimeException | Error e) {
-      owner.shutdownNow();
+      shared.close();
       throw e;
     }
   }
 
+  /** Whether the driver of a GPU is installed; cheap where it is not. */
+  public static boolean driverInstalled() {
+    return NativeLibraries.exists("libcuda.so.1");
+  }
+
   /** The device, the libraries and where they were found; for the log. */
   public String description() {
-    return description;
+    return shared.description();
   }
+
+  /** What is kept where, for reports. */
+  public Memory memory() {
+    return new Memory(shared.memory().used(), shared.memory().hostUsed(), shared.memory().saved());
+  }
+
+  /**
+   * Keys and values.
+   *
+   * @param device bytes on the device, those that nobody can reach any more and that were not given back yet among them
+   * @param host bytes in pinned memory of the host
+   * @param moved segments that were moved to the host to make room, since the start
+   */
+  public record Memory(long device, long host, long moved) {}
 
   @Override
   public String name() {
@@ -159,18 +148,93 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public List<PassResult> run(List<Pass> passes) {
+    Set<CudaKvSegment> context = Collections.newSetFromMap(new IdentityHashMap<>());
+    long reserve = 0;
     for (Pass pass : passes) {
-      pass.context().forEach(this::own);
+      pass.context().forEach(segment -> context.add(own(segment)));
       PassValidation.check(pass, config);
       if (pass.probe() != null && pass.probe().byHead()) {
         throw new UnsupportedOperationException("Backend " + name() + " does not tell the heads of a probe apart");
       }
-      if (pass.probe() != null && pass.probe().rows().length > kernels.maxProbeRows()) {
+      if (pass.probe() != null && pass.probe().rows().length > maxProbeRows) {
         throw new IllegalArgumentException("A probe of %d rows; at most %d are supported"
-            .formatted(pass.probe().rows().length, kernels.maxProbeRows()));
+            .formatted(pass.probe().rows().length, maxProbeRows));
+      }
+      reserve += PassRunner.reserve(pass, config);
+    }
+    List<List<Integer>> batches = PassBatches.of(passes, config);
+    List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
+    try {
+      SegmentMemory.Use use = shared.memory().use(context, reserve);
+      for (List<Integer> batch : batches) {
+        List<Pass> together = batch.stream().map(passes::get).toList();
+        use.hold();
+        tasks.add(lanes.submit(lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
+      }
+      use.release();
+      @Nullable PassResult[] results = new PassResult[passes.size()];
+      for (int i = 0; i < batches.size(); i++) {
+        List<PassResult> done = tasks.get(i).await();
+        for (int j = 0; j < done.size(); j++) {
+          results[batches.get(i).get(j)] = done.get(j);
+        }
+      }
+      return List.of(results);
+    } catch (RuntimeException | Error e) {
+      tasks.forEach(Lanes.Task::cancel);
+      shared.check(e);
+      throw e;
+    }
+  }
+
+  private PassRunner runner(Lane lane) {
+    return new PassRunner(lane.device, lane.kernels, weights, quantised, counters);
+  }
+
+  /** Work in a lane with segments that are in use. */
+  private static <T> T using(SegmentMemory.Use use, Lane lane, Supplier<T> work) {
+    use.await(lane.device);
+    boolean done = false;
+    try {
+      T result = work.get();
+      done = true;
+      return result;
+    } finally {
+      if (!done) {
+        // What was launched still reads segments, which are free to be moved from now on.
+        lane.device.settle();
       }
     }
-    return await(() -> runner.run(passes));
+  }
+
+  /** Work in some lane with segments. */
+  private <T> T on(List<CudaKvSegment> segments, Function<Lane, T> work) {
+    Lanes.Task<T> task = null;
+    try {
+      Set<CudaKvSegment> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
+      distinct.addAll(segments);
+      SegmentMemory.Use use = shared.memory().use(distinct, 0);
+      task = lanes.submit(lane -> using(use, lane, () -> work.apply(lane)), use::release);
+      return task.await();
+    } catch (RuntimeException | Error e) {
+      if (task != null) {
+        task.cancel();
+      }
+      shared.check(e);
+      throw e;
+    }
+  }
+
+  /** Work in some lane. */
+  private <T> T on(Function<Lane, T> work) {
+    Lanes.Task<T> task = lanes.submit(work, () -> {});
+    try {
+      return task.await();
+    } catch (RuntimeException | Error e) {
+      task.cancel();
+      shared.check(e);
+      throw e;
+    }
   }
 
   @Override
@@ -201,7 +265,7 @@ public final class CudaBackend implements OwningBackend {
     int[] kept = SegmentEditor.uniform(parts, retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : KvCodec.BF16;
     int all = tokens;
-    return await(() -> editor.gather(parts, kept, codec, first.firstPosition(), all));
+    return on(parts, lane -> editor(lane).gather(parts, kept, codec, first.firstPosition(), all));
   }
 
   @Override
@@ -211,8 +275,8 @@ public final class CudaBackend implements OwningBackend {
       throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
           .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
     }
-    return await(() -> editor.gather(List.of(source), IntStream.range(from, to).toArray(), source.shape.codec(),
-        source.firstPosition() + from, to - from));
+    return on(List.of(source), lane -> editor(lane).gather(List.of(source), IntStream.range(from, to).toArray(),
+        source.shape.codec(), source.firstPosition() + from, to - from));
   }
 
   @Override
@@ -221,25 +285,32 @@ public final class CudaBackend implements OwningBackend {
       throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16 or int8, not " + codec);
     }
     CudaKvSegment own = own(segment);
-    return await(() -> editor.recode(own, codec));
+    return on(List.of(own), lane -> editor(lane).recode(own, codec));
+  }
+
+  private SegmentEditor editor(Lane lane) {
+    return new SegmentEditor(lane.device, lane.kernels, shared.memory());
   }
 
   /** A copy in host memory; valid beyond the life of the segment. */
   @Override
   public MemorySegment image(KvSegment segment) {
     CudaKvSegment own = own(segment);
-    return await(() -> {
+    return on(List.of(own), lane -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
       SegmentImage.write(image, own);
       if (own.bytes() > 0) {
-        device.download(image.asSlice(SegmentImage.HEADER), own.address);
-        device.synchronize("Copying a segment of %d tokens".formatted(own.tokens()));
+        lane.device.download(image.asSlice(SegmentImage.HEADER), own.address());
+        lane.device.synchronize("Copying a segment of %d tokens".formatted(own.tokens()));
       }
       return image.asReadOnly();
     });
   }
 
-  /** A copy on the device: the image is not used after the call. */
+  /**
+   * Copied to the device when it is first used, and again when it is used after it had to make room; kept on the device or
+   * in pinned memory of the host, and so reachable, until then or until it is {@linkplain #forget forgotten}.
+   */
   @Override
   public KvSegment restore(MemorySegment image) {
     CudaKvSegment.Shape shape = SegmentImage.shape(image);
@@ -247,23 +318,32 @@ public final class CudaBackend implements OwningBackend {
         || shape.layers() > config.layers()) {
       throw new IllegalArgumentException("KV image was not made by a backend of this model: " + shape);
     }
-    return await(() -> {
-      CudaKvSegment segment = memory.allocate(shape, SegmentImage.contentId(image));
-      if (shape.bytes() > 0) {
-        try (Arena arena = Arena.ofConfined()) {
-          MemorySegment numbers = image.asSlice(SegmentImage.HEADER, shape.bytes());
-          device.upload(segment.address, numbers.isNative() ? numbers : arena.allocate(shape.bytes(), 64).copyFrom(numbers));
-          device.synchronize("Copying a segment of %d tokens".formatted(shape.tokens()));
-        }
-      }
-      return segment;
-    });
+    MemorySegment numbers = image.asSlice(SegmentImage.HEADER, shape.bytes());
+    return shared.memory().readable(shape, SegmentImage.contentId(image),
+        numbers.isNative() ? numbers : Arena.ofAuto().allocate(shape.bytes(), 64).copyFrom(numbers));
+  }
+
+  @Override
+  public void forget(KvSegment segment) {
+    shared.memory().forget(own(segment));
   }
 
   /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
   @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return await(() -> new CudaBackend(this, weights.with(device, kernels, adapter)));
+    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted"), false,
+        lane -> weights.with(lane.device, lane.kernels, adapter));
+  }
+
+  /** Closed with this backend. */
+  @Override
+  public InferenceBackend beside() {
+    return new CudaBackend(this);
+  }
+
+  @Override
+  public int callsAtOnce() {
+    return lanes.count() + BRINGING;
   }
 
   @Override
@@ -279,42 +359,11 @@ public final class CudaBackend implements OwningBackend {
     return own;
   }
 
-  private <T> T await(Callable<T> work) {
-    return await(owner, loss, work);
-  }
-
-  private static <T> T await(ExecutorService owner, @Nullable Loss loss, Callable<T> work) {
-    Future<T> result = owner.submit(work);
-    try {
-      return result.get();
-    } catch (InterruptedException e) {
-      result.cancel(true);
-      Thread.currentThread().interrupt();
-      throw new CancellationException("Interrupted while waiting for the GPU");
-    } catch (ExecutionException e) {
-      switch (e.getCause()) {
-        case RuntimeException cause -> {
-          if (loss != null) {
-            loss.check(cause);
-          }
-          throw cause;
-        }
-        case Error cause -> throw cause;
-        case null, default -> throw new IllegalStateException(e);
-      }
-    }
-  }
-
-  /** Frees the device, also for backends made by {@link #with}; passes under way are ended first. */
+  /** Frees the device, also for backends made by {@link #with} and {@link #beside}; passes under way are ended first. */
   @Override
   public void close() {
-    try {
-      await(() -> {
-        device.close();
-        return true;
-      });
-    } finally {
-      owner.shutdown();
+    if (base) {
+      shared.close();
     }
   }
 }

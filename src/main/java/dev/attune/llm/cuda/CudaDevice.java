@@ -14,7 +14,7 @@ import java.util.Set;
 
 /**
  * One GPU with one stream. Belongs to the thread that opened it; only {@link #close} may be called from another, when
- * that one has ended.
+ * that one has ended. Several threads each open their own; memory may be used through all of them.
  */
 final class CudaDevice implements AutoCloseable {
 
@@ -67,11 +67,25 @@ final class CudaDevice implements AutoCloseable {
           .formatted(name, major, attribute(ATTRIBUTE_MINOR)));
     }
     architecture = "sm_90a";
+    stream = openStream();
+    keepFreedMemory();
+  }
+
+  /** The same GPU with another stream, for the calling thread; to be closed before {@code base}. */
+  CudaDevice(CudaDevice base) {
+    driver = base.driver;
+    ordinal = base.ordinal;
+    name = base.name;
+    multiprocessors = base.multiprocessors;
+    architecture = base.architecture;
+    stream = openStream();
+  }
+
+  private long openStream() {
     check(driver.primaryCtxRetain(result, ordinal), "Opening a context on " + name);
     check(driver.ctxSetCurrent(result.get(JAVA_LONG, 0)), "Making the context current");
     check(driver.streamCreate(result, STREAM_NON_BLOCKING), "Creating a stream");
-    stream = result.get(JAVA_LONG, 0);
-    keepFreedMemory();
+    return result.get(JAVA_LONG, 0);
   }
 
   /** Freed memory stays with the process: giving it back to the driver would synchronise. */
@@ -182,6 +196,11 @@ final class CudaDevice implements AutoCloseable {
     check(driver.streamSynchronize(stream), operation);
   }
 
+  /** Waits like {@link #synchronize}, after a failure that is already known. */
+  void settle() {
+    driver.streamSynchronize(stream);
+  }
+
   /** Runs {@code work} once without executing it and returns it as a graph. */
   CudaGraph capture(Runnable work) {
     check(driver.beginCapture(stream, CAPTURE_RELAXED), "Beginning a capture");
@@ -210,6 +229,11 @@ final class CudaDevice implements AutoCloseable {
 
   void record(long event) {
     check(driver.eventRecord(event, stream), "Recording an event");
+  }
+
+  /** Lets what follows in the stream wait for an event, as it was last recorded in whichever stream. */
+  void waitFor(long event) {
+    check(driver.streamWaitEvent(stream, event, 0), "Waiting for copies");
   }
 
   /** Milliseconds between two recorded events, after waiting for the second. */

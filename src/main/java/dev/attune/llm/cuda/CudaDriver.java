@@ -37,6 +37,7 @@ final class CudaDriver {
   private final MethodHandle streamCreate;
   private final MethodHandle streamDestroy;
   private final MethodHandle streamSynchronize;
+  private final MethodHandle streamWaitEvent;
   private final MethodHandle eventCreate;
   private final MethodHandle eventRecord;
   private final MethodHandle eventSynchronize;
@@ -88,6 +89,7 @@ final class CudaDriver {
     streamCreate = library.function("cuStreamCreate", "pi");
     streamDestroy = library.function("cuStreamDestroy_v2", "l");
     streamSynchronize = library.function("cuStreamSynchronize", "l");
+    streamWaitEvent = library.function("cuStreamWaitEvent", "lli");
     eventCreate = library.function("cuEventCreate", "pi");
     eventRecord = library.function("cuEventRecord", "ll");
     eventSynchronize = library.function("cuEventSynchronize", "l");
@@ -302,6 +304,14 @@ final class CudaDriver {
   int streamSynchronize(long stream) {
     try {
       return (int) this.streamSynchronize.invokeExact(stream);
+    } catch (Throwable e) {
+      throw failure(e);
+    }
+  }
+
+  int streamWaitEvent(long stream, long event, int flags) {
+    try {
+      return (int) this.streamWaitEvent.invokeExact(stream, event, flags);
     } catch (Throwable e) {
       throw failure(e);
     }

@@ -2,9 +2,10 @@ package dev.attune.llm.cuda;
 
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.kv.KvCodec;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Keys and values in device memory: for each key layer blocks of keys, one a KV head, then, if it is a value layer,
+ * Keys and values in device memory, or on their way there and back ({@link SegmentMemory}): for each key layer blocks of keys, one a KV head, then, if it is a value layer,
  * blocks of values. A block of bf16 is {@code [slot][head size]}. A block of int8 keys has a scale in fp32 for each channel
  * before the numbers, one of int8 values a scale for each slot, padded to whole groups of four ({@link KvCodec#INT8}). Given back to the
  * device some time after it has become unreachable.
@@ -56,19 +57,38 @@ final class CudaKvSegment implements KvSegment {
   private static final long INT8 = 1;
 
   final Shape shape;
-  /** On the device. */
-  final long address;
   private final long contentId;
+  /** Where the numbers are; null when they stay where they are. */
+  private final Residency.@Nullable Item item;
+  private final long fixed;
 
+  /** A segment whose memory is its owner's concern. */
   CudaKvSegment(Shape shape, long address, long contentId) {
     this.shape = shape;
-    this.address = address;
     this.contentId = contentId;
+    item = null;
+    fixed = address;
+  }
+
+  CudaKvSegment(Shape shape, Residency.Item item, long contentId) {
+    this.shape = shape;
+    this.contentId = contentId;
+    this.item = item;
+    fixed = 0;
+  }
+
+  /** On the device; only while it is in use. */
+  long address() {
+    return item == null ? fixed : item.address;
+  }
+
+  Residency.@Nullable Item item() {
+    return item;
   }
 
   /** As kernels know it: the address, marked when the numbers are int8. */
   long reference() {
-    return shape.codec == KvCodec.INT8 ? address | INT8 : address;
+    return shape.codec == KvCodec.INT8 ? address() | INT8 : address();
   }
 
   int slots() {

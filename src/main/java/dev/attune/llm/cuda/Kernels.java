@@ -175,6 +175,11 @@ final class Kernels {
     return KEY_TILE * (2 * 2 * d * 2 + 3 * 16 + (int8 ? 2 * 2 * d : 0));
   }
 
+  /** Whether attention of sequences of so many tokens uses wide tiles. */
+  static boolean wide(int tokens, ModelConfig config) {
+    return tokens * (config.heads() / config.kvHeads()) > DECODE_ROWS;
+  }
+
   /** Why the kernels cannot run a model, or empty when they can. */
   static Optional<String> refusal(ModelConfig config) {
     if (config.headSize() != 64 && config.headSize() != 128) {

@@ -78,6 +78,16 @@ final class NativeLibraries {
         .formatted(String.join(" or ", names), directories, PROPERTY));
   }
 
+  /** Whether {@link #load} would find a library; loads it. */
+  static boolean exists(String name) {
+    try {
+      load(name);
+      return true;
+    } catch (CudaException e) {
+      return false;
+    }
+  }
+
   private static List<Path> directories() {
     List<Path> places = new ArrayList<>();
     String property = System.getProperty(PROPERTY);

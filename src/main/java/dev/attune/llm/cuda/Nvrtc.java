@@ -12,7 +12,9 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -33,6 +35,8 @@ final class Nvrtc {
   private final MethodHandle codeSize;
   private final MethodHandle code;
   private final MethodHandle destroy;
+  /** Each lane and each backend loads the same code. */
+  private static final Map<List<String>, Compiled> COMPILED = new HashMap<>();
 
   /** Machine code and what the assembler says of its registers. */
   record Compiled(byte[] code, String log) {}
@@ -64,12 +68,27 @@ final class Nvrtc {
   }
 
   /**
-   * Compiles a resource of this package, after {@code common.cuh}; other resources are included by name.
+   * Compiles a resource of this package, after {@code common.cuh}, once; other resources are included by name.
    *
    * @param options for example {@code -DSTAGES=3}
    * @throws CudaException with the compiler's messages
    */
   Compiled compile(String resource, String architecture, List<String> options) {
+    List<String> key = new ArrayList<>(options);
+    key.add(architecture);
+    key.add(resource);
+    key.add(place);
+    synchronized (COMPILED) {
+      Compiled known = COMPILED.get(key);
+      if (known == null) {
+        known = compileAnew(resource, architecture, options);
+        COMPILED.put(key, known);
+      }
+      return known;
+    }
+  }
+
+  private Compiled compileAnew(String resource, String architecture, List<String> options) {
     String source = numbered("common.cuh") + INCLUDE.matcher(numbered(resource))
         .replaceAll(match -> Matcher.quoteReplacement(numbered(match.group(1))));
     try (Arena arena = Arena.ofConfined()) {

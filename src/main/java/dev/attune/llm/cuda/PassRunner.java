@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.cuda.PassBatches.Way;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -16,29 +17,12 @@ import java.util.concurrent.CancellationException;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Sorts passes into batches for the engines and collects their results. Which engine runs a pass depends on the pass
- * alone, since engines differ in the order of sums.
- */
+/** Runs batches of passes by the engines and collects their results; on the thread of its device. */
 final class PassRunner {
-
-  /** Tokens of passes that run through the layers together. */
-  private static final int BATCH_TOKENS = 16384;
-
-  /** How a pass is run. */
-  private enum Way {
-    /** Few tokens, in wide tiles of attention: a last block. One a batch. */
-    LAST_BLOCK,
-    /** A step of decoding. */
-    DECODE,
-    /** Everything else. */
-    PREFILL
-  }
 
   private final CudaDevice device;
   private final ModelConfig config;
   private final Kernels kernels;
-  private final SegmentMemory memory;
   private final WorkCounters counters;
   private final ProbeLauncher probe;
   private final PrefillEngine prefill;
@@ -51,12 +35,10 @@ final class PassRunner {
   private MemorySegment pinned;
 
   PassRunner(
-      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, SegmentMemory memory,
-      WorkCounters counters) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, WorkCounters counters) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
-    this.memory = memory;
     this.counters = counters;
     probe = new ProbeLauncher(device, config, kernels);
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
@@ -68,70 +50,44 @@ final class PassRunner {
     pinned = device.allocatePinned(4L * paddedVocabulary);
   }
 
-  List<PassResult> run(List<Pass> passes) {
-    @Nullable PassResult[] results = new PassResult[passes.size()];
-    List<Integer> order = new ArrayList<>(IntStream.range(0, passes.size()).boxed().toList());
-    order.sort(Comparator.comparingInt((Integer i) -> passes.get(i).layers()).thenComparing(i -> way(passes.get(i))));
-    List<Integer> batch = new ArrayList<>();
-    int tokens = 0;
-    for (int i : order) {
-      Pass pass = passes.get(i);
-      Way way = way(pass);
-      if (!batch.isEmpty()) {
-        Pass first = passes.get(batch.getFirst());
-        int most = switch (way) {
-          case LAST_BLOCK -> 0;
-          case DECODE -> SkinnyProducts.MAX_TOKENS;
-          case PREFILL -> BATCH_TOKENS;
-        };
-        if (way(first) != way || first.layers() != pass.layers() || tokens + pass.tokens().length > most) {
-          runBatch(passes, batch, results);
-          batch.clear();
-          tokens = 0;
-        }
-      }
-      batch.add(i);
-      tokens += pass.tokens().length;
-    }
-    if (!batch.isEmpty()) {
-      runBatch(passes, batch, results);
-    }
-    return List.of(results);
-  }
-
-  private Way way(Pass pass) {
-    int n = pass.tokens().length;
-    boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
-    if (pass.layers() == 0 || nextKeys || n > SkinnyProducts.MAX_TOKENS) {
-      return Way.PREFILL;
-    }
-    if (pass.probe() == null && !skinny.wide(n)) {
-      return Way.DECODE;
-    }
-    boolean fits = pass.probe() == null || pass.probe().rows().length <= SkinnyProducts.MAX_TOKENS;
-    return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;
-  }
-
-  private void runBatch(List<Pass> all, List<Integer> batch, @Nullable PassResult[] results) {
-    List<Pass> passes = batch.stream().map(all::get).toList();
-    List<BatchPlan.Sequence> sequences = new ArrayList<>();
-    for (Pass pass : passes) {
-      sequences.add(new BatchPlan.Sequence(pass.tokens(), pass.firstPosition(), ContentIds.inOrder(pass.context()),
-          allocate(pass), pass.keepKv() && pass.layers() < config.layers()));
-    }
-    List<PassResult> done = way(passes.getFirst()) == Way.PREFILL
-        ? runPrefill(passes, sequences) : runSkinny(passes, sequences);
-    for (int i = 0; i < batch.size(); i++) {
-      counters.add(passes.get(i));
-      results[batch.get(i)] = done.get(i);
-    }
+  /** Bytes that a pass takes beside its context. */
+  static long reserve(Pass pass, ModelConfig config) {
+    return SegmentMemory.size(shape(pass, config));
   }
 
   /** Attention reads a pass's own keys and values from a segment, kept or not. */
-  private CudaKvSegment allocate(Pass pass) {
+  private static CudaKvSegment.Shape shape(Pass pass, ModelConfig config) {
     int layers = pass.keepKv() ? Math.min(pass.layers() + 1, config.layers()) : pass.layers();
-    return memory.allocate(CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), pass.tokens().length, layers,
-        pass.layers(), pass.firstPosition()), ContentIds.of(pass));
+    return CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), pass.tokens().length, layers, pass.layers(),
+        pass.firstPosition());
+  }
+
+  /**
+   * Runs one batch.
+   *
+   * @param passes of {@link PassBatches}
+   * @param use of their contexts, with what each {@linkplain #reserve reserves}
+   */
+  List<PassResult> run(List<Pass> passes, SegmentMemory.Use use) {
+    List<BatchPlan.Sequence> sequences = new ArrayList<>();
+    try {
+      for (Pass pass : passes) {
+        CudaKvSegment own = pass.keepKv()
+            ? use.allocate(device, shape(pass, config), ContentIds.of(pass)) : use.scratch(device, shape(pass, config));
+        sequences.add(new BatchPlan.Sequence(pass.tokens(), pass.firstPosition(), ContentIds.inOrder(pass.context()),
+            own, pass.keepKv() && pass.layers() < config.layers()));
+      }
+      List<PassResult> results = PassBatches.way(passes.getFirst(), config) == Way.PREFILL
+          ? runPrefill(passes, sequences) : runSkinny(passes, sequences);
+      passes.forEach(counters::add);
+      return results;
+    } finally {
+      for (int i = 0; i < sequences.size(); i++) {
+        if (!passes.get(i).keepKv()) {
+          use.discard(device, sequences.get(i).own());
+        }
+      }
+    }
   }
 
   private List<PassResult> runSkinny(List<Pass> passes, List<BatchPlan.Sequence> sequences) {

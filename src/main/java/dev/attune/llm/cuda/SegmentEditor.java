@@ -72,10 +72,18 @@ final class SegmentEditor {
     CudaKvSegment.Shape first = parts.getFirst().shape;
     CudaKvSegment.Shape shape = new CudaKvSegment.Shape(codec, first.kvHeads(), first.headSize(), tokens, kept.length,
         first.layers(), first.valueLayers(), firstPosition);
-    CudaKvSegment whole = memory.allocate(shape, ContentIds.of(parts, codec, kept));
-    if (shape.blocks() == 0) {
+    CudaKvSegment whole = memory.allocate(device, shape, ContentIds.of(parts, codec, kept));
+    try {
+      if (shape.blocks() > 0) {
+        copy(parts, kept, whole);
+      }
       return whole;
+    } finally {
+      memory.settled(whole);
     }
+  }
+
+  private void copy(List<CudaKvSegment> parts, int[] kept, CudaKvSegment whole) {
     long slotsAt = (long) SPAN_BYTES * parts.size();
     long bytes = slotsAt + 8L * kept.length;
     long table = device.allocatePooled(bytes, "a list of slots");
@@ -96,12 +104,11 @@ final class SegmentEditor {
         lists.set(JAVA_INT, slotsAt + 8L * i + 4, kept[i] - before);
       }
       device.upload(table, lists);
-      kernels.gatherSlots.launch(shape.blocks(), (kept.length + PIECE - 1) / PIECE, THREADS, table, table + slotsAt,
-          kept.length, whole.reference(), shape.kvHeads(), shape.headSize());
+      kernels.gatherSlots.launch(whole.shape.blocks(), (kept.length + PIECE - 1) / PIECE, THREADS, table, table + slotsAt,
+          kept.length, whole.reference(), whole.shape.kvHeads(), whole.shape.headSize());
       device.synchronize("Gathering %d slots of %d segments".formatted(kept.length, parts.size()));
     }
     device.freePooled(table);
-    return whole;
   }
 
   /** The segment in bf16 or int8; itself when it is in that one already. */
@@ -114,11 +121,17 @@ final class SegmentEditor {
     if (codec == KvCodec.BF16) {
       return gather(List.of(segment), all, codec, shape.firstPosition(), shape.tokens());
     }
-    CudaKvSegment coded = memory.allocate(shape, ContentIds.of(List.of(segment), codec, all));
-    if (shape.blocks() > 0) {
-      kernels.quantise.launch(shape.blocks(), 1, THREADS, segment.address, coded.reference(), shape.slots(),
-          shape.kvHeads(), shape.headSize());
+    CudaKvSegment coded = memory.allocate(device, shape, ContentIds.of(List.of(segment), codec, all));
+    try {
+      if (shape.blocks() > 0) {
+        kernels.quantise.launch(shape.blocks(), 1, THREADS, segment.address(), coded.reference(), shape.slots(),
+            shape.kvHeads(), shape.headSize());
+        // Passes of other streams may use it at once.
+        device.synchronize("Quantising %d slots".formatted(shape.slots()));
+      }
+      return coded;
+    } finally {
+      memory.settled(coded);
     }
-    return coded;
   }
 }

@@ -62,7 +62,7 @@ final class SkinnyEngine {
 
   /** Whether attention of sequences of so many tokens uses wide tiles. */
   boolean wide(int tokens) {
-    return tokens * (config.heads() / config.kvHeads()) > kernels.decodeAttention.tileRows();
+    return Kernels.wide(tokens, config);
   }
 
   /** Lays out a batch of sequences that are all {@link #wide} or all not. */

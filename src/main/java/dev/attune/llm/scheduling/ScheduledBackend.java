@@ -13,10 +13,12 @@ final class ScheduledBackend implements InferenceBackend {
 
   private final InferenceBackend backend;
   private final Scheduler scheduler;
+  private final Scheduler.Line line;
 
-  ScheduledBackend(InferenceBackend backend, Scheduler scheduler) {
+  ScheduledBackend(InferenceBackend backend, Scheduler scheduler, Scheduler.Line line) {
     this.backend = backend;
     this.scheduler = scheduler;
+    this.line = line;
   }
 
   @Override
@@ -31,7 +33,7 @@ final class ScheduledBackend implements InferenceBackend {
 
   @Override
   public List<PassResult> run(List<Pass> passes) {
-    return scheduler.run(backend, passes);
+    return scheduler.run(line, backend, passes);
   }
 
   @Override
@@ -70,8 +72,18 @@ final class ScheduledBackend implements InferenceBackend {
   }
 
   @Override
+  public void forget(KvSegment segment) {
+    backend.forget(segment);
+  }
+
+  @Override
+  public int callsAtOnce() {
+    return backend.callsAtOnce();
+  }
+
+  @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return new ScheduledBackend(backend.with(adapter), scheduler);
+    return new ScheduledBackend(backend.with(adapter), scheduler, line);
   }
 
   @Override

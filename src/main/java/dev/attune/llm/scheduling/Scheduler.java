@@ -11,10 +11,14 @@ import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
 import java.lang.ScopedValue.CallableOp;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
@@ -22,7 +26,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Serves calls of several backends over the same cores, one batch at a time: continuous batching at the granularity of
- * passes, as a step of every sequence is a pass of its own (Orca, OSDI 2022, calls it iteration-level scheduling).
+ * passes, as a step of every sequence is a pass of its own (Orca, OSDI 2022, calls it iteration-level scheduling). A backend
+ * that does not compete for the cores has a line of its own, of which several batches may run at a time.
  *
  * <p>A call ends when the last of its passes is done. An interrupt takes its waiting passes out; what runs is stopped
  * only when nobody else shares the batch. Results do not depend on the batch, since those of the backends do not.
@@ -31,19 +36,50 @@ public final class Scheduler implements Admission, AutoCloseable {
 
   private static final ScopedValue<Caller> CALLER = ScopedValue.newInstance();
 
+  /** How long a thread waits for work before it ends. */
+  private static final Duration IDLE = Duration.ofSeconds(30);
+
   private final int limit;
   private final Timer wait;
   private final Timer backgroundWait;
   private final DistributionSummary batchPasses;
   private final DistributionSummary batchTokens;
-  private final Thread dispatcher = Thread.ofPlatform().daemon().name("attune-llm-scheduler").unstarted(this::loop);
+  /** Of the backends that share the cores. */
+  private final Line cores = new Line(1);
 
   // Guarded by this.
-  private final WaitingLine line = new WaitingLine();
+  /** Lines with jobs that wait or run. */
+  private final Set<Line> busy = new HashSet<>();
   private int admitted;
   private long requestNanos = Duration.ofSeconds(1).toNanos();
-  private List<Picked> running = List.of();
   private boolean closed;
+
+  /** Jobs of backends that are served together. Guarded by the scheduler's lock. */
+  final class Line {
+    private final WaitingLine waiting = new WaitingLine();
+    /** Batches that may run at the same time. */
+    private final int atOnce;
+    private final List<Run> running = new ArrayList<>();
+    private final ThreadPoolExecutor threads;
+
+    private Line(int atOnce) {
+      this.atOnce = atOnce;
+      threads = new ThreadPoolExecutor(atOnce, atOnce, IDLE.toNanos(), TimeUnit.NANOSECONDS, new LinkedBlockingQueue<>(),
+          Thread.ofPlatform().daemon().name("attune-llm-scheduler").factory());
+      threads.allowCoreThreadTimeOut(true);
+    }
+  }
+
+  /** A thread that serves a line, and the batch it is at. */
+  private static final class Run {
+    private final Line line;
+    private @Nullable Thread thread;
+    private List<Picked> batch = List.of();
+
+    Run(Line line) {
+      this.line = line;
+    }
+  }
 
   /**
    * Starts a scheduler.
@@ -66,7 +102,6 @@ public final class Scheduler implements Admission, AutoCloseable {
     Gauge.builder("attune.llm.requests", this, Scheduler::admitted)
         .description("Requests at the model")
         .register(metrics);
-    dispatcher.start();
   }
 
   private static Timer waitTimer(MeterRegistry metrics, String priority) {
@@ -76,9 +111,18 @@ public final class Scheduler implements Admission, AutoCloseable {
         .register(metrics);
   }
 
-  /** The backend as seen through this scheduler. */
+  /** The backend as seen through this scheduler, sharing the cores with the others. */
   public InferenceBackend schedule(InferenceBackend backend) {
-    return new ScheduledBackend(backend, this);
+    return new ScheduledBackend(backend, this, cores);
+  }
+
+  /**
+   * A backend that does not share the cores, in a line of its own.
+   *
+   * @param atOnce batches of it that may run at the same time
+   */
+  public InferenceBackend schedule(InferenceBackend backend, int atOnce) {
+    return new ScheduledBackend(backend, this, new Line(atOnce));
   }
 
   @Override
@@ -115,7 +159,7 @@ public final class Scheduler implements Admission, AutoCloseable {
 
   /** Passes that wait. */
   synchronized int waiting() {
-    return line.length();
+    return busy.stream().mapToInt(line -> line.waiting.length()).sum();
   }
 
   /** Requests under way. */
@@ -123,7 +167,7 @@ public final class Scheduler implements Admission, AutoCloseable {
     return admitted;
   }
 
-  List<PassResult> run(InferenceBackend backend, List<Pass> passes) {
+  List<PassResult> run(Line line, InferenceBackend backend, List<Pass> passes) {
     if (passes.isEmpty()) {
       return List.of();
     }
@@ -132,13 +176,18 @@ public final class Scheduler implements Admission, AutoCloseable {
       if (closed) {
         throw new CancellationException("The model is being closed");
       }
-      line.add(job);
-      notifyAll();
+      line.waiting.add(job);
+      busy.add(line);
+      if (line.running.size() < line.atOnce) {
+        Run run = new Run(line);
+        line.running.add(run);
+        line.threads.execute(() -> serve(run));
+      }
     }
     try {
-      return outcome(job);
+      return outcome(line, job);
     } catch (InterruptedException e) {
-      cancel(job);
+      cancel(line, job);
       Thread.currentThread().interrupt();
       throw new CancellationException("Interrupted while waiting for a forward pass");
     } catch (ExecutionException e) {
@@ -146,13 +195,13 @@ public final class Scheduler implements Admission, AutoCloseable {
     }
   }
 
-  private List<PassResult> outcome(Job job) throws InterruptedException, ExecutionException {
+  private List<PassResult> outcome(Line line, Job job) throws InterruptedException, ExecutionException {
     try {
       return job.outcome.get(job.caller.deadline() - System.nanoTime(), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
       synchronized (this) {
         if (!job.waiting.isEmpty()) {
-          line.remove(job);
+          line.waiting.remove(job);
           job.fail(new DeadlineExceededException());
         }
       }
@@ -169,39 +218,42 @@ public final class Scheduler implements Admission, AutoCloseable {
     };
   }
 
-  private synchronized void cancel(Job job) {
-    line.remove(job);
+  private synchronized void cancel(Line line, Job job) {
+    line.waiting.remove(job);
     job.fail(new CancellationException("Cancelled by its caller"));
-    if (!running.isEmpty() && running.stream().allMatch(picked -> picked.job().outcome.isDone())) {
-      dispatcher.interrupt();
+    for (Run run : line.running) {
+      Thread thread = run.thread;
+      if (thread != null && !run.batch.isEmpty()
+          && run.batch.stream().allMatch(picked -> picked.job().outcome.isDone())) {
+        thread.interrupt();
+      }
     }
   }
 
-  private void loop() {
+  /** Runs batches of a line until nobody waits. */
+  private void serve(Run run) {
     while (true) {
       List<Picked> batch;
       synchronized (this) {
-        running = List.of();
+        run.thread = Thread.currentThread();
+        run.batch = List.of();
         Thread.interrupted();
-        try {
-          while (line.isEmpty() && !closed) {
-            wait();
+        batch = next(run.line);
+        if (batch.isEmpty()) {
+          run.line.running.remove(run);
+          if (run.line.running.isEmpty()) {
+            busy.remove(run.line);
           }
-        } catch (InterruptedException e) {
-          continue;
-        }
-        if (closed) {
           return;
         }
-        batch = next();
       }
-      runBatch(batch);
+      runBatch(run, batch);
     }
   }
 
-  private List<Picked> next() {
+  private List<Picked> next(Line line) {
     long now = System.nanoTime();
-    List<Picked> batch = line.next();
+    List<Picked> batch = line.waiting.next();
     for (Job job : jobs(batch)) {
       if (job.passes.size() - job.waiting.size() == batch.stream().filter(p -> p.job() == job).count()) {
         (job.caller.background() ? backgroundWait : wait).record(Duration.ofNanos(now - job.queued));
@@ -210,11 +262,11 @@ public final class Scheduler implements Admission, AutoCloseable {
     return batch;
   }
 
-  private void runBatch(List<Picked> picked) {
+  private void runBatch(Run run, List<Picked> picked) {
     List<Picked> batch;
     synchronized (this) {
       batch = picked.stream().filter(pass -> !pass.job().outcome.isDone()).toList();
-      running = batch;
+      run.batch = batch;
       // Meant for a batch that is over.
       Thread.interrupted();
       if (batch.isEmpty()) {
@@ -235,11 +287,11 @@ public final class Scheduler implements Admission, AutoCloseable {
       Set<Job> jobs = jobs(batch);
       if (jobs.size() > 1 && e instanceof RuntimeException) {
         // One caller's mistake is not the others'.
-        jobs.forEach(job -> runBatch(batch.stream().filter(pass -> pass.job() == job).toList()));
+        jobs.forEach(job -> runBatch(run, batch.stream().filter(pass -> pass.job() == job).toList()));
       } else {
         synchronized (this) {
           for (Job job : jobs) {
-            line.remove(job);
+            run.line.waiting.remove(job);
             job.fail(e);
           }
         }
@@ -256,12 +308,18 @@ public final class Scheduler implements Admission, AutoCloseable {
   public void close() {
     synchronized (this) {
       closed = true;
-      notifyAll();
-      dispatcher.interrupt();
-      while (!line.isEmpty()) {
-        for (Job job : jobs(line.next())) {
-          line.remove(job);
-          job.fail(new CancellationException("The model is being closed"));
+      for (Line line : busy) {
+        for (Run run : line.running) {
+          Thread thread = run.thread;
+          if (thread != null) {
+            thread.interrupt();
+          }
+        }
+        while (!line.waiting.isEmpty()) {
+          for (Job job : jobs(line.waiting.next())) {
+            line.waiting.remove(job);
+            job.fail(new CancellationException("The model is being closed"));
+          }
         }
       }
     }

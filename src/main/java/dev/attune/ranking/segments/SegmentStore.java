@@ -140,6 +140,12 @@ public final class SegmentStore implements AutoCloseable {
     return null;
   }
 
+  /** Address at which the value is mapped, 0 when there is no record; no use of it. */
+  public synchronized long place(String space, Digest document, Digest content) {
+    StoredRecord record = index.find(space, document, content);
+    return record == null ? 0 : record.value().address();
+  }
+
   /** Drops a record whose value turned out to be of no use. */
   public synchronized void dropDamaged(String space, Digest document, Digest content) {
     StoredRecord record = index.find(space, document, content);

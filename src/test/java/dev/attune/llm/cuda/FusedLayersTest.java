@@ -97,7 +97,7 @@ class FusedLayersTest {
     float[] before = null;
     // Several times: counters must be as before, and nothing may depend on who comes first.
     for (int run = 0; run < 20; run++) {
-      gpu.device.fill(own.address, 0xff, own.bytes());
+      gpu.device.fill(own.address(), 0xff, own.bytes());
       gpu.device.copy(x, startBf16, 2L * tokens * hidden);
       gpu.device.copy(residual, startFloats, 4L * tokens * hidden);
       fused.run(plan, attend, tokens, config.layers(), attend.merges(), x, residual);
@@ -125,7 +125,7 @@ class FusedLayersTest {
   }
 
   private static float[] keysAndValues(CudaKvSegment segment) {
-    return gpu.readBf16(segment.address, (int) (segment.bytes() / 2));
+    return gpu.readBf16(segment.address(), (int) (segment.bytes() / 2));
   }
 
   private static CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
@@ -141,7 +141,7 @@ class FusedLayersTest {
     CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
     CudaKvSegment coded = new CudaKvSegment(shape, gpu.poisoned(shape.bytes()), whole.contentId());
     kernels.quantise.launch(
-        shape.blocks(), 1, 256, whole.address, coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
+        shape.blocks(), 1, 256, whole.address(), coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
     return coded;
   }
 }

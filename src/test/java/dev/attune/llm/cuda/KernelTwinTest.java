@@ -521,7 +521,7 @@ class KernelTwinTest {
     long address = gpu.poisoned(shape.bytes());
     CudaKvSegment coded = new CudaKvSegment(shape, address, whole.contentId());
     kernels.quantise.launch(
-        shape.blocks(), 1, 256, whole.address, coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
+        shape.blocks(), 1, 256, whole.address(), coded.reference(), shape.slots(), shape.kvHeads(), shape.headSize());
     int d = shape.headSize();
     long at = address + shape.kvHeads() * (shape.keyBytes() + shape.valueBytes());
     for (int b = 0; b < numbers.length; b++) {
@@ -584,7 +584,7 @@ class KernelTwinTest {
     CudaKvSegment.Shape shape = segment.shape;
     int d = shape.headSize();
     for (int b = 0; b < numbers.length; b++) {
-      float[] actual = gpu.readBf16(segment.address + (numbers.length + b) * shape.keyBytes(), slots.length * d);
+      float[] actual = gpu.readBf16(segment.address() + (numbers.length + b) * shape.keyBytes(), slots.length * d);
       for (int i = 0; i < slots.length; i++) {
         assertThat(Arrays.copyOfRange(actual, i * d, (i + 1) * d)).as("block %d, slot %d", b, slots[i])
             .isEqualTo(Arrays.copyOfRange(numbers[b], slots[i] * d, (slots[i] + 1) * d));

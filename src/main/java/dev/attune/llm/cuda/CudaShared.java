@@ -1,0 +1,127 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.ModelConfig;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** What the backends of one model share: the GPU, memory of segments and its copies, and who is told of the GPU's loss. */
+final class CudaShared implements AutoCloseable {
+
+  private static final Logger log = LoggerFactory.getLogger(CudaShared.class);
+
+  /** Share of the free memory that segments may take when no limit is set; activations and graphs need the rest. */
+  private static final double SEGMENT_SHARE = 0.7;
+
+  final CudaBackend.Settings settings;
+  private final ModelConfig config;
+  private final Consumer<CudaException> lost;
+  private final AtomicBoolean told = new AtomicBoolean();
+  /** Those of the base weights first. */
+  private final List<Lanes> lanes = new ArrayList<>();
+  // Set before any other thread is started.
+  private volatile @Nullable CudaDevice root;
+  private volatile @Nullable Nvrtc compiler;
+  private volatile @Nullable Copies copies;
+  private volatile @Nullable SegmentMemory memory;
+  private volatile String description = "";
+
+  CudaShared(ModelConfig config, CudaBackend.Settings settings, Consumer<CudaException> lost) {
+    this.config = config;
+    this.settings = settings;
+    this.lost = lost;
+  }
+
+  /** Lanes of a backend, which are closed with this. */
+  Lanes lanes(String name) {
+    Lanes added = new Lanes(name, settings.streams(), _ -> open());
+    synchronized (this) {
+      lanes.add(added);
+    }
+    return added;
+  }
+
+  /** Opens a lane for the calling thread. */
+  private Lane open() {
+    CudaDevice first = root;
+    CudaDevice device;
+    if (first == null) {
+      device = new CudaDevice(new CudaDriver(), 0);
+    } else {
+      device = new CudaDevice(first);
+    }
+    try {
+      Nvrtc opened = compiler == null ? new Nvrtc() : Objects.requireNonNull(compiler);
+      Lane lane = new Lane(device, new Kernels(device, opened, config));
+      compiler = opened;
+      root = first == null ? device : first;
+      return lane;
+    } catch (RuntimeException | Error e) {
+      device.close();
+      throw e;
+    }
+  }
+
+  /** Sets up memory for segments, once the weights are there. */
+  void ready(CudaDevice device) {
+    long limit = settings.deviceMemory() > 0 ? settings.deviceMemory() : (long) (device.freeBytes() * SEGMENT_SHARE);
+    MemorySegment host = pinned(device, settings.hostMemory());
+    Copies stream = new Copies(device);
+    copies = stream;
+    memory = new SegmentMemory(stream, limit, host);
+    description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values, %d MB of the host for more".formatted(
+        device.name, device.driverVersion(), device.driver.place, Objects.requireNonNull(compiler).place, limit >> 20,
+        host.byteSize() >> 20);
+  }
+
+  private static MemorySegment pinned(CudaDevice device, long bytes) {
+    if (bytes > 0) {
+      try {
+        return device.allocatePinned(bytes);
+      } catch (CudaException e) {
+        log.warn("Keys and values that do not fit on the GPU are not kept: {}", e.getMessage());
+      }
+    }
+    return MemorySegment.NULL;
+  }
+
+  SegmentMemory memory() {
+    return Objects.requireNonNull(memory, "the backend is being loaded");
+  }
+
+  String description() {
+    return description;
+  }
+
+  /** Tells of the loss of the device, the first time. */
+  void check(Throwable e) {
+    if (e instanceof CudaException failure && failure.deviceLost() && !told.getAndSet(true)) {
+      lost.accept(failure);
+    }
+  }
+
+  /** Ends passes under way, then copies, then what the memory belongs to. */
+  @Override
+  public void close() {
+    List<Lanes> all;
+    synchronized (this) {
+      all = List.copyOf(lanes).reversed();
+    }
+    all.subList(0, all.size() - 1).forEach(Lanes::close);
+    SegmentMemory segments = memory;
+    if (segments != null) {
+      segments.close();
+    }
+    Copies open = copies;
+    if (open != null) {
+      open.close();
+    }
+    all.getLast().close();
+  }
+}

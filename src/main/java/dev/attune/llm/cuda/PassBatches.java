@@ -1,0 +1,70 @@
+package dev.attune.llm.cuda;
+
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.ModelConfig;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * Sorts passes into batches for the engines. Which engine runs a pass depends on the pass alone, since engines differ in
+ * the order of sums.
+ */
+final class PassBatches {
+
+  /** Tokens of passes that run through the layers together. */
+  private static final int BATCH_TOKENS = 16384;
+
+  /** How a pass is run. */
+  enum Way {
+    /** Few tokens, in wide tiles of attention: a last block. One a batch. */
+    LAST_BLOCK,
+    /** A step of decoding. */
+    DECODE,
+    /** Everything else. */
+    PREFILL
+  }
+
+  private PassBatches() {}
+
+  static Way way(Pass pass, ModelConfig config) {
+    int n = pass.tokens().length;
+    boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
+    if (pass.layers() == 0 || nextKeys || n > SkinnyProducts.MAX_TOKENS) {
+      return Way.PREFILL;
+    }
+    if (pass.probe() == null && !Kernels.wide(n, config)) {
+      return Way.DECODE;
+    }
+    boolean fits = pass.probe() == null || pass.probe().rows().length <= SkinnyProducts.MAX_TOKENS;
+    return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;
+  }
+
+  /** Indices of the passes of each batch; all of one depth and run the same way. */
+  static List<List<Integer>> of(List<Pass> passes, ModelConfig config) {
+    Way[] ways = passes.stream().map(pass -> way(pass, config)).toArray(Way[]::new);
+    List<Integer> order = new ArrayList<>(IntStream.range(0, passes.size()).boxed().toList());
+    order.sort(Comparator.comparingInt((Integer i) -> passes.get(i).layers()).thenComparing(i -> ways[i]));
+    List<List<Integer>> batches = new ArrayList<>();
+    List<Integer> batch = List.of();
+    int tokens = 0;
+    for (int i : order) {
+      int most = switch (ways[i]) {
+        case LAST_BLOCK -> 0;
+        case DECODE -> SkinnyProducts.MAX_TOKENS;
+        case PREFILL -> BATCH_TOKENS;
+      };
+      int own = passes.get(i).tokens().length;
+      if (batch.isEmpty() || ways[batch.getFirst()] != ways[i] || tokens + own > most
+          || passes.get(batch.getFirst()).layers() != passes.get(i).layers()) {
+        batch = new ArrayList<>();
+        batches.add(batch);
+        tokens = 0;
+      }
+      batch.add(i);
+      tokens += own;
+    }
+    return batches;
+  }
+}
