@@ -64,6 +64,13 @@ class EvaluateCommandsTest {
   }
 
   @Test
+  void rungsThatDoNotExistAreNamedWithThoseThatDo() {
+    Object command = new SuggestionsCommand(null, null, null, null, null, null, null);
+    assertThat(execute(command, "--told", "history,stor")).isEqualTo(2);
+    assertThat(err.toString()).contains("stor", "back-off", "other-user");
+  }
+
+  @Test
   void checkFailsWhereAResultMoved() throws IOException {
     MeasuredResult kept = MeasuredResult.bundled().values().stream()
         .filter(result -> result.name().equals("retrieval")).findFirst().orElseThrow();
