@@ -22,8 +22,8 @@ import picocli.CommandLine.Model.CommandSpec;
 /**
  * The tools of the command line. A room adds one by a Spring component with picocli's {@code @Command(name = …)} that
  * is a {@code Callable<Integer>} or {@code Runnable}; it runs in the application context without web server and
- * without the demo. A tool that names its settings itself ({@link EnableConfigurationProperties}) needs nothing else: it
- * runs alone, without database and beside a running service.
+ * without the demo. A tool that names its settings itself ({@link EnableConfigurationProperties}) needs nothing else:
+ * it runs alone, without database and beside a running service.
  */
 final class CommandLineTools {
 

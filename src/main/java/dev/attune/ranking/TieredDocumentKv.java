@@ -13,8 +13,9 @@ import java.util.concurrent.TimeoutException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory above disk. What was just read is held in memory until it is written; from then on it is used where the file is
- * mapped and no longer counts as memory of the service. Without a disk tier, or when the disk refuses, memory is all.
+ * Memory above disk. What was just read is held in memory until it is written; from then on it is used where the file
+ * is mapped and no longer counts as memory of the service. Without a disk tier, or when the disk refuses, memory is
+ * all.
  */
 final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
 

@@ -149,7 +149,9 @@ class TaggerTest {
     assertThat(found).isEqualTo(expected);
   }
 
-  /** Whether the first two and three letters of the name are at most one mistake away from some beginning of the text. */
+  /**
+   * Whether the first two and three letters of the name are at most one mistake away from some beginning of the text.
+   */
   private static boolean wellBegun(String text, String name) {
     for (int letters = 2; letters <= 3; letters++) {
       boolean begun = false;

@@ -173,7 +173,9 @@ final class ForwardPass {
     keep(layer, true);
   }
 
-  /** Stores keys, and values if wanted, of sequences that keep them; a whole head at once, since int8 scales need it. */
+  /**
+   * Stores keys, and values if wanted, of sequences that keep them; a whole head at once, since int8 scales need it.
+   */
   private void keep(int layer, boolean withValues) {
     List<Sequence> keeping = sequences.stream().filter(s -> s.kept != null).toList();
     pool.forEach(keeping.size() * config.kvHeads(), (task, worker) -> {

@@ -17,8 +17,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The files of one adapter, read whole (a few MB): {@code adapter_config.json}, {@code adapter_model.safetensors}, and
- * optionally {@code base.sha256}: SHA-256 sums, one a line as {@code sha256sum} prints them, of the model files that the
- * adapter was trained for; it is then refused for any other.
+ * optionally {@code base.sha256}: SHA-256 sums, one a line as {@code sha256sum} prints them, of the model files that
+ * the adapter was trained for; it is then refused for any other.
  *
  * @param name for messages
  */

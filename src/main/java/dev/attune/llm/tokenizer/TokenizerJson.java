@@ -34,7 +34,8 @@ final class TokenizerJson {
    * @param text how the vocabulary writes tokens
    * @param vocabulary text of each id
    * @param control whether an id is a control token
-   * @param withControls whether control tokens are recognised in text; without, they are not even part of the vocabulary
+   * @param withControls whether control tokens are recognised in text; without, they are not even part of the
+   *     vocabulary
    */
   static byte[] of(
       GgufFile file, TokenText text, List<String> vocabulary, boolean[] control, boolean withControls) {
