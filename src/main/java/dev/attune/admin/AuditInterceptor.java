@@ -42,7 +42,8 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
       String action =
           request.getMethod() + " " + request.getAttribute(HandlerMapping.BEST_MATCHING_PATTERN_ATTRIBUTE);
       request.setAttribute(
-          ENTRY, audit.begin(principal == null ? "local" : principal.getName(), action, subject(request), reason(request)));
+          ENTRY,
+          audit.begin(principal == null ? "local" : principal.getName(), action, subject(request), reason(request)));
     }
     return true;
   }
@@ -60,7 +61,9 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
     if (request.getAttribute(HandlerMapping.URI_TEMPLATE_VARIABLES_ATTRIBUTE) instanceof Map<?, ?> variables
         && !variables.isEmpty()) {
       Object user = variables.get("userId");
-      return user != null ? user.toString() : String.join(" ", variables.values().stream().map(Object::toString).toList());
+      return user != null
+          ? user.toString()
+          : String.join(" ", variables.values().stream().map(Object::toString).toList());
     }
     return null;
   }

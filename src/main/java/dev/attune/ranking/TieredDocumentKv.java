@@ -94,7 +94,8 @@ final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
   @Override
   public boolean holds(String documentId) {
     synchronized (this) {
-      if (resident.holds(documentId) || readings.keySet().stream().anyMatch(key -> key.documentId().equals(documentId))) {
+      if (resident.holds(documentId)
+          || readings.keySet().stream().anyMatch(key -> key.documentId().equals(documentId))) {
         return true;
       }
     }

@@ -171,7 +171,7 @@ class TaggerTest {
     for (int i = 0; i <= a.length(); i++) {
       for (int j = 0; j <= b.length(); j++) {
         if (i == 0 || j == 0) {
-          d[i][j] = i == 0 && j == 0 ? 0 : i == 0 ? d[0][j - 1] + cost(b.charAt(j - 1)) : d[i - 1][0] + cost(a.charAt(i - 1));
+          d[i][j] = i > 0 ? d[i - 1][0] + cost(a.charAt(i - 1)) : j > 0 ? d[0][j - 1] + cost(b.charAt(j - 1)) : 0;
           continue;
         }
         char x = a.charAt(i - 1);

@@ -112,11 +112,11 @@ final class Gemm {
     }
     float[] scales = scaled ? scratch.scales : ONES;
     for (int half = 0; half < PANEL; half += TILE) {
-      GemmTiles.multiply(a, aOffset, aStride, rows, inputs, weights.group, scratch.codes, half * inputs, scales, half, c,
-          cOffset + half, cStride, scratch.sums);
+      GemmTiles.multiply(a, aOffset, aStride, rows, inputs, weights.group, scratch.codes, half * inputs, scales, half,
+          c, cOffset + half, cStride, scratch.sums);
       if (weights.hasMinima) {
-        GemmTiles.multiply(a, sums, aStride, rows, groups, groups, scratch.minima, half * groups, ONES, half, c, cOffset + half,
-            cStride, scratch.sums);
+        GemmTiles.multiply(a, sums, aStride, rows, groups, groups, scratch.minima, half * groups, ONES, half, c,
+            cOffset + half, cStride, scratch.sums);
       }
     }
   }

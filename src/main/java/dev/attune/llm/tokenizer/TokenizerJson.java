@@ -41,7 +41,8 @@ final class TokenizerJson {
       GgufFile file, TokenText text, List<String> vocabulary, boolean[] control, boolean withControls) {
     Map<String, Integer> ids = new LinkedHashMap<>();
     List<Map<String, Object>> added = added(vocabulary, control, withControls, ids);
-    Map<String, Object> root = text == TokenText.BYTE_LEVEL ? byteLevel(file, ids) : SentencePieceJson.of(file, ids, control);
+    Map<String, Object> root =
+        text == TokenText.BYTE_LEVEL ? byteLevel(file, ids) : SentencePieceJson.of(file, ids, control);
     root.put("version", "1.0");
     root.put("added_tokens", added);
     return JsonMapper.shared().writeValueAsBytes(root);
