@@ -58,7 +58,7 @@ public record HeadScores(String model, String fingerprint, String command, float
       if (in == null) {
         throw new IllegalStateException(
             ("There is no calibration of retrieval heads for %s (%s); make one with `attune "
-                + "calibrate` or use a KV policy without razor").formatted(name, resource));
+                + "models calibrate` or use a KV policy without razor").formatted(name, resource));
       }
       return JsonMapper.shared().readValue(in, HeadScores.class);
     } catch (IOException e) {
