@@ -35,8 +35,7 @@ abstract class JsonItems implements Iterator<JsonItem> {
 
   @Override
   public final JsonItem next() {
-    hasNext();
-    JsonItem item = next;
+    JsonItem item = hasNext() ? next : null;
     if (item == null) {
       throw new NoSuchElementException();
     }
