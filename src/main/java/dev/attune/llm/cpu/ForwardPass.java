@@ -198,7 +198,7 @@ final class ForwardPass {
     List<float[]> masses = new ArrayList<>();
     for (Sequence s : sequences) {
       if (s.kept != null) {
-        keepNextKeys(s, layer, l, change);
+        keepNextKeys(s, l, change);
       }
       masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l, change));
     }
@@ -206,8 +206,7 @@ final class ForwardPass {
     return masses;
   }
 
-  private void keepNextKeys(
-      Sequence s, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
+  private void keepNextKeys(Sequence s, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
     products.multiply(s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride, w.qkv,
         s.first * w.qkvStride + w.queryStride, w.qkvStride, false, l.key());
     if (change != null) {

@@ -69,7 +69,7 @@ final class SequenceAttention {
         seen += segment.slots(layer);
         bytes += segment.bytesOf(layer);
       }
-      pairs += group * s.tokens * seen + config.heads() * s.tokens * (s.tokens + 1L) / 2;
+      pairs += (long) group * s.tokens * seen + (long) config.heads() * s.tokens * (s.tokens + 1) / 2;
     }
     counters.attention.add(4L * pairs * config.headSize());
     counters.cacheBytes.add(bytes);
