@@ -18,15 +18,16 @@ import org.springframework.validation.annotation.Validated;
  * @param cache directory of downloaded models
  * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
  *     named {@code hf:…} are ever looked for there
- * @param backend what computes: {@code auto} is the CPU as long as the GPU's rankings are not those of the CPU in all but
- *     one of a hundred lists; {@code cuda} is a GPU where there is one that can run the model, otherwise the CPU
+ * @param backend what computes: {@code auto} is the CPU as long as the GPU's rankings are not those of the CPU in all
+ *     but one of a hundred lists; {@code cuda} is a GPU where there is one that can run the model, otherwise the CPU
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
- * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each output and
- *     token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with large models
+ * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each
+ *     output and token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with
+ *     large models
  * @param threads threads that compute, 0 for one per core
- * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
- *     dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens on the CPU where the model's retrieval
- *     heads are known, otherwise {@code full+bf16}
+ * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see
+ *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens on the CPU where the
+ *     model's retrieval heads are known, otherwise {@code full+bf16}
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */

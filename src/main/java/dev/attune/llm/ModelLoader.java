@@ -99,7 +99,8 @@ final class ModelLoader {
         }
         return load(place, "cuda-bf16-", checkpoint -> {
           CudaBackend backend = CudaBackend.load(
-              checkpoint, properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(), lost);
+              checkpoint, properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
+              lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;
         });

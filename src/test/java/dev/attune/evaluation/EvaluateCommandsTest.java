@@ -38,8 +38,8 @@ class EvaluateCommandsTest {
 
   @Test
   void runsAreMeasuredAndTheLaterOnesCompared() throws IOException {
-    int code = execute(new RunCommand(), "--qrels", file("qrels.txt"), "--run", file("good.run") + "," + file("half.run"),
-        "--per-query", file("queries.tsv"));
+    int code = execute(new RunCommand(), "--qrels", file("qrels.txt"), "--run",
+        file("good.run") + "," + file("half.run"), "--per-query", file("queries.tsv"));
     assertThat(code).isZero();
     assertThat(out.toString())
         .contains("half.run answers 1 of 2 judged queries; the others score 0")
