@@ -7,10 +7,12 @@ import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvCodec;
+import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -67,22 +69,26 @@ public final class CudaBackend implements OwningBackend {
   /**
    * How the GPU is used.
    *
+   * @param policy how sequences keep keys and values; in bf16 or int8
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
    */
-  public record Settings(boolean fp8, long deviceMemory, long hostMemory, int streams) {}
+  public record Settings(KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams) {}
 
   /**
    * Copies the weights to the first GPU and compiles the kernels.
    *
    * @param lost told once, by the thread of the request, when the device fails in a way that ends its use
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
-   *     the kernels do not support the model; the message says which
+   *     the kernels do not support the model or the policy; the message says which
    */
   public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
+    if (settings.policy().codec() == KvCodec.F32) {
+      throw new CudaException("KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
+    }
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
     });
@@ -137,7 +143,7 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public String kvPolicy() {
-    return "full+bf16";
+    return shared.settings.policy().toString();
   }
 
   /** Bytes of weights on the device. */
@@ -156,11 +162,15 @@ public final class CudaBackend implements OwningBackend {
       if (pass.probe() != null && pass.probe().byHead()) {
         throw new UnsupportedOperationException("Backend " + name() + " does not tell the heads of a probe apart");
       }
+      if (pass.probe() != null && Arrays.stream(pass.probe().scored())
+          .anyMatch(i -> own(pass.context().get(i)).ragged())) {
+        throw new UnsupportedOperationException("Backend " + name() + " does not score segments whose heads differ");
+      }
       if (pass.probe() != null && pass.probe().rows().length > maxProbeRows) {
         throw new IllegalArgumentException("A probe of %d rows; at most %d are supported"
             .formatted(pass.probe().rows().length, maxProbeRows));
       }
-      reserve += PassRunner.reserve(pass, config);
+      reserve += PassRunner.reserve(pass, config, shared.settings.policy());
     }
     List<List<Integer>> batches = PassBatches.of(passes, config);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
@@ -188,7 +198,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   private PassRunner runner(Lane lane) {
-    return new PassRunner(lane.device, lane.kernels, weights, quantised, counters);
+    return new PassRunner(lane.device, lane.kernels, weights, quantised, shared.settings.policy(), counters);
   }
 
   /** Work in a lane with segments that are in use. */
@@ -239,10 +249,9 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
-    return retain(segments, (layer, kvHead, available) -> IntStream.range(0, available).toArray());
+    return retain(segments, KeptSlots.ALL);
   }
 
-  /** Of all heads alike: heads of different length, and slots that stand for others, are not supported. */
   @Override
   public KvSegment retain(List<KvSegment> segments, Retained retained) {
     if (segments.isEmpty()) {
@@ -262,10 +271,10 @@ public final class CudaBackend implements OwningBackend {
       }
       tokens += s.tokens();
     }
-    int[] kept = SegmentEditor.uniform(parts, retained);
-    KvCodec codec = parts.size() == 1 ? first.codec() : KvCodec.BF16;
+    KeptSlots kept = KeptSlots.of(parts, retained);
+    KvCodec codec = parts.size() == 1 ? first.codec() : shared.settings.policy().codec(tokens);
     int all = tokens;
-    return on(parts, lane -> editor(lane).gather(parts, kept, codec, first.firstPosition(), all));
+    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), all));
   }
 
   @Override

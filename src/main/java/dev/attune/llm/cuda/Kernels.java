@@ -261,6 +261,27 @@ final class Kernels {
     return new SkinnyShape(2, 4, 2, Math.clamp(device.multiprocessors / blocks, 1, 8), 4);
   }
 
+  /** Attention over heads of different length. */
+  Kernel raggedAttention() {
+    return ragged().kernel("ragged_attention");
+  }
+
+  /** Tables for {@link #raggedAttention}. */
+  Kernel raggedPieces() {
+    return ragged().kernel("ragged_pieces");
+  }
+
+  private KernelModule ragged() {
+    return module("ragged.cu", "-DHEAD_SIZE=" + config.headSize(), "-DHEADS=" + config.heads(),
+        "-DKV_HEADS=" + config.kvHeads());
+  }
+
+  /** Makes segments whose heads differ. */
+  Kernel retainHeads() {
+    return kernels.computeIfAbsent(
+        List.of("retain"), key -> module("retain.cu", "-DHEAD_SIZE=" + config.headSize()).kernel("retain_heads"));
+  }
+
   private KernelModule module(String resource, String... options) {
     return modules.computeIfAbsent(List.of(resource, String.join(" ", options)), key -> new KernelModule(
         device, compiler.compile(resource, device.architecture, List.of(options)).code(), resource));

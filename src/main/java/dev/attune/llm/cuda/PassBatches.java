@@ -22,8 +22,17 @@ final class PassBatches {
     LAST_BLOCK,
     /** A step of decoding. */
     DECODE,
+    /** Few tokens over a context whose heads differ. */
+    RAGGED_FEW,
+    /** Everything else over a context whose heads differ. */
+    RAGGED_MANY,
     /** Everything else. */
-    PREFILL
+    PREFILL;
+
+    /** Whether {@link SkinnyEngine} runs it. */
+    boolean few() {
+      return this == LAST_BLOCK || this == DECODE || this == RAGGED_FEW;
+    }
   }
 
   private PassBatches() {}
@@ -31,6 +40,10 @@ final class PassBatches {
   static Way way(Pass pass, ModelConfig config) {
     int n = pass.tokens().length;
     boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
+    if (pass.context().stream().anyMatch(segment -> ((CudaKvSegment) segment).ragged())) {
+      boolean few = pass.layers() > 0 && !nextKeys && n <= SkinnyProducts.MAX_TOKENS && pass.probe() == null;
+      return few ? Way.RAGGED_FEW : Way.RAGGED_MANY;
+    }
     if (pass.layers() == 0 || nextKeys || n > SkinnyProducts.MAX_TOKENS) {
       return Way.PREFILL;
     }
@@ -52,8 +65,8 @@ final class PassBatches {
     for (int i : order) {
       int most = switch (ways[i]) {
         case LAST_BLOCK -> 0;
-        case DECODE -> SkinnyProducts.MAX_TOKENS;
-        case PREFILL -> BATCH_TOKENS;
+        case DECODE, RAGGED_FEW -> SkinnyProducts.MAX_TOKENS;
+        case RAGGED_MANY, PREFILL -> BATCH_TOKENS;
       };
       int own = passes.get(i).tokens().length;
       if (batch.isEmpty() || ways[batch.getFirst()] != ways[i] || tokens + own > most

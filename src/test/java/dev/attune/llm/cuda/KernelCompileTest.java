@@ -35,6 +35,11 @@ class KernelCompileTest {
       check(compiler, "layers.cu", "-DHEAD_SIZE=64", "-DHIDDEN=576", "-DHEADS=9", "-DKV_HEADS=3",
           "-DFEED_FORWARD=1536", "-DTOKEN_TILES=6", codec);
     }
+    for (String shape : List.of("64 9 3", "64 6 2", "128 32 8", "128 5 5", "64 14 2")) {
+      String[] numbers = shape.split(" ");
+      check(compiler, "ragged.cu", "-DHEAD_SIZE=" + numbers[0], "-DHEADS=" + numbers[1], "-DKV_HEADS=" + numbers[2]);
+      check(compiler, "retain.cu", "-DHEAD_SIZE=" + numbers[0]);
+    }
     check(compiler, "wide.cu", "-DHEAD_SIZE=64");
     check(compiler, "wide.cu", "-DHEAD_SIZE=128");
     for (boolean fp8 : new boolean[] {false, true}) {
