@@ -3,6 +3,7 @@ package dev.attune.llm.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
+import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.GpuBenchmark.Shape;
 import dev.attune.llm.cuda.Kernels.Epilogue;
@@ -31,6 +32,9 @@ final class BenchmarkedModel implements AutoCloseable {
   private static final int LAST_POSITION = 2048;
   private static final int PROMPT = 600;
   private static final int NEW_TOKENS = 64;
+  /** Of razor. */
+  private static final int WINDOW = 256;
+  private static final int SINKS = 4;
 
   private final CudaDevice device;
   private final DeviceTimer timer;
@@ -305,6 +309,57 @@ final class BenchmarkedModel implements AutoCloseable {
           texts.get(0).equals(texts.get(1)) ? "same tokens twice" : "TOKENS DIFFER");
     }
     out.println("  decoded " + texts.getFirst());
+  }
+
+  /**
+   * A step of decoding over contexts of {@code length} tokens as policies leave them: everything, and razor with a seventh of
+   * the heads whole, each in bf16 and int8.
+   */
+  void decodeCompressed(int length, int samples) {
+    CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
+        config.kvHeads(), config.headSize(), length, config.layers(), config.layers(), 0);
+    CudaKvSegment whole = new CudaKvSegment(kv, own(kv.bytes() / 2, 1, length), 1);
+    CudaKvSegment own = segment(1, config.layers(), length, 2);
+    for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
+      CudaKvSegment full = editor.recode(whole, codec);
+      decodeStep("decode-%d-full-%s".formatted(length, codec), samples, List.of(full), own);
+      for (boolean compensated : new boolean[] {false, true}) {
+        CudaKvSegment aged = editor.gather(
+            List.of(full), IntStream.range(0, length - WINDOW).toArray(), codec, 0, length - WINDOW);
+        CudaKvSegment window = editor.gather(
+            List.of(full), IntStream.range(length - WINDOW, length).toArray(), codec, length - WINDOW, WINDOW);
+        KeptSlots kept = KeptSlots.of(List.of(aged), new Retained() {
+          @Override
+          public int[] slots(int layer, int kvHead, int available) {
+            return IntStream.range(0, retrieves(layer, kvHead) ? available : SINKS).toArray();
+          }
+
+          @Override
+          public boolean compensated(int layer, int kvHead) {
+            return compensated && !retrieves(layer, kvHead);
+          }
+        });
+        CudaKvSegment reduced = editor.retain(List.of(aged), kept, codec, 0, aged.tokens());
+        decodeStep("decode-%d-razor%s-%s".formatted(length, compensated ? "-compensated" : "", codec), samples,
+            List.of(reduced, window), own);
+      }
+    }
+  }
+
+  private boolean retrieves(int layer, int kvHead) {
+    return (layer * config.kvHeads() + kvHead) % 7 == 3;
+  }
+
+  private void decodeStep(String what, int samples, List<CudaKvSegment> context, CudaKvSegment own) {
+    List<BatchPlan.Sequence> batch =
+        List.of(new BatchPlan.Sequence(new int[] {5}, LAST_POSITION, context, own, false));
+    BatchPlan plan = skinny.prepare(batch, 0);
+    plan.pick(0, new int[] {0});
+    plan.upload();
+    Runnable step = () -> skinny.run(plan, config.layers(), skinny.tiles(batch), 0, 1);
+    step.run();
+    timer.note(shape.name(), what.toLowerCase(Locale.ROOT), 0, timer.sample(samples, step),
+        "%.1f MB of keys and values".formatted(context.stream().mapToLong(CudaKvSegment::bytes).sum() / 1e6));
   }
 
   private int[] ints(long address, int count) {

@@ -97,6 +97,9 @@ final class RaggedAttention {
     }
     host.set(JAVA_INT, 0, Math.clamp((longest + SMALLEST_PART - 1) / SMALLEST_PART, 1, MOST_PARTS));
     device.upload(start, host.asSlice(0, spansAt() + (long) SPAN_BYTES * spans));
+    if (layers == 0) {
+      return grown;
+    }
     pieces.launch((layers * config.kvHeads() + 7) / 8, batch.size(), THREADS, start + sequencesAt(), start + spansAt(),
         table, layers);
     return grown;

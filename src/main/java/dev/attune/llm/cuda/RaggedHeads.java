@@ -27,6 +27,7 @@ final class RaggedHeads {
   private final long[] values;
   private final long bytes;
   private final long directory;
+  private final int longest;
 
   /**
    * Lays out a segment.
@@ -40,6 +41,7 @@ final class RaggedHeads {
     this.biased = biased.clone();
     keys = new long[slots.length];
     values = new long[slots.length];
+    longest = Arrays.stream(slots).max().orElse(0);
     directory = ((long) ENTRY_BYTES * slots.length + 15) & ~15L;
     long at = directory;
     boolean int8 = codec == KvCodec.INT8;
@@ -78,7 +80,7 @@ final class RaggedHeads {
 
   /** Most slots of a head. */
   int longest() {
-    return Arrays.stream(slots).max().orElse(0);
+    return longest;
   }
 
   /** Bytes of the segment, the directory included. */

@@ -58,7 +58,12 @@ public final class KvCache {
     return of(model.backend(), retention, heads, prefix);
   }
 
-  static KvCache of(
+  /**
+   * A cache whose retrieval heads are given.
+   *
+   * @param retrievalHeads {@code [layer][kvHead]}, those that razor keeps whole
+   */
+  public static KvCache of(
       InferenceBackend backend, Retention retention, boolean[][] retrievalHeads, List<KvSegment> prefix) {
     KvCache cache = new KvCache(backend, retention, retrievalHeads);
     int reduced = prefix.size();
