@@ -53,7 +53,7 @@ public final class KvCache {
   /** A cache by another retention than the backend's own. */
   public static KvCache of(LanguageModel model, Retention retention, List<KvSegment> prefix) {
     boolean[][] heads = retention instanceof Retention.Razor razor
-        ? HeadScores.of(model).retrievalHeads(razor.retrieval())
+        ? HeadScores.of(model.config()).retrievalHeads(razor.retrieval())
         : new boolean[0][];
     return of(model.backend(), retention, heads, prefix);
   }
