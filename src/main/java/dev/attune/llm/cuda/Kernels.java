@@ -261,19 +261,15 @@ final class Kernels {
     return new SkinnyShape(2, 4, 2, Math.clamp(device.multiprocessors / blocks, 1, 8), 4);
   }
 
-  /** Attention over heads of different length. */
-  Kernel raggedAttention() {
-    return ragged().kernel("ragged_attention");
-  }
-
-  /** Tables for {@link #raggedAttention}. */
-  Kernel raggedPieces() {
-    return ragged().kernel("ragged_pieces");
-  }
-
-  private KernelModule ragged() {
+  /**
+   * Attention over heads of different length, and tables for it.
+   *
+   * @param queryHeads of a cluster, a divisor of those of a KV head
+   * @param blocks of a cluster
+   */
+  KernelModule ragged(int queryHeads, int blocks) {
     return module("ragged.cu", "-DHEAD_SIZE=" + config.headSize(), "-DHEADS=" + config.heads(),
-        "-DKV_HEADS=" + config.kvHeads());
+        "-DKV_HEADS=" + config.kvHeads(), "-DPER=" + queryHeads, "-DCLUSTER=" + blocks);
   }
 
   /** Makes segments whose heads differ. */

@@ -100,7 +100,7 @@ final class PrefillEngine {
   private RaggedAttention ragged() {
     RaggedAttention made = ragged;
     if (made == null) {
-      made = new RaggedAttention(device, config, kernels, 0);
+      made = new RaggedAttention(device, config, kernels, 0, false);
       ragged = made;
     }
     return made;

@@ -8,6 +8,7 @@ import dev.attune.llm.cuda.KernelModule.Kernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Attention over contexts whose heads differ in length or have slots that stand for others; see {@code ragged.cu}. Its
@@ -16,26 +17,20 @@ import java.util.List;
 final class RaggedAttention {
 
   private static final int THREADS = 256;
-  /** Most parts of one row's keys, and keys of the smallest: as in {@code ragged.cu}. */
-  private static final int MOST_PARTS = 32;
-  private static final int SMALLEST_PART = 256;
-  private static final int BLOCKS_A_MULTIPROCESSOR = 2;
+  /** Blocks that share the keys of one token and unit where few tokens are to keep the device busy. */
+  private static final int CLUSTER = 8;
 
-  private static final int ROW_BYTES = 8;
+  private static final int ROW_BYTES = 16;
   private static final int SEQUENCE_BYTES = 8;
   private static final int SPAN_BYTES = 24;
   private static final int PIECE_BYTES = 32;
-  private static final int COUNT_BYTES = 16;
 
   private final CudaDevice device;
   private final ModelConfig config;
   private final Kernel attention;
   private final Kernel pieces;
-  /** Rows whose keys may be cut, 0 when none are. */
-  private final int cutRows;
-  private final long partialOut;
-  private final long partialSums;
-  private final long arrived;
+  /** Blocks a row. */
+  private final int blocks;
   private int rowCapacity;
   private int sequenceCapacity;
   private int spanCapacity;
@@ -47,25 +42,26 @@ final class RaggedAttention {
   /**
    * Loads the kernels.
    *
-   * @param cutRows most rows of a batch where long contexts are cut so that few rows keep the device busy, or 0 to cut none
+   * @param rows most rows of a batch, known from the start so that addresses seldom change, or 0
+   * @param few whether batches are of few rows, each of which is to use more of the device
    */
-  RaggedAttention(CudaDevice device, ModelConfig config, Kernels kernels, int cutRows) {
+  RaggedAttention(CudaDevice device, ModelConfig config, Kernels kernels, int rows, boolean few) {
     this.device = device;
     this.config = config;
-    this.cutRows = cutRows;
-    attention = kernels.raggedAttention();
-    pieces = kernels.raggedPieces();
-    if (cutRows > 0) {
-      long parts = (long) cutRows * config.heads() * MOST_PARTS;
-      partialOut = device.allocate(4 * parts * config.headSize(), "parts of attention");
-      partialSums = device.allocate(8 * parts, "parts of attention");
-      arrived = device.allocate(4L * cutRows * config.heads(), "counters of parts");
-      device.fill(arrived, 0, 4L * cutRows * config.heads());
-    } else {
-      partialOut = 0;
-      partialSums = 0;
-      arrived = 0;
-    }
+    rowCapacity = rows;
+    sequenceCapacity = rows;
+    int cluster = few ? CLUSTER : 1;
+    int queryHeads = queryHeads(config);
+    blocks = config.heads() / queryHeads * cluster;
+    KernelModule module = kernels.ragged(queryHeads, cluster);
+    attention = module.kernel("ragged_attention");
+    pieces = module.kernel("ragged_pieces");
+  }
+
+  /** Query heads of one KV head that share the keys they load: as many as registers hold. */
+  static int queryHeads(ModelConfig config) {
+    int group = config.heads() / config.kvHeads();
+    return IntStream.of(4, 3, 2).filter(n -> group % n == 0).findFirst().orElse(1);
   }
 
   /**
@@ -76,26 +72,24 @@ final class RaggedAttention {
   boolean prepare(List<BatchPlan.Sequence> batch) {
     int rows = batch.stream().mapToInt(s -> s.tokens().length).sum();
     int spans = batch.stream().mapToInt(s -> s.context().size() + 1).sum();
-    boolean grown = reserve(Math.max(rows, cutRows), Math.max(batch.size(), cutRows), spans);
+    boolean grown = reserve(rows, batch.size(), spans);
     layers = batch.getFirst().own().valueLayers();
     int row = 0;
     int span = 0;
-    int longest = 0;
     for (int i = 0; i < batch.size(); i++) {
       BatchPlan.Sequence s = batch.get(i);
-      put(sequencesAt() + (long) SEQUENCE_BYTES * i, span, s.context().size() + 1);
-      int visible = s.tokens().length;
+      int count = s.context().size() + 1;
+      put(sequencesAt() + (long) SEQUENCE_BYTES * i, span, count);
+      for (int token = 0; token < s.tokens().length; token++) {
+        long at = (long) ROW_BYTES * row++;
+        put(at, span, count);
+        put(at + 8, token, 0);
+      }
       for (CudaKvSegment segment : s.context()) {
         span(span++, segment.reference(), segment.slots());
-        visible += segment.longest();
       }
       span(span++, s.own().reference(), s.own().tokens());
-      longest = Math.max(longest, visible);
-      for (int token = 0; token < s.tokens().length; token++) {
-        put(rowsAt() + (long) ROW_BYTES * row++, i, token);
-      }
     }
-    host.set(JAVA_INT, 0, Math.clamp((longest + SMALLEST_PART - 1) / SMALLEST_PART, 1, MOST_PARTS));
     device.upload(start, host.asSlice(0, spansAt() + (long) SPAN_BYTES * spans));
     if (layers == 0) {
       return grown;
@@ -108,17 +102,14 @@ final class RaggedAttention {
   /** Attention of one layer over the batch that was prepared, queries and result {@code [row][heads * headSize]}. */
   void run(int layer, int rows, long q, long out) {
     float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));
-    int blocks = BLOCKS_A_MULTIPROCESSOR * device.multiprocessors;
     try (Arena scratch = Arena.ofConfined()) {
-      attention.launchEarly(cutRows > 0 ? blocks : Math.min(blocks, rows * config.heads()), 1, THREADS,
-          new Struct(scratch, 88).put(q).put(out).put(table).put(start + sequencesAt()).put(start + rowsAt())
-              .put(cutRows > 0 ? start : 0L).put(partialOut).put(partialSums).put(arrived).put(layer).put(layers)
-              .put(rows).put(scale).memory());
+      attention.launchEarly(rows * blocks, 1, THREADS, new Struct(scratch, 48).put(q).put(out).put(table)
+          .put(start).put(layer).put(layers).put(scale).put(0).memory());
     }
   }
 
   private boolean reserve(int rows, int sequences, int spans) {
-    if (rows <= rowCapacity && sequences <= sequenceCapacity && spans <= spanCapacity) {
+    if (start != 0 && rows <= rowCapacity && sequences <= sequenceCapacity && spans <= spanCapacity) {
       return false;
     }
     device.synchronize("Waiting for the batch before");
@@ -133,17 +124,13 @@ final class RaggedAttention {
     long bytes = spansAt() + (long) SPAN_BYTES * spanCapacity;
     host = device.allocatePinned(bytes);
     start = device.allocate(bytes, "a batch of %d rows".formatted(rowCapacity));
-    long blocks = (long) config.layers() * config.kvHeads();
-    table = device.allocate(PIECE_BYTES * blocks * spanCapacity, "places of %d segments' heads".formatted(spanCapacity));
+    long heads = (long) config.layers() * config.kvHeads();
+    table = device.allocate(PIECE_BYTES * heads * spanCapacity, "places of %d segments' heads".formatted(spanCapacity));
     return true;
   }
 
-  private long rowsAt() {
-    return COUNT_BYTES;
-  }
-
   private long sequencesAt() {
-    return rowsAt() + (long) ROW_BYTES * rowCapacity;
+    return (long) ROW_BYTES * rowCapacity;
   }
 
   private long spansAt() {

@@ -111,7 +111,7 @@ final class SkinnyEngine {
   private RaggedAttention ragged() {
     RaggedAttention made = ragged;
     if (made == null) {
-      made = new RaggedAttention(device, config, kernels, SkinnyProducts.MAX_TOKENS);
+      made = new RaggedAttention(device, config, kernels, SkinnyProducts.MAX_TOKENS, true);
       ragged = made;
     }
     return made;

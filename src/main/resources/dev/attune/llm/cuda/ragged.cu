@@ -1,9 +1,9 @@
 #include "ragged.cuh"
 
 // Attention over contexts some of whose KV heads have fewer slots than others, or slots that stand for others (compiled for
-// HEAD_SIZE, HEADS and KV_HEADS). A block of eight warps takes one token, one KV head and a part of its keys; a few lanes share a
-// key, 16 bytes each, and the query heads of the group share what was loaded. Logits, weights and sums are fp32. How many parts
-// there are depends on the number of visible keys alone; the block that ends last puts them together.
+// HEAD_SIZE, HEADS, KV_HEADS, PER and CLUSTER). A cluster of blocks takes one token and PER query heads of one KV head; its blocks share the
+// keys out and put what they have together through shared memory. A few lanes share a key, 16 bytes each, and the query heads
+// share what was loaded. Logits, weights and sums are fp32. How keys are shared out depends on their number alone.
 
 // Spans [firstSpan, firstSpan + spans) of a sequence, the last of which are its own tokens.
 struct RaggedSequence {
@@ -18,35 +18,30 @@ struct Piece {
   int int8;
 };
 
+// A row's spans, as of its sequence, and which of the sequence's tokens it is.
 struct RowOf {
-  int sequence;
+  int firstSpan;
+  int spans;
   int token;
+  int padding;
 };
 
 struct RaggedArgs {
   const bf16* q;                     // [row][HEADS * D], after RoPE
   bf16* out;                         // [row][HEADS * D]
   const Piece* pieces;               // of a sequence [layer][kvHead][span]
-  const RaggedSequence* sequences;
   const RowOf* rows;
-  const int* parts;                  // most parts that some row has; null when rows are not cut
-  float* partialOut;                 // [row][unit][MOST_PARTS][PER][D]
-  float2* partialSums;               // [row][unit][MOST_PARTS][PER]: maximum logit, sum of weights
-  u32* arrived;                      // [row][unit], zero before and after
   int layer;
   int layers;
-  int count;                         // rows
   float scale;                       // 1 / sqrt(D) * log2(e)
+  int padding;
 };
 
-constexpr int D = HEAD_SIZE, GROUP = HEADS / KV_HEADS;
-// Query heads that one block serves, and such units of all heads.
-constexpr int PER = GROUP % 4 == 0 ? 4 : GROUP % 3 == 0 ? 3 : GROUP % 2 == 0 ? 2 : 1, UNITS = HEADS / PER;
+// A cluster serves PER query heads; UNITS clusters serve all.
+constexpr int D = HEAD_SIZE, GROUP = HEADS / KV_HEADS, UNITS = HEADS / PER;
 constexpr int LANES = D / 8, KEYS_A_WARP = 32 / LANES, WARPS = 8, THREADS = 32 * WARPS, AT_ONCE = WARPS * KEYS_A_WARP;
-// Keys whose places are known at once, and the fewest of a part.
-constexpr int CHUNK = THREADS, MOST_PARTS = 32, HELD = 64;
-// Keys that a lane has in flight.
-constexpr int AHEAD = 4;
+// Keys whose places are known at once, pieces held in shared memory, and keys that a lane has in flight.
+constexpr int CHUNK = 2 * THREADS, HELD = 64, AHEAD = CLUSTER > 1 ? 4 : 2;
 constexpr float LOG2_E = 1.4426950408889634f;
 
 // Pieces of all sequences, layers and heads: a warp for each head and layer, y the sequence.
@@ -129,237 +124,200 @@ DEVICE void toFloats(uint4 v, bool int8, float (&x)[8]) {
 
 DEVICE float weightOf(float top, float overall) { return top == -INFINITE ? 0.0f : power2(top - overall); }
 
-// What a block leaves of its keys, or a row of its parts: PER rows of D, and the sum of weights of each.
+// What a block leaves of its keys: PER rows of D, and the sum of weights of each, first warp by warp.
 struct Shares {
   float out[WARPS][PER][D];
   float tops[WARPS][PER];
   float sums[WARPS][PER];
-  float weights[PER][MOST_PARTS];
-  float totals[PER];
 };
 
-// Two neighbouring numbers of the result.
-DEVICE void storePair(const RaggedArgs& a, int row, int unit, int e, float low, float high) {
-  *(u32*)(a.out + ((u64)row * HEADS + unit * PER) * D + e) = packBf16(low, high);
+DEVICE void storePair(const RaggedArgs& a, int row, int unit, int e, float low, float high, float total) {
+  float factor = 1.0f / total;
+  *(u32*)(a.out + ((u64)row * HEADS + unit * PER) * D + e) = packBf16(low * factor, high * factor);
 }
 
-// Parts of one row and unit, by the whole block.
-DEVICE void mergeParts(const RaggedArgs& a, int row, int unit, int count, Shares& shares) {
-  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  u64 first = ((u64)row * UNITS + unit) * MOST_PARTS;
-  if (warp < PER) {
-    float2 part = lane < count ? __ldcg(a.partialSums + (first + lane) * PER + warp) : make_float2(-INFINITE, 0);
-    float weight = weightOf(part.x, warpMax(part.x));
-    float total = warpSum(part.y * weight);
-    shares.weights[warp][lane] = weight;
-    if (lane == 0) shares.totals[warp] = total;
-  }
-  constexpr int QUADS = PER * D / 4, HELPERS = THREADS / QUADS < WARPS ? THREADS / QUADS : WARPS;
-  int quad = threadIdx.x % QUADS, helper = threadIdx.x / QUADS;
-  float4 parts[MOST_PARTS / HELPERS + 1];
-  #pragma unroll
-  for (int i = 0; i <= MOST_PARTS / HELPERS; i++) {
-    int p = i * HELPERS + helper;
-    parts[i] = helper < HELPERS && p < count
-        ? __ldcg((const float4*)(a.partialOut + (first + p) * PER * D) + quad) : make_float4(0, 0, 0, 0);
-  }
-  __syncthreads();
-  float* sums = &shares.out[0][0][0];
-  if (helper < HELPERS) {
-    float4 sum = make_float4(0, 0, 0, 0);
-    #pragma unroll
-    for (int i = 0; i <= MOST_PARTS / HELPERS; i++) {
-      int p = i * HELPERS + helper;
-      float w = p < count ? shares.weights[quad * 4 / D][p] : 0.0f;
-      sum.x += parts[i].x * w;
-      sum.y += parts[i].y * w;
-      sum.z += parts[i].z * w;
-      sum.w += parts[i].w * w;
-    }
-    ((float4*)sums)[helper * QUADS + quad] = sum;
-  }
-  __syncthreads();
-  for (int e = 2 * threadIdx.x; e < PER * D; e += 2 * THREADS) {
-    float low = 0, high = 0;
-    #pragma unroll
-    for (int h = 0; h < HELPERS; h++) {
-      low += sums[h * PER * D + e];
-      high += sums[h * PER * D + e + 1];
-    }
-    float factor = 1.0f / shares.totals[e / D];
-    storePair(a, row, unit, e, low * factor, high * factor);
-  }
-}
-
-extern "C" __global__ __launch_bounds__(THREADS, 2) void ragged_attention(RaggedArgs a) {
+extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster_dims__(CLUSTER) void ragged_attention(
+    RaggedArgs a) {
   __shared__ Piece held[HELD];
   __shared__ Key keys[CHUNK];
   __shared__ __align__(16) Shares shares;
-  __shared__ bool last;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, inKey = lane % LANES, sub = lane / LANES;
-  int most = a.parts ? *a.parts : 1;
-  bool waited = false;
-  for (int item = blockIdx.x; item < a.count * UNITS * most; item += gridDim.x) {
-    int unit = item % UNITS, part = item / UNITS % most, row = item / UNITS / most;
-    RowOf of = a.rows[row];
-    RaggedSequence s = a.sequences[of.sequence];
-    const Piece* pieces = a.pieces + (u64)s.firstSpan * a.layers * KV_HEADS
-        + (u64)(a.layer * KV_HEADS + unit * PER / GROUP) * s.spans;
-    int visible = pieces[s.spans - 1].first + of.token + 1;
-    int length = !a.parts ? visible : ((visible + MOST_PARTS - 1) / MOST_PARTS + CHUNK - 1) / CHUNK * CHUNK;
-    int count = (visible + length - 1) / length;
-    if (part >= count) continue;
-    int end = min((part + 1) * length, visible);
-    __syncthreads();
-    if (threadIdx.x < min(s.spans, HELD)) held[threadIdx.x] = pieces[threadIdx.x];
+  int unit = blockIdx.x / CLUSTER % UNITS, row = blockIdx.x / CLUSTER / UNITS, rank = CLUSTER == 1 ? 0 : clusterRank(CLUSTER);
+  RowOf of = a.rows[row];
+  const Piece* pieces = a.pieces + (u64)of.firstSpan * a.layers * KV_HEADS
+      + (u64)(a.layer * KV_HEADS + unit * PER / GROUP) * of.spans;
+  if (threadIdx.x < min(of.spans, HELD)) held[threadIdx.x] = pieces[threadIdx.x];
+  __syncthreads();
+  // The sequence's own keys, which the kernel before may not have written yet, are the last.
+  int own = of.spans <= HELD ? held[of.spans - 1].first : pieces[of.spans - 1].first, visible = own + of.token + 1;
+  int length = ((visible + CLUSTER - 1) / CLUSTER + 7) & ~7, begin = rank * length, end = min(begin + length, visible);
 
-    float query[PER][8], out[PER][8] = {}, top[PER], sum[PER] = {}, scales[8] = {};
-    const float* scalesOf = nullptr;
-    #pragma unroll
-    for (int g = 0; g < PER; g++) top[g] = -INFINITE;
-    for (int chunk = part * length; chunk < end; chunk += CHUNK) {
-      __syncthreads();
-      if (chunk + threadIdx.x < end) keys[threadIdx.x] = keyAt(held, pieces, s.spans, chunk + threadIdx.x);
-      if (!waited) {
-        // Segments of the context and tables are there; queries and the sequence's own keys may not be.
-        waitForPrevious();
-        releaseNext();
-        waited = true;
+  float query[PER][8], out[PER][8] = {}, top[PER], sum[PER] = {}, scales[8] = {};
+  const float* scalesOf = nullptr;
+  uint4 k[AHEAD], v[AHEAD];
+  #pragma unroll
+  for (int g = 0; g < PER; g++) top[g] = -INFINITE;
+  #pragma unroll 1
+  for (int chunk = begin; chunk == begin || chunk < end; chunk += CHUNK) {
+    int live = min(CHUNK, end - chunk);
+    __syncthreads();
+    for (int i = threadIdx.x; i < live; i += THREADS) keys[i] = keyAt(held, pieces, of.spans, chunk + i);
+    __syncthreads();
+    auto load = [&](int step, int from, int to, bool value, uint4 (&x)[AHEAD]) {
+      #pragma unroll
+      for (int u = 0; u < AHEAD; u++) {
+        int i = step + u * AT_ONCE + sub;
+        if (i < live && chunk + i >= from && chunk + i < to) x[u] = loadEight(value ? keys[i].value : keys[i].key, keys[i].scales, inKey);
       }
-      if (chunk == part * length) {
-        #pragma unroll
-        for (int g = 0; g < PER; g++)
-          toFloats(__ldcg((const uint4*)(a.q + ((u64)row * HEADS + unit * PER + g) * D) + inKey), false, query[g]);
+    };
+    int first = warp * KEYS_A_WARP;
+    if (chunk == begin) {
+      // Nobody may write into the shared memory of a block that has not begun.
+      if (CLUSTER > 1) clusterBarrier();
+      // The context's keys are there: only queries and own keys have to be waited for.
+      #pragma unroll
+      for (int u = 0; u < AHEAD; u++) k[u] = v[u] = make_uint4(0, 0, 0, 0);
+      load(first, 0, own, false, k);
+      load(first, 0, own, true, v);
+      waitForPrevious();
+      releaseNext();
+      #pragma unroll
+      for (int g = 0; g < PER; g++)
+        toFloats(__ldcg((const uint4*)(a.q + ((u64)row * HEADS + unit * PER + g) * D) + inKey), false, query[g]);
+      if (own < end) {
+        load(first, own, end, false, k);
+        load(first, own, end, true, v);
       }
-      __syncthreads();
-      int live = min(CHUNK, end - chunk);
-      #pragma unroll 1
-      for (int step = warp * KEYS_A_WARP; step < live; step += AHEAD * AT_ONCE) {
-        uint4 k[AHEAD], v[AHEAD];
-        #pragma unroll
-        for (int u = 0; u < AHEAD; u++) {
-          const Key& key = keys[min(step + u * AT_ONCE + sub, live - 1)];
-          k[u] = loadEight(key.key, key.scales, inKey);
-          v[u] = loadEight(key.value, key.scales, inKey);
-        }
-        float w[AHEAD][PER];
-        #pragma unroll
-        for (int u = 0; u < AHEAD; u++) {
-          int at = step + u * AT_ONCE + sub;
-          const Key& key = keys[min(at, live - 1)];
-          float x[8];
-          toFloats(k[u], key.scales, x);
-          if (key.scales) {
-            if (key.scales != scalesOf) {
-              scalesOf = key.scales;
-              #pragma unroll
-              for (int i = 0; i < 2; i++) *(float4*)(scales + 4 * i) = __ldg((const float4*)scalesOf + 2 * inKey + i);
-            }
+    } else {
+      load(first, 0, end, false, k);
+      load(first, 0, end, true, v);
+    }
+    #pragma unroll 1
+    for (int step = first; step < live; step += AHEAD * AT_ONCE) {
+      float w[AHEAD][PER];
+      #pragma unroll
+      for (int u = 0; u < AHEAD; u++) {
+        int i = step + u * AT_ONCE + sub;
+        const Key& key = keys[min(i, live - 1)];
+        float x[8];
+        toFloats(k[u], key.scales, x);
+        if (key.scales) {
+          if (key.scales != scalesOf) {
+            scalesOf = key.scales;
             #pragma unroll
-            for (int i = 0; i < 8; i++) x[i] *= scales[i];
+            for (int j = 0; j < 2; j++) *(float4*)(scales + 4 * j) = __ldg((const float4*)scalesOf + 2 * inKey + j);
           }
           #pragma unroll
-          for (int g = 0; g < PER; g++) {
-            float dot = 0;
-            #pragma unroll
-            for (int i = 0; i < 8; i++) dot += x[i] * query[g][i];
-            #pragma unroll
-            for (int other = LANES / 2; other; other /= 2) dot += __shfl_xor_sync(~0u, dot, other);
-            w[u][g] = at < live ? dot * a.scale + key.bias : -INFINITE;
-          }
+          for (int j = 0; j < 8; j++) x[j] *= scales[j];
         }
         #pragma unroll
         for (int g = 0; g < PER; g++) {
-          float maximum = top[g];
+          float dot = 0;
           #pragma unroll
-          for (int u = 0; u < AHEAD; u++) maximum = fmaxf(maximum, w[u][g]);
-          float offset = maximum == -INFINITE ? 0.0f : maximum, rescale = power2(top[g] - offset);
-          top[g] = maximum;
-          sum[g] *= rescale;
+          for (int j = 0; j < 8; j++) dot += x[j] * query[g][j];
           #pragma unroll
-          for (int u = 0; u < AHEAD; u++) {
-            w[u][g] = power2(w[u][g] - offset);
-            sum[g] += w[u][g];
-          }
-          #pragma unroll
-          for (int i = 0; i < 8; i++) out[g][i] *= rescale;
+          for (int other = LANES / 2; other; other /= 2) dot += __shfl_xor_sync(~0u, dot, other);
+          w[u][g] = i < live ? dot * a.scale + key.bias : -INFINITE;
         }
+      }
+      int next = step + AHEAD * AT_ONCE;
+      load(next, 0, end, false, k);
+      #pragma unroll
+      for (int g = 0; g < PER; g++) {
+        float maximum = top[g];
+        #pragma unroll
+        for (int u = 0; u < AHEAD; u++) maximum = fmaxf(maximum, w[u][g]);
+        float offset = maximum == -INFINITE ? 0.0f : maximum, rescale = power2(top[g] - offset);
+        top[g] = maximum;
+        sum[g] *= rescale;
         #pragma unroll
         for (int u = 0; u < AHEAD; u++) {
-          const Key& key = keys[min(step + u * AT_ONCE + sub, live - 1)];
-          float x[8];
-          toFloats(v[u], key.scales, x);
+          w[u][g] = power2(w[u][g] - offset);
+          sum[g] += w[u][g];
+        }
+        #pragma unroll
+        for (int j = 0; j < 8; j++) out[g][j] *= rescale;
+      }
+      #pragma unroll
+      for (int u = 0; u < AHEAD; u++) {
+        const Key& key = keys[min(step + u * AT_ONCE + sub, live - 1)];
+        float x[8];
+        toFloats(v[u], key.scales, x);
+        #pragma unroll
+        for (int g = 0; g < PER; g++) {
+          float weight = w[u][g] * key.valueScale;
           #pragma unroll
-          for (int g = 0; g < PER; g++) {
-            float weight = w[u][g] * key.valueScale;
-            #pragma unroll
-            for (int i = 0; i < 8; i++) out[g][i] += x[i] * weight;
-          }
+          for (int j = 0; j < 8; j++) out[g][j] += x[j] * weight;
         }
       }
-    }
-
-    // The lanes' sums of a warp, then those of the warps.
-    #pragma unroll
-    for (int g = 0; g < PER; g++) {
-      float overall = top[g];
-      #pragma unroll
-      for (int other = LANES; other < 32; other *= 2) overall = fmaxf(overall, __shfl_xor_sync(~0u, overall, other));
-      float weight = weightOf(top[g], overall);
-      sum[g] *= weight;
-      #pragma unroll
-      for (int i = 0; i < 8; i++) out[g][i] *= weight;
-      #pragma unroll
-      for (int other = LANES; other < 32; other *= 2) {
-        sum[g] += __shfl_xor_sync(~0u, sum[g], other);
-        #pragma unroll
-        for (int i = 0; i < 8; i++) out[g][i] += __shfl_xor_sync(~0u, out[g][i], other);
-      }
-      if (sub == 0) {
-        #pragma unroll
-        for (int i = 0; i < 8; i++) shares.out[warp][g][inKey * 8 + i] = out[g][i];
-      }
-      if (lane == 0) {
-        shares.tops[warp][g] = overall;
-        shares.sums[warp][g] = sum[g];
-      }
-    }
-    __syncthreads();
-    u64 place = ((u64)row * UNITS + unit) * MOST_PARTS + part;
-    for (int e = 2 * threadIdx.x; e < PER * D; e += 2 * THREADS) {
-      int g = e / D;
-      float overall = -INFINITE, low = 0, high = 0, total = 0;
-      #pragma unroll
-      for (int i = 0; i < WARPS; i++) overall = fmaxf(overall, shares.tops[i][g]);
-      #pragma unroll
-      for (int i = 0; i < WARPS; i++) {
-        float weight = weightOf(shares.tops[i][g], overall);
-        total += shares.sums[i][g] * weight;
-        low += shares.out[i][g][e % D] * weight;
-        high += shares.out[i][g][e % D + 1] * weight;
-      }
-      if (count == 1) {
-        float factor = 1.0f / total;
-        storePair(a, row, unit, e, low * factor, high * factor);
-      } else {
-        *(float2*)(a.partialOut + place * PER * D + e) = make_float2(low, high);
-        if (e % D == 0) a.partialSums[place * PER + g] = make_float2(overall, total);
-      }
-    }
-    if (count > 1) {
-      __threadfence();
-      __syncthreads();
-      if (threadIdx.x == 0) {
-        u32* counter = a.arrived + row * UNITS + unit;
-        last = atomicAdd(counter, 1) == count - 1;
-        if (last) *counter = 0;
-      }
-      __syncthreads();
-      if (last) {
-        __threadfence();
-        mergeParts(a, row, unit, count, shares);
-      }
+      load(next, 0, end, true, v);
     }
   }
-  if (!waited) waitForPrevious();
+
+  // The sums of a warp's lanes, then of the warps, then of the cluster's blocks.
+  #pragma unroll
+  for (int g = 0; g < PER; g++) {
+    float overall = top[g];
+    #pragma unroll
+    for (int other = LANES; other < 32; other *= 2) overall = fmaxf(overall, __shfl_xor_sync(~0u, overall, other));
+    float weight = weightOf(top[g], overall);
+    sum[g] *= weight;
+    #pragma unroll
+    for (int j = 0; j < 8; j++) out[g][j] *= weight;
+    #pragma unroll
+    for (int other = LANES; other < 32; other *= 2) {
+      sum[g] += __shfl_xor_sync(~0u, sum[g], other);
+      #pragma unroll
+      for (int j = 0; j < 8; j++) out[g][j] += __shfl_xor_sync(~0u, out[g][j], other);
+    }
+    if (sub == 0) {
+      #pragma unroll
+      for (int j = 0; j < 8; j++) shares.out[warp][g][inKey * 8 + j] = out[g][j];
+    }
+    if (lane == 0) {
+      shares.tops[warp][g] = overall;
+      shares.sums[warp][g] = sum[g];
+    }
+  }
+  __syncthreads();
+  constexpr int PAIRS = PER * D / 2;
+  float low = 0, high = 0, total = 0, overall = -INFINITE;
+  int e = 2 * threadIdx.x, g = min(e / D, PER - 1);
+  static_assert(PAIRS <= THREADS, "a thread has two numbers");
+  #pragma unroll
+  for (int i = 0; i < WARPS; i++) overall = fmaxf(overall, shares.tops[i][g]);
+  #pragma unroll
+  for (int i = 0; i < WARPS; i++) {
+    float weight = weightOf(shares.tops[i][g], overall);
+    total += shares.sums[i][g] * weight;
+    low += shares.out[i][g][e % D] * weight;
+    high += shares.out[i][g][e % D + 1] * weight;
+  }
+  if (CLUSTER == 1) {
+    if (threadIdx.x < PAIRS) storePair(a, row, unit, e, low, high, total);
+    return;
+  }
+  // Each block stores some of the pairs, and the others tell it what they have of them.
+  constexpr int OF_BLOCK = PAIRS / CLUSTER;
+  __shared__ __align__(16) float4 parts[CLUSTER][OF_BLOCK];
+  if (threadIdx.x < PAIRS) {
+    u32 to = sharedOf(sharedAddress(&parts[rank][threadIdx.x % OF_BLOCK]), threadIdx.x / OF_BLOCK);
+    storeShared4(to, make_float4(low, high, overall, total));
+  }
+  __syncwarp();
+  clusterBarrier();
+  if (threadIdx.x >= OF_BLOCK) return;
+  low = high = total = 0;
+  overall = -INFINITE;
+  #pragma unroll
+  for (int i = 0; i < CLUSTER; i++) overall = fmaxf(overall, parts[i][threadIdx.x].z);
+  #pragma unroll
+  for (int i = 0; i < CLUSTER; i++) {
+    float4 part = parts[i][threadIdx.x];
+    float weight = weightOf(part.z, overall);
+    low += part.x * weight;
+    high += part.y * weight;
+    total += part.w * weight;
+  }
+  storePair(a, row, unit, 2 * (rank * OF_BLOCK + threadIdx.x), low, high, total);
 }

@@ -201,7 +201,10 @@ class RaggedKernelTest {
   /** Half a step of int8, whose scale is that of numbers up to 5 or so, or rounding to bf16. */
   private static void same(KvCodec codec, float[] actual, float[] expected, String what) {
     if (codec == KvCodec.INT8) {
-      assertThat(actual).as(what).containsExactly(expected, within(0.022f));
+      // AssertJ's comparison takes seconds for so many.
+      double largest = IntStream.range(0, expected.length).mapToDouble(i -> Math.abs(actual[i] - expected[i])).max()
+          .orElse(0);
+      assertThat(largest).as(what).isLessThan(0.022);
     } else {
       assertThat(Gpu.error(actual, toDouble(expected))).as(what).isLessThan(TOLERANCE);
     }
@@ -256,7 +259,7 @@ class RaggedKernelTest {
     Random random = new Random(rows + tokens);
     List<BatchPlan.Sequence> batch = new ArrayList<>();
     int all = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < (tokens > 1000 ? 2 : 3); i++) {
       List<CudaKvSegment> context = new ArrayList<>();
       if (tokens > 0) {
         CudaKvSegment bf16 = segment(config, random, tokens, 0);
@@ -277,22 +280,22 @@ class RaggedKernelTest {
     float[] q = Gpu.random(random, all * heads * headSize, 2);
     for (int layer = 0; layer < LAYERS; layer++) {
       double[] expected = attention(config, batch, q, layer);
-      for (int cutRows : new int[] {0, all}) {
-        RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, cutRows);
+      for (boolean few : new boolean[] {false, true}) {
+        RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, 0, few);
         long out = gpu.poisoned(2L * q.length);
         attention.prepare(batch);
-        // Twice: what counts the parts that are there is as before.
+        // Twice, which must give the same bits.
         attention.run(layer, all, gpu.bf16(q), out);
         float[] first = gpu.readBf16(out, q.length);
         gpu.device.fill(out, 0xff, 2L * q.length);
         attention.run(layer, all, gpu.bf16(q), out);
         float[] actual = gpu.readBf16(out, q.length);
         assertThat(actual).isEqualTo(first);
-        assertThat(Gpu.error(actual, expected)).as("layer %d, cut %d", layer, cutRows).isLessThan(TOLERANCE);
+        assertThat(Gpu.error(actual, expected)).as("layer %d, few %s", layer, few).isLessThan(TOLERANCE);
       }
     }
     // A sequence alone gives the bits that it gives among others.
-    RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, all);
+    RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, all, true);
     long together = gpu.poisoned(2L * q.length);
     attention.prepare(batch);
     attention.run(1, all, gpu.bf16(q), together);
