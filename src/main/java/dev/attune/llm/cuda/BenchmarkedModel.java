@@ -316,10 +316,11 @@ final class BenchmarkedModel implements AutoCloseable {
    * the heads whole, each in bf16 and int8.
    */
   void decodeCompressed(int length, int samples) {
-    CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
-        config.kvHeads(), config.headSize(), length, config.layers(), config.layers(), 0);
+    int layers = weights.layers().size();
+    CudaKvSegment.Shape kv =
+        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), length, layers, layers, 0);
     CudaKvSegment whole = new CudaKvSegment(kv, own(kv.bytes() / 2, 1, length), 1);
-    CudaKvSegment own = segment(1, config.layers(), length, 2);
+    CudaKvSegment own = segment(1, layers, length, 2);
     for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
       CudaKvSegment full = editor.recode(whole, codec);
       decodeStep("decode-%d-full-%s".formatted(length, codec), samples, List.of(full), own);
@@ -356,7 +357,7 @@ final class BenchmarkedModel implements AutoCloseable {
     BatchPlan plan = skinny.prepare(batch, 0);
     plan.pick(0, new int[] {0});
     plan.upload();
-    Runnable step = () -> skinny.run(plan, config.layers(), skinny.tiles(batch), 0, 1);
+    Runnable step = () -> skinny.run(plan, weights.layers().size(), skinny.tiles(batch), 0, 1);
     step.run();
     timer.note(shape.name(), what.toLowerCase(Locale.ROOT), 0, timer.sample(samples, step),
         "%.1f MB of keys and values".formatted(context.stream().mapToLong(CudaKvSegment::bytes).sum() / 1e6));

@@ -100,7 +100,7 @@ final class PrefillEngine {
   private RaggedAttention ragged() {
     RaggedAttention made = ragged;
     if (made == null) {
-      made = new RaggedAttention(device, config, kernels, 0, false);
+      made = new RaggedAttention(device, config, kernels, 0);
       ragged = made;
     }
     return made;
@@ -202,7 +202,7 @@ final class PrefillEngine {
 
   private IntConsumer attention(BatchPlan batch) {
     if (raggedBatch) {
-      return layer -> ragged().run(layer, batch.rows(), q, mixed);
+      return layer -> ragged().run(layer, batch.rows(), 1, q, mixed);
     }
     AttentionLauncher.Launch launch = attention.new Launch(kernels.wideAttention, batch, q, mixed);
     boolean merging = batch.mergeCount() > 0;

@@ -20,6 +20,10 @@ final class RaggedAttention {
   /** Blocks that share the keys of one token and unit where few tokens are to keep the device busy. */
   private static final int CLUSTER = 8;
 
+  /** Most clusters that share a head, and keys of a cluster where fewer do: as in {@code ragged.cu}. */
+  private static final int MOST_PARTS = 8;
+  private static final int PART = 1024;
+
   private static final int ROW_BYTES = 16;
   private static final int SEQUENCE_BYTES = 8;
   private static final int SPAN_BYTES = 24;
@@ -29,8 +33,11 @@ final class RaggedAttention {
   private final ModelConfig config;
   private final Kernel attention;
   private final Kernel pieces;
-  /** Blocks a row. */
+  /** Blocks a row, for each part. */
   private final int blocks;
+  private final boolean few;
+  private final long partials;
+  private final long arrived;
   private int rowCapacity;
   private int sequenceCapacity;
   private int spanCapacity;
@@ -38,24 +45,30 @@ final class RaggedAttention {
   private long start;
   private long table;
   private int layers;
+  private int parts = 1;
 
   /**
    * Loads the kernels.
    *
-   * @param rows most rows of a batch, known from the start so that addresses seldom change, or 0
-   * @param few whether batches are of few rows, each of which is to use more of the device
+   * @param fewRows most rows of a batch, each of which is to use more of the device; 0 for any number of rows
    */
-  RaggedAttention(CudaDevice device, ModelConfig config, Kernels kernels, int rows, boolean few) {
+  RaggedAttention(CudaDevice device, ModelConfig config, Kernels kernels, int fewRows) {
     this.device = device;
     this.config = config;
-    rowCapacity = rows;
-    sequenceCapacity = rows;
+    few = fewRows > 0;
+    rowCapacity = fewRows;
+    sequenceCapacity = fewRows;
     int cluster = few ? CLUSTER : 1;
     int queryHeads = queryHeads(config);
     blocks = config.heads() / queryHeads * cluster;
     KernelModule module = kernels.ragged(queryHeads, cluster);
     attention = module.kernel("ragged_attention");
     pieces = module.kernel("ragged_pieces");
+    partials = few ? device.allocate(8L * fewRows * config.heads() * MOST_PARTS * config.headSize(), "parts of attention") : 0;
+    arrived = few ? device.allocate(4L * fewRows * blocks, "counters of parts") : 0;
+    if (few) {
+      device.fill(arrived, 0, 4L * fewRows * blocks);
+    }
   }
 
   /** Query heads of one KV head that share the keys they load: as many as registers hold. */
@@ -76,6 +89,7 @@ final class RaggedAttention {
     layers = batch.getFirst().own().valueLayers();
     int row = 0;
     int span = 0;
+    int longest = 0;
     for (int i = 0; i < batch.size(); i++) {
       BatchPlan.Sequence s = batch.get(i);
       int count = s.context().size() + 1;
@@ -85,11 +99,16 @@ final class RaggedAttention {
         put(at, span, count);
         put(at + 8, token, 0);
       }
+      int visible = s.tokens().length;
       for (CudaKvSegment segment : s.context()) {
         span(span++, segment.reference(), segment.slots());
+        visible += segment.longest();
       }
+      longest = Math.max(longest, visible);
       span(span++, s.own().reference(), s.own().tokens());
     }
+    // A power of two, since graphs are captured for each number.
+    parts = few ? Math.min(MOST_PARTS, Integer.highestOneBit(Math.max(1, 2 * ((longest + PART - 1) / PART) - 1))) : 1;
     device.upload(start, host.asSlice(0, spansAt() + (long) SPAN_BYTES * spans));
     if (layers == 0) {
       return grown;
@@ -99,12 +118,21 @@ final class RaggedAttention {
     return grown;
   }
 
-  /** Attention of one layer over the batch that was prepared, queries and result {@code [row][heads * headSize]}. */
-  void run(int layer, int rows, long q, long out) {
+  /** Clusters that share the longest head of the batch that was prepared. */
+  int parts() {
+    return parts;
+  }
+
+  /**
+   * Attention of one layer over the batch that was prepared, queries and result {@code [row][heads * headSize]}.
+   *
+   * @param parts not below {@link #parts()}
+   */
+  void run(int layer, int rows, int parts, long q, long out) {
     float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));
     try (Arena scratch = Arena.ofConfined()) {
-      attention.launchEarly(rows * blocks, 1, THREADS, new Struct(scratch, 48).put(q).put(out).put(table)
-          .put(start).put(layer).put(layers).put(scale).put(0).memory());
+      attention.launchEarly(parts * rows * blocks, 1, THREADS, new Struct(scratch, 64).put(q).put(out).put(table)
+          .put(start).put(partials).put(arrived).put(layer).put(layers).put(rows).put(scale).memory());
     }
   }
 

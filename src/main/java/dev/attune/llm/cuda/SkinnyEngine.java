@@ -24,7 +24,8 @@ final class SkinnyEngine {
 
   /** What graphs differ by. */
   private record Shape(
-      int tokens, int layers, Tiles tiles, boolean quantised, boolean merging, int probedRows, int logitRows) {}
+      int tokens, int layers, Tiles tiles, boolean quantised, boolean merging, int raggedParts, int probedRows,
+      int logitRows) {}
 
   private static final int SMALLEST_PART = 64;
 
@@ -111,7 +112,7 @@ final class SkinnyEngine {
   private RaggedAttention ragged() {
     RaggedAttention made = ragged;
     if (made == null) {
-      made = new RaggedAttention(device, config, kernels, SkinnyProducts.MAX_TOKENS, true);
+      made = new RaggedAttention(device, config, kernels, SkinnyProducts.MAX_TOKENS);
       ragged = made;
     }
     return made;
@@ -137,7 +138,8 @@ final class SkinnyEngine {
       forgetGraphs();
     }
     Shape shape = new Shape(
-        batch.rows(), layers, tiles, batch.quantised(), merges(batch, tiles), probedRows, logitRows);
+        batch.rows(), layers, tiles, batch.quantised(), merges(batch, tiles),
+        tiles == Tiles.RAGGED ? ragged().parts() : 0, probedRows, logitRows);
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -164,7 +166,7 @@ final class SkinnyEngine {
       logitCapacity = 1;
     }
     Runnable step = () -> {
-      layers(batch, 1, config.layers(), Tiles.DECODING, merges(batch, Tiles.DECODING));
+      layers(batch, 1, config.layers(), Tiles.DECODING, merges(batch, Tiles.DECODING), 0);
       products.logits(x, 0, 1, logits);
       kernels.argmaxAdvance.launchEarly(1, 1, 1024, logits, config.vocabulary(), batch.tokens, batch.positions,
           batch.places, batch.sequences, history, capacity);
@@ -184,7 +186,7 @@ final class SkinnyEngine {
 
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */
   private void launch(BatchPlan batch, Shape shape) {
-    layers(batch, shape.tokens, shape.layers, shape.tiles, shape.merging);
+    layers(batch, shape.tokens, shape.layers, shape.tiles, shape.merging, shape.raggedParts);
     if (shape.probedRows > 0) {
       products.qkv(shape.layers, x, batch.picks, shape.probedRows, q, 0, batch.positions);
       probe.run(batch, shape.layers, shape.probedRows, q);
@@ -194,7 +196,7 @@ final class SkinnyEngine {
     }
   }
 
-  private void layers(BatchPlan batch, int tokens, int layers, Tiles tiles, boolean merging) {
+  private void layers(BatchPlan batch, int tokens, int layers, Tiles tiles, boolean merging, int raggedParts) {
     // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
     StreamProducts large = tiles == Tiles.WIDE ? stream : null;
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
@@ -208,7 +210,7 @@ final class SkinnyEngine {
       if (large == null) {
         products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
         if (tiles == Tiles.RAGGED) {
-          ragged().run(layer, tokens, q, mixed);
+          ragged().run(layer, tokens, raggedParts, q, mixed);
         } else {
           attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
         }

@@ -1,9 +1,10 @@
 #include "ragged.cuh"
 
 // Attention over contexts some of whose KV heads have fewer slots than others, or slots that stand for others (compiled for
-// HEAD_SIZE, HEADS, KV_HEADS, PER and CLUSTER). A cluster of blocks takes one token and PER query heads of one KV head; its blocks share the
-// keys out and put what they have together through shared memory. A few lanes share a key, 16 bytes each, and the query heads
-// share what was loaded. Logits, weights and sums are fp32. How keys are shared out depends on their number alone.
+// HEAD_SIZE, HEADS, KV_HEADS, PER and CLUSTER). A cluster of blocks takes one token and PER query heads of one KV head; its
+// blocks share the keys out and put what they have together through shared memory. Several clusters share long heads; of each
+// rank the block that ends last puts together what they have. A few lanes share a key, 16 bytes each, and the query heads share
+// what was loaded. Logits, weights and sums are fp32. How keys are shared out depends on their number alone.
 
 // Spans [firstSpan, firstSpan + spans) of a sequence, the last of which are its own tokens.
 struct RaggedSequence {
@@ -31,10 +32,12 @@ struct RaggedArgs {
   bf16* out;                         // [row][HEADS * D]
   const Piece* pieces;               // of a sequence [layer][kvHead][span]
   const RowOf* rows;
+  float4* parts;                     // [row][unit][MOST_PARTS][pair of numbers]: the pair, maximum logit, sum of weights
+  u32* arrived;                      // [row][unit][rank], zero before and after
   int layer;
   int layers;
+  int count;                         // rows
   float scale;                       // 1 / sqrt(D) * log2(e)
-  int padding;
 };
 
 // A cluster serves PER query heads; UNITS clusters serve all.
@@ -42,6 +45,8 @@ constexpr int D = HEAD_SIZE, GROUP = HEADS / KV_HEADS, UNITS = HEADS / PER;
 constexpr int LANES = D / 8, KEYS_A_WARP = 32 / LANES, WARPS = 8, THREADS = 32 * WARPS, AT_ONCE = WARPS * KEYS_A_WARP;
 // Keys whose places are known at once, pieces held in shared memory, and keys that a lane has in flight.
 constexpr int CHUNK = 2 * THREADS, HELD = 64, AHEAD = CLUSTER > 1 ? 4 : 2;
+// Clusters that share a head, and keys of a cluster of a head that is shared by fewer.
+constexpr int MOST_PARTS = 8, PART = 1024;
 constexpr float LOG2_E = 1.4426950408889634f;
 
 // Pieces of all sequences, layers and heads: a warp for each head and layer, y the sequence.
@@ -131,6 +136,26 @@ struct Shares {
   float sums[WARPS][PER];
 };
 
+// A pair of numbers with its maximum logit and sum of weights, of what several have of it.
+template <int MOST, typename Load> DEVICE float4 together(int count, Load load) {
+  float4 part[MOST];
+  float overall = -INFINITE;
+  #pragma unroll
+  for (int i = 0; i < MOST; i++) {
+    part[i] = i < count ? load(i) : make_float4(0, 0, -INFINITE, 0);
+    overall = fmaxf(overall, part[i].z);
+  }
+  float4 sum = make_float4(0, 0, overall, 0);
+  #pragma unroll
+  for (int i = 0; i < MOST; i++) {
+    float weight = weightOf(part[i].z, overall);
+    sum.x += part[i].x * weight;
+    sum.y += part[i].y * weight;
+    sum.w += part[i].w * weight;
+  }
+  return sum;
+}
+
 DEVICE void storePair(const RaggedArgs& a, int row, int unit, int e, float low, float high, float total) {
   float factor = 1.0f / total;
   *(u32*)(a.out + ((u64)row * HEADS + unit * PER) * D + e) = packBf16(low * factor, high * factor);
@@ -141,8 +166,10 @@ extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster
   __shared__ Piece held[HELD];
   __shared__ Key keys[CHUNK];
   __shared__ __align__(16) Shares shares;
+  __shared__ bool last;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, inKey = lane % LANES, sub = lane / LANES;
-  int unit = blockIdx.x / CLUSTER % UNITS, row = blockIdx.x / CLUSTER / UNITS, rank = CLUSTER == 1 ? 0 : clusterRank(CLUSTER);
+  int unit = blockIdx.x / CLUSTER % UNITS, row = blockIdx.x / CLUSTER / UNITS % a.count;
+  int part = blockIdx.x / CLUSTER / UNITS / a.count, rank = CLUSTER == 1 ? 0 : clusterRank(CLUSTER);
   RowOf of = a.rows[row];
   const Piece* pieces = a.pieces + (u64)of.firstSpan * a.layers * KV_HEADS
       + (u64)(a.layer * KV_HEADS + unit * PER / GROUP) * of.spans;
@@ -150,7 +177,11 @@ extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster
   __syncthreads();
   // The sequence's own keys, which the kernel before may not have written yet, are the last.
   int own = of.spans <= HELD ? held[of.spans - 1].first : pieces[of.spans - 1].first, visible = own + of.token + 1;
-  int length = ((visible + CLUSTER - 1) / CLUSTER + 7) & ~7, begin = rank * length, end = min(begin + length, visible);
+  int count = CLUSTER == 1 ? 1 : min((visible + PART - 1) / PART, MOST_PARTS);
+  // Another cluster waits for the kernel before.
+  if (part >= count) return;
+  int blocks = count * CLUSTER, length = ((visible + blocks - 1) / blocks + 7) & ~7;
+  int begin = (part * CLUSTER + rank) * length, end = min(begin + length, visible);
 
   float query[PER][8], out[PER][8] = {}, top[PER], sum[PER] = {}, scales[8] = {};
   const float* scalesOf = nullptr;
@@ -167,7 +198,10 @@ extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster
       #pragma unroll
       for (int u = 0; u < AHEAD; u++) {
         int i = step + u * AT_ONCE + sub;
-        if (i < live && chunk + i >= from && chunk + i < to) x[u] = loadEight(value ? keys[i].value : keys[i].key, keys[i].scales, inKey);
+        // What is multiplied by a weight of zero must be a number.
+        if (i >= live) x[u] = make_uint4(0, 0, 0, 0);
+        else if (chunk + i >= from && chunk + i < to)
+          x[u] = loadEight(value ? keys[i].value : keys[i].key, keys[i].scales, inKey);
       }
     };
     int first = warp * KEYS_A_WARP;
@@ -175,8 +209,6 @@ extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster
       // Nobody may write into the shared memory of a block that has not begun.
       if (CLUSTER > 1) clusterBarrier();
       // The context's keys are there: only queries and own keys have to be waited for.
-      #pragma unroll
-      for (int u = 0; u < AHEAD; u++) k[u] = v[u] = make_uint4(0, 0, 0, 0);
       load(first, 0, own, false, k);
       load(first, 0, own, true, v);
       waitForPrevious();
@@ -299,25 +331,33 @@ extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster
   }
   // Each block stores some of the pairs, and the others tell it what they have of them.
   constexpr int OF_BLOCK = PAIRS / CLUSTER;
-  __shared__ __align__(16) float4 parts[CLUSTER][OF_BLOCK];
+  __shared__ __align__(16) float4 shared[CLUSTER][OF_BLOCK];
   if (threadIdx.x < PAIRS) {
-    u32 to = sharedOf(sharedAddress(&parts[rank][threadIdx.x % OF_BLOCK]), threadIdx.x / OF_BLOCK);
+    u32 to = sharedOf(sharedAddress(&shared[rank][threadIdx.x % OF_BLOCK]), threadIdx.x / OF_BLOCK);
     storeShared4(to, make_float4(low, high, overall, total));
   }
   __syncwarp();
   clusterBarrier();
-  if (threadIdx.x >= OF_BLOCK) return;
-  low = high = total = 0;
-  overall = -INFINITE;
-  #pragma unroll
-  for (int i = 0; i < CLUSTER; i++) overall = fmaxf(overall, parts[i][threadIdx.x].z);
-  #pragma unroll
-  for (int i = 0; i < CLUSTER; i++) {
-    float4 part = parts[i][threadIdx.x];
-    float weight = weightOf(part.z, overall);
-    low += part.x * weight;
-    high += part.y * weight;
-    total += part.w * weight;
+  u64 rowAndUnit = (u64)row * UNITS + unit;
+  int pair = rank * OF_BLOCK + threadIdx.x;
+  if (threadIdx.x < OF_BLOCK) {
+    float4 sum = together<CLUSTER>(CLUSTER, [&](int i) { return shared[i][threadIdx.x]; });
+    if (count == 1) storePair(a, row, unit, 2 * pair, sum.x, sum.y, sum.w);
+    else a.parts[(rowAndUnit * MOST_PARTS + part) * PAIRS + pair] = sum;
   }
-  storePair(a, row, unit, 2 * (rank * OF_BLOCK + threadIdx.x), low, high, total);
+  if (count == 1) return;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    u32* counter = a.arrived + rowAndUnit * CLUSTER + rank;
+    last = atomicAdd(counter, 1) == count - 1;
+    if (last) *counter = 0;
+  }
+  __syncthreads();
+  if (!last || threadIdx.x >= OF_BLOCK) return;
+  __threadfence();
+  // Other blocks wrote them: not from the first-level cache.
+  float4 whole = together<MOST_PARTS>(
+      count, [&](int i) { return __ldcg(a.parts + (rowAndUnit * MOST_PARTS + i) * PAIRS + pair); });
+  storePair(a, row, unit, 2 * pair, whole.x, whole.y, whole.w);
 }

@@ -280,29 +280,29 @@ class RaggedKernelTest {
     float[] q = Gpu.random(random, all * heads * headSize, 2);
     for (int layer = 0; layer < LAYERS; layer++) {
       double[] expected = attention(config, batch, q, layer);
-      for (boolean few : new boolean[] {false, true}) {
-        RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, 0, few);
+      for (int fewRows : new int[] {0, all}) {
+        RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, fewRows);
         long out = gpu.poisoned(2L * q.length);
         attention.prepare(batch);
         // Twice, which must give the same bits.
-        attention.run(layer, all, gpu.bf16(q), out);
+        attention.run(layer, all, attention.parts(), gpu.bf16(q), out);
         float[] first = gpu.readBf16(out, q.length);
         gpu.device.fill(out, 0xff, 2L * q.length);
-        attention.run(layer, all, gpu.bf16(q), out);
+        attention.run(layer, all, attention.parts(), gpu.bf16(q), out);
         float[] actual = gpu.readBf16(out, q.length);
         assertThat(actual).isEqualTo(first);
-        assertThat(Gpu.error(actual, expected)).as("layer %d, few %s", layer, few).isLessThan(TOLERANCE);
+        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows).isLessThan(TOLERANCE);
       }
     }
     // A sequence alone gives the bits that it gives among others.
-    RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, all, true);
+    RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, all);
     long together = gpu.poisoned(2L * q.length);
     attention.prepare(batch);
-    attention.run(1, all, gpu.bf16(q), together);
+    attention.run(1, all, attention.parts(), gpu.bf16(q), together);
     int own = batch.getLast().tokens().length * heads * headSize;
     long alone = gpu.poisoned(2L * own);
     attention.prepare(List.of(batch.getLast()));
-    attention.run(1, batch.getLast().tokens().length, gpu.bf16(Arrays.copyOfRange(q, q.length - own, q.length)), alone);
+    attention.run(1, batch.getLast().tokens().length, attention.parts(), gpu.bf16(Arrays.copyOfRange(q, q.length - own, q.length)), alone);
     assertThat(gpu.readBf16(alone, own))
         .isEqualTo(Arrays.copyOfRange(gpu.readBf16(together, q.length), q.length - own, q.length));
   }
