@@ -62,6 +62,11 @@ final class BatchPlan {
       return context.stream().anyMatch(CudaKvSegment::ragged);
     }
 
+    /** Whether some of the context is int8. */
+    boolean quantised() {
+      return context.stream().anyMatch(segment -> segment.shape.codec() == KvCodec.INT8);
+    }
+
     /** Keys that every token sees. */
     int contextTokens() {
       return context.stream().mapToInt(CudaKvSegment::slots).sum();

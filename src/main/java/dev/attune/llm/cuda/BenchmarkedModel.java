@@ -347,6 +347,28 @@ final class BenchmarkedModel implements AutoCloseable {
     }
   }
 
+  /** What it takes to have the logits of one token in the heap, by the clock of the host: what decoding pays for them beside the device's time. */
+  void logitsToHost(int samples) {
+    long bytes = 4L * weights.paddedVocabulary();
+    long logits = device.allocate(bytes, "logits");
+    device.fill(logits, 0, bytes);
+    MemorySegment pinned = device.allocatePinned(bytes);
+    double[] times = new double[20 * samples];
+    float sum = 0;
+    for (int i = -samples; i < times.length; i++) {
+      device.synchronize("Waiting");
+      long from = System.nanoTime();
+      device.download(pinned, logits);
+      device.synchronize("Copying logits");
+      sum += pinned.asSlice(0, 4L * config.vocabulary()).toArray(JAVA_FLOAT)[7];
+      if (i >= 0) {
+        times[i] = (System.nanoTime() - from) / 1e6;
+      }
+    }
+    timer.note(shape.name(), "logits-to-host", 0, times, "%d bytes, %.0f".formatted(bytes, sum));
+    device.free(logits);
+  }
+
   private boolean retrieves(int layer, int kvHead) {
     return (layer * config.kvHeads() + kvHead) % 7 == 3;
   }

@@ -119,6 +119,7 @@ public final class GpuBenchmark implements AutoCloseable {
       }
       if (shape == Shape.S) {
         model.decode(samples);
+        model.logitsToHost(samples);
         for (int length : new int[] {600, 8192}) {
           model.decodeCompressed(length, samples);
         }

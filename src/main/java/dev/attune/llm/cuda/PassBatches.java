@@ -1,7 +1,9 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -22,7 +24,7 @@ final class PassBatches {
     LAST_BLOCK,
     /** A step of decoding. */
     DECODE,
-    /** Few tokens over a context whose heads differ. */
+    /** Few tokens over a context whose heads differ, or a step of decoding over one that is in int8. */
     RAGGED_FEW,
     /** Everything else over a context whose heads differ. */
     RAGGED_MANY,
@@ -40,7 +42,13 @@ final class PassBatches {
   static Way way(Pass pass, ModelConfig config) {
     int n = pass.tokens().length;
     boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
-    if (pass.context().stream().anyMatch(segment -> ((CudaKvSegment) segment).ragged())) {
+    boolean int8 = false;
+    boolean ragged = false;
+    for (KvSegment segment : pass.context()) {
+      int8 |= ((CudaKvSegment) segment).shape.codec() == KvCodec.INT8;
+      ragged |= ((CudaKvSegment) segment).ragged();
+    }
+    if (ragged) {
       boolean few = pass.layers() > 0 && !nextKeys && n <= SkinnyProducts.MAX_TOKENS && pass.probe() == null;
       return few ? Way.RAGGED_FEW : Way.RAGGED_MANY;
     }
@@ -48,7 +56,7 @@ final class PassBatches {
       return Way.PREFILL;
     }
     if (pass.probe() == null && !Kernels.wide(n, config)) {
-      return Way.DECODE;
+      return int8 ? Way.RAGGED_FEW : Way.DECODE;
     }
     boolean fits = pass.probe() == null || pass.probe().rows().length <= SkinnyProducts.MAX_TOKENS;
     return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;

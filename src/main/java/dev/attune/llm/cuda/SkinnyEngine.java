@@ -17,8 +17,9 @@ final class SkinnyEngine {
   enum Tiles {
     /** Of last blocks. */
     WIDE,
+    /** Of decoding in bf16. */
     DECODING,
-    /** Heads differ. */
+    /** Head by head: heads differ, or decoding reads int8. */
     RAGGED
   }
 
@@ -73,8 +74,11 @@ final class SkinnyEngine {
 
   /** How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together. */
   Tiles tiles(List<BatchPlan.Sequence> batch) {
-    return batch.getFirst().ragged() ? Tiles.RAGGED
-        : Kernels.wide(batch.getFirst().tokens().length, config) ? Tiles.WIDE : Tiles.DECODING;
+    BatchPlan.Sequence first = batch.getFirst();
+    if (!first.ragged() && Kernels.wide(first.tokens().length, config)) {
+      return Tiles.WIDE;
+    }
+    return first.ragged() || first.quantised() ? Tiles.RAGGED : Tiles.DECODING;
   }
 
   /** Lays out a batch of sequences of the same {@link #tiles}. */
