@@ -3,7 +3,6 @@ package dev.attune.llm.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
-import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.GpuBenchmark.Shape;
 import dev.attune.llm.cuda.Kernels.Epilogue;
@@ -32,9 +31,6 @@ final class BenchmarkedModel implements AutoCloseable {
   private static final int LAST_POSITION = 2048;
   private static final int PROMPT = 600;
   private static final int NEW_TOKENS = 64;
-  /** Of razor. */
-  private static final int WINDOW = 256;
-  private static final int SINKS = 4;
 
   private final CudaDevice device;
   private final DeviceTimer timer;
@@ -311,78 +307,9 @@ final class BenchmarkedModel implements AutoCloseable {
     out.println("  decoded " + texts.getFirst());
   }
 
-  /**
-   * A step of decoding over contexts of {@code length} tokens as policies leave them: everything, and razor with a seventh of
-   * the heads whole, each in bf16 and int8.
-   */
-  void decodeCompressed(int length, int samples) {
-    int layers = weights.layers().size();
-    CudaKvSegment.Shape kv =
-        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), length, layers, layers, 0);
-    CudaKvSegment whole = new CudaKvSegment(kv, own(kv.bytes() / 2, 1, length), 1);
-    CudaKvSegment own = segment(1, layers, length, 2);
-    for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
-      CudaKvSegment full = editor.recode(whole, codec);
-      decodeStep("decode-%d-full-%s".formatted(length, codec), samples, List.of(full), own);
-      for (boolean compensated : new boolean[] {false, true}) {
-        CudaKvSegment aged = editor.gather(
-            List.of(full), IntStream.range(0, length - WINDOW).toArray(), codec, 0, length - WINDOW);
-        CudaKvSegment window = editor.gather(
-            List.of(full), IntStream.range(length - WINDOW, length).toArray(), codec, length - WINDOW, WINDOW);
-        KeptSlots kept = KeptSlots.of(List.of(aged), new Retained() {
-          @Override
-          public int[] slots(int layer, int kvHead, int available) {
-            return IntStream.range(0, retrieves(layer, kvHead) ? available : SINKS).toArray();
-          }
-
-          @Override
-          public boolean compensated(int layer, int kvHead) {
-            return compensated && !retrieves(layer, kvHead);
-          }
-        });
-        CudaKvSegment reduced = editor.retain(List.of(aged), kept, codec, 0, aged.tokens());
-        decodeStep("decode-%d-razor%s-%s".formatted(length, compensated ? "-compensated" : "", codec), samples,
-            List.of(reduced, window), own);
-      }
-    }
-  }
-
-  /** What it takes to have the logits of one token in the heap, by the clock of the host: what decoding pays for them beside the device's time. */
-  void logitsToHost(int samples) {
-    long bytes = 4L * weights.paddedVocabulary();
-    long logits = device.allocate(bytes, "logits");
-    device.fill(logits, 0, bytes);
-    MemorySegment pinned = device.allocatePinned(bytes);
-    double[] times = new double[20 * samples];
-    float sum = 0;
-    for (int i = -samples; i < times.length; i++) {
-      device.synchronize("Waiting");
-      long from = System.nanoTime();
-      device.download(pinned, logits);
-      device.synchronize("Copying logits");
-      sum += pinned.asSlice(0, 4L * config.vocabulary()).toArray(JAVA_FLOAT)[7];
-      if (i >= 0) {
-        times[i] = (System.nanoTime() - from) / 1e6;
-      }
-    }
-    timer.note(shape.name(), "logits-to-host", 0, times, "%d bytes, %.0f".formatted(bytes, sum));
-    device.free(logits);
-  }
-
-  private boolean retrieves(int layer, int kvHead) {
-    return (layer * config.kvHeads() + kvHead) % 7 == 3;
-  }
-
-  private void decodeStep(String what, int samples, List<CudaKvSegment> context, CudaKvSegment own) {
-    List<BatchPlan.Sequence> batch =
-        List.of(new BatchPlan.Sequence(new int[] {5}, LAST_POSITION, context, own, false));
-    BatchPlan plan = skinny.prepare(batch, 0);
-    plan.pick(0, new int[] {0});
-    plan.upload();
-    Runnable step = () -> skinny.run(plan, weights.layers().size(), skinny.tiles(batch), 0, 1);
-    step.run();
-    timer.note(shape.name(), what.toLowerCase(Locale.ROOT), 0, timer.sample(samples, step),
-        "%.1f MB of keys and values".formatted(context.stream().mapToLong(CudaKvSegment::bytes).sum() / 1e6));
+  /** What is measured of decoding over compressed contexts. */
+  BenchmarkedDecoding decoding() {
+    return new BenchmarkedDecoding(device, timer, shape.name(), kernels, weights, skinny, editor);
   }
 
   private int[] ints(long address, int count) {

@@ -119,9 +119,11 @@ public final class GpuBenchmark implements AutoCloseable {
       }
       if (shape == Shape.S) {
         model.decode(samples);
-        model.logitsToHost(samples);
-        for (int length : new int[] {600, 8192}) {
-          model.decodeCompressed(length, samples);
+        try (BenchmarkedDecoding decoding = model.decoding()) {
+          decoding.logitsToHost(20 * samples);
+          for (int length : new int[] {600, 8192}) {
+            decoding.compressed(length, samples);
+          }
         }
       }
     }
