@@ -283,4 +283,9 @@ DEVICE float4 loadShared4(u32 address) {
   return v;
 }
 
+DEVICE void storeShared4(u32 address, float4 v) {
+  asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};"
+               :: "r"(address), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w) : "memory");
+}
+
 DEVICE void storeShared(u32 address, float v) { asm volatile("st.shared.f32 [%0], %1;" :: "r"(address), "f"(v) : "memory"); }
