@@ -78,7 +78,9 @@ public final class GpuLoad {
   }
 
   private CudaBackend open(long device, long host, int streams) {
-    return CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, streams), failure -> {});
+    CudaBackend.Settings settings =
+        new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, streams);
+    return CudaBackend.load(checkpoint, settings, failure -> {});
   }
 
   private InferenceBackend ranking(CudaBackend base) throws IOException {

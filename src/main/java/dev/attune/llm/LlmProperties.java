@@ -29,8 +29,8 @@ import org.springframework.validation.annotation.Validated;
  *     large models
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see
- *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens on the CPU where the
- *     model's retrieval heads are known, otherwise {@code full+bf16}
+ *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval
+ *     heads are known, otherwise {@code full+bf16}; a GPU keeps bf16 and int8
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */

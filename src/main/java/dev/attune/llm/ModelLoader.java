@@ -103,7 +103,8 @@ final class ModelLoader {
     if (wanted == LlmProperties.Backend.CUDA || wanted == LlmProperties.Backend.AUTO && CudaBackend.driverInstalled()) {
       try {
         return load(place, "cuda-bf16-", checkpoint -> {
-          CudaBackend.Settings settings = new CudaBackend.Settings(policy == null ? best(checkpoint.config()) : policy,
+          KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
+          CudaBackend.Settings settings = new CudaBackend.Settings(kept,
               properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
               properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);

@@ -45,13 +45,17 @@ class CudaBackendTest {
       Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
       cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
       try (Checkpoint checkpoint = Checkpoint.open(path)) {
-        cuda = CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, 0, 0, CudaBackend.STREAMS), failure -> {});
+        cuda = CudaBackend.load(checkpoint, settings(0), failure -> {});
       }
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
     } finally {
       Files.delete(path);
     }
+  }
+
+  private static CudaBackend.Settings settings(long deviceMemory) {
+    return new CudaBackend.Settings(ModelLoader.EVERYTHING, false, deviceMemory, 0, CudaBackend.STREAMS);
   }
 
   @AfterAll
@@ -171,7 +175,7 @@ class CudaBackendTest {
     Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
     List<CudaException> lost = new ArrayList<>();
     try (Checkpoint checkpoint = Checkpoint.open(path);
-        CudaBackend small = CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, 1 << 20, 0, CudaBackend.STREAMS), lost::add)) {
+        CudaBackend small = CudaBackend.load(checkpoint, settings(1 << 20), lost::add)) {
       List<KvSegment> kept = new ArrayList<>();
       // 160 tokens take 200 KB.
       assertThatThrownBy(() -> {

@@ -152,7 +152,7 @@ class CudaPolicyTest {
     }
   }
 
-  /** Greedy decoding through a cache of the policy; the GPU is given the CPU's tokens, so that one step's error stays its own. */
+  /** Greedy decoding through a cache of the policy; the GPU is given the CPU's tokens, so that a step's error stays its own. */
   @ParameterizedTest
   @ValueSource(strings = {"streaming(sink=4,window=64)+bf16", "razor(retrieval=0.5,sink=4,window=64)+bf16",
       "razor(retrieval=0.5,sink=4,window=64,compensation=1)+bf16", "full+int8",

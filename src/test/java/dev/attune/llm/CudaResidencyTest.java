@@ -81,7 +81,9 @@ class CudaResidencyTest {
 
   private static CudaBackend open(long device, long host) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      return CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, CudaBackend.STREAMS), failure -> {});
+      CudaBackend.Settings settings =
+          new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, CudaBackend.STREAMS);
+      return CudaBackend.load(checkpoint, settings, failure -> {});
     }
   }
 

@@ -106,7 +106,7 @@ final class CudaKvSegment implements KvSegment {
     return address() | (shape.codec == KvCodec.INT8 ? INT8 : 0) | (shape.heads != null ? RAGGED : 0);
   }
 
-  /** Whether heads differ, have biases or no slots at all: only kernels of {@code ragged.cu} and {@code retain.cu} read such. */
+  /** Whether heads differ, have biases or no slots at all: only {@code ragged.cu} and {@code retain.cu} read such. */
   boolean ragged() {
     return shape.heads != null;
   }

@@ -103,7 +103,7 @@ record KeptSlots(List<Head> heads) {
         ? first : null;
   }
 
-  /** How many slots all heads keep when that is the same, at least one and without biases; else {@link CudaKvSegment.Shape#RAGGED}. */
+  /** How many slots all heads keep when that is the same, at least one, without biases; else {@code Shape.RAGGED}. */
   int commonCount() {
     int first = heads.isEmpty() ? 0 : heads.getFirst().slots.length;
     return heads.stream().allMatch(head -> head.allBiased() == 0 && head.slots.length == first) && first > 0

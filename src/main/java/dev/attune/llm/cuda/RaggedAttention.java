@@ -64,7 +64,8 @@ final class RaggedAttention {
     KernelModule module = kernels.ragged(queryHeads, cluster);
     attention = module.kernel("ragged_attention");
     pieces = module.kernel("ragged_pieces");
-    partials = few ? device.allocate(8L * fewRows * config.heads() * MOST_PARTS * config.headSize(), "parts of attention") : 0;
+    long numbers = (long) fewRows * config.heads() * config.headSize() * MOST_PARTS;
+    partials = few ? device.allocate(8 * numbers, "parts of attention") : 0;
     arrived = few ? device.allocate(4L * fewRows * blocks, "counters of parts") : 0;
     if (few) {
       device.fill(arrived, 0, 4L * fewRows * blocks);

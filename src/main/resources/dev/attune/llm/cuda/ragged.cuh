@@ -1,8 +1,9 @@
 // Segments whose heads may differ in length, and slots that stand for others.
 
-// Where the keys and values of one KV head lie in a layer. A segment whose heads differ begins with these of all layers and
-// heads, the addresses counted from its start. Before the numbers, [slot][HEAD_SIZE], keys have the biases of the first slots, in whole
-// groups of four, and int8 keys a scale for each channel; int8 values have a scale for each slot, in whole groups of four.
+// Where the keys and values of one KV head lie in a layer. A segment whose heads differ begins with these of all layers
+// and heads, the addresses counted from its start. Before the numbers, [slot][HEAD_SIZE], keys have the biases of the first
+// slots, in whole groups of four, and int8 keys a scale for each channel; int8 values have a scale for each slot, in whole
+// groups of four.
 struct Block {
   u64 keys;
   u64 values;

@@ -2,8 +2,8 @@
 
 // Makes one segment of chosen slots of several, head by head (compiled for HEAD_SIZE).
 
-// What becomes of one KV head of a layer: slots, counted through the parts, are lists[kept ...], the first `biased` of which have a
-// bias; one more slot, before them, stands for lists[dropped ...] where there are any.
+// What becomes of one KV head of a layer: slots, counted through the parts, are lists[kept ...], the first `biased` of which
+// have a bias; one more slot, before them, stands for lists[dropped ...] where there are any.
 struct HeadPlan {
   int kept;
   int keptCount;
@@ -44,7 +44,8 @@ DEVICE float biasOf(const Place& p) { return p.slot < p.block.biased ? ((const f
 
 DEVICE u8 quantised(float x) { return (u8)max(-127, min(127, __float2int_rn(x))); }
 
-// Block x is a layer and KV head, y says whether it makes keys or values. With keepScales, for one part in int8, int8 keys keep their scales.
+// Block x is a layer and KV head, y says whether it makes keys or values. With keepScales, for one part in int8, int8 keys
+// keep their scales.
 extern "C" __global__ __launch_bounds__(256) void retain_heads(
     const Span* parts, const HeadPlan* plans, const int* lists, u64 whole, int capacity, int kvHeads, int valueLayers,
     int keepScales) {

@@ -302,7 +302,8 @@ class RaggedKernelTest {
     int own = batch.getLast().tokens().length * heads * headSize;
     long alone = gpu.poisoned(2L * own);
     attention.prepare(List.of(batch.getLast()));
-    attention.run(1, batch.getLast().tokens().length, attention.parts(), gpu.bf16(Arrays.copyOfRange(q, q.length - own, q.length)), alone);
+    long queries = gpu.bf16(Arrays.copyOfRange(q, q.length - own, q.length));
+    attention.run(1, batch.getLast().tokens().length, attention.parts(), queries, alone);
     assertThat(gpu.readBf16(alone, own))
         .isEqualTo(Arrays.copyOfRange(gpu.readBf16(together, q.length), q.length - own, q.length));
   }
