@@ -228,6 +228,14 @@ final class Kernels {
         "-DHEAD_SIZE=" + config.headSize()).kernel("stream_product", sharedBytes));
   }
 
+  /** The products of {@link ProductChain}. */
+  Kernel chain(boolean fp8, int tokens, int weightStages, int tokenStages, int sharedBytes) {
+    return kernels.computeIfAbsent(List.of("chain", fp8, tokens), key -> module("chain.cu", "-DFP8=" + (fp8 ? 1 : 0),
+        "-DTOKENS=" + tokens, "-DW_STAGES=" + weightStages, "-DX_STAGES=" + tokenStages, "-DHIDDEN=" + config.hidden(),
+        "-DHEADS=" + config.heads(), "-DKV_HEADS=" + config.kvHeads(), "-DHEAD_SIZE=" + config.headSize(),
+        "-DFEED_FORWARD=" + config.feedForward()).kernel("chain", sharedBytes));
+  }
+
   /** All layers of a last block; see {@link FusedLayers}. */
   Kernel layers(int tokenTiles, boolean int8) {
     return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module("layers.cu",

@@ -24,8 +24,9 @@ final class SkinnyEngine {
   private final Kernels kernels;
   private final CudaWeights weights;
   private final SkinnyProducts products;
-  /** For last blocks where the model's matrices are large, else null. */
-  private final @Nullable StreamProducts stream;
+  /** For last blocks, and with FP8 for decoding, where the model's matrices are large, else null. */
+  private final @Nullable ProductChain chain;
+  private final boolean fp8;
   /** All layers of a last block in one kernel, where the model's matrices are small, else null. */
   private final @Nullable FusedLayers fused;
   private final AttentionLauncher attention;
@@ -41,14 +42,19 @@ final class SkinnyEngine {
   private int planGeneration;
   private final Map<Shape, CudaGraph> graphs = new HashMap<>();
 
+  /**
+   * An engine with buffers and graphs of its own.
+   *
+   * @param fp8 matrices for passes of models whose matrices are large, null for those in bf16
+   */
   SkinnyEngine(
-      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, SkinnyProducts products,
+      ProbeLauncher probe) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
     this.weights = weights;
     this.products = products;
-    stream = StreamProducts.fits(weights.config()) ? new StreamProducts(device, kernels, weights) : null;
     this.probe = probe;
     attention = new AttentionLauncher(device, config, kernels);
     int rows = SkinnyProducts.MAX_TOKENS;
@@ -58,6 +64,9 @@ final class SkinnyEngine {
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     mixed = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     inner = device.allocate(2L * rows * config.feedForward(), "activations of few tokens");
+    chain = ProductChain.fits(config) ? new ProductChain(
+        device, kernels, weights, fp8, new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
+    this.fp8 = fp8 != null;
   }
 
   /** Whether attention of sequences of so many tokens uses wide tiles. */
@@ -169,7 +178,7 @@ final class SkinnyEngine {
 
   private void layers(BatchPlan batch, int tokens, int layers, boolean wide, boolean merging) {
     // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
-    StreamProducts large = wide ? stream : null;
+    ProductChain large = wide || fp8 ? chain : null;
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
@@ -177,20 +186,20 @@ final class SkinnyEngine {
       fused.run(batch, attend, tokens, layers, merging, x, residual);
       return;
     }
+    if (large != null) {
+      large.begin(batch, tokens);
+    }
     for (int layer = 0; layer < layers; layer++) {
-      if (large == null) {
-        products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
+      if (large != null) {
         attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
-        products.attentionOutput(layer, mixed, tokens, residual, x);
-        products.gateUp(layer, x, tokens, inner);
-        products.down(layer, inner, tokens, residual, x);
-      } else {
-        large.qkv(layer, x, layer == 0 ? 1 : large.squareParts(), tokens, q, batch.places, batch.positions);
-        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
-        large.attentionOutput(layer, mixed, tokens, residual, x);
-        large.gateUp(layer, x, large.squareParts(), tokens, inner);
-        large.down(layer, inner, tokens, residual, x);
+        large.run(batch, tokens, layer, layer + 1 == layers);
+        continue;
       }
+      products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
+      attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
+      products.attentionOutput(layer, mixed, tokens, residual, x);
+      products.gateUp(layer, x, tokens, inner);
+      products.down(layer, inner, tokens, residual, x);
     }
   }
 }

@@ -50,9 +50,11 @@ class KernelCompileTest {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
           "-DHEAD_SIZE=64");
-      if (epilogue != Kernels.Epilogue.LOGITS) {
-        check(compiler, "stream.cu", "-DEPILOGUE=" + epilogue, "-DTOKENS=48", "-DSPLIT=8", "-DINPUTS=4096", "-DSTAGES=5",
-            "-DHEAD_SIZE=128");
+    }
+    for (int tokens : new int[] {16, 32, 48, 64}) {
+      for (int fp8 : new int[] {0, 1}) {
+        check(compiler, "chain.cu", "-DFP8=" + fp8, "-DTOKENS=" + tokens, "-DW_STAGES=6", "-DX_STAGES=4", "-DHIDDEN=4096",
+            "-DHEADS=32", "-DKV_HEADS=8", "-DHEAD_SIZE=128", "-DFEED_FORWARD=14336");
       }
     }
   }
