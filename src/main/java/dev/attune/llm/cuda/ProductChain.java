@@ -40,7 +40,7 @@ final class ProductChain {
   static final int W_STAGES = 6;
   /** Below, all weights of a layer are requested before the tokens are there, which other kernels do better. */
   private static final int SMALLEST_INPUTS = 2048;
-  private static final int THREADS = 576;
+  private static final int THREADS = 640;
   /** Shared memory for tokens. */
   private static final int X_BYTES = 32 << 10;
   private static final int SHARED_BYTES = W_STAGES * TILE * STEP_BYTES + X_BYTES + 1024;
@@ -112,7 +112,7 @@ final class ProductChain {
     int queried = first == Phase.QKV ? layer : layer + 1;
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment described = scratch.allocate(7L * MAP_BYTES, 64);
-      Struct arguments = new Struct(scratch, 144).put(first.ordinal()).put(last.ordinal()).put(tokens).put(queried)
+      Struct arguments = new Struct(scratch, 136).put(first.ordinal()).put(last.ordinal()).put(tokens).put(queried)
           .put((float) config.normEpsilon()).put(1).put(squares).put(buffers.residual).put(buffers.x).put(buffers.inner)
           .put(buffers.q).put(places).put(positions).put(weights.rope()).put(parts).put(met);
       for (Phase phase : Phase.values()) {

@@ -14,7 +14,7 @@
 // Compiled for FP8 (0 or 1), TOKENS (16, 32, 48 or 64), W_STAGES, X_STAGES, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE and FEED_FORWARD.
 
 constexpr int OUTPUTS = 256, GROUPS = OUTPUTS / 64;
-constexpr int WORKERS = GROUPS * 128, THREADS = WORKERS + 64;
+constexpr int WORKERS = GROUPS * 128, THREADS = WORKERS + 128;
 #include "blocks.cuh"
 constexpr int W_BYTES = OUTPUTS * 128, DEPTH = FP8 ? 128 : 64;
 constexpr int X_INPUTS = 64, X_BYTES = TOKENS * 128, PIECES = DEPTH / X_INPUTS;
@@ -529,15 +529,20 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
     asm volatile("fence.proxy.async;" ::: "memory");
   }
   __syncthreads();
-  int warp = threadIdx.x / 32;
-  if (warp == WORKERS / 32) {
-    // Weights are requested before the kernel before has ended, which writes the tokens.
-    if (threadIdx.x % 32 == 0) loadWeights(maps, a, memory, barriers);
+  if (threadIdx.x >= WORKERS) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
+    if (threadIdx.x == WORKERS) {
+      // Weights are requested before the kernel before has ended, which writes the tokens.
+      loadWeights(maps, a, memory, barriers);
+    } else if (threadIdx.x == WORKERS + 32) {
+      waitForPrevious();
+      releaseNext();
+      loadTokens(maps, a, memory + W_STAGES * W_BYTES, barriers);
+    }
   } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 112;");
     waitForPrevious();
-    releaseNext();
-    if (warp < WORKERS / 32) multiplyPhases(a, memory, barriers, factors);
-    else if (threadIdx.x % 32 == 0) loadTokens(maps, a, memory + W_STAGES * W_BYTES, barriers);
+    multiplyPhases(a, memory, barriers, factors);
   }
   // Nobody looks at the count any more when all blocks have come here.
   __syncthreads();
