@@ -32,12 +32,9 @@ final class AttentionLauncher {
     private final long q;
     private final long out;
     private final int few;
-    private final boolean contextThere;
     private final MemorySegment merge;
 
-    /** {@code contextThere}: that nothing of the context is written by the batch itself. */
-    Launch(Kernels.Attention attention, BatchPlan plan, long q, long out, boolean contextThere) {
-      this.contextThere = contextThere;
+    Launch(Kernels.Attention attention, BatchPlan plan, long q, long out) {
       this.attention = attention;
       this.plan = plan;
       this.q = q;
@@ -58,7 +55,7 @@ final class AttentionLauncher {
       float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));
       return to.put(q).put(out).put(plan.table).put(plan.sequences).put(plan.items).put(plan.counts)
           .put(plan.partialOut).put(plan.partialSums).put(plan.merges).put(plan.arrived).put(layer).put(config.heads())
-          .put(config.kvHeads()).put(scale).put(few).put(contextThere ? 1 : 0);
+          .put(config.kvHeads()).put(scale).put(few);
     }
 
     /**

@@ -73,7 +73,7 @@ final class FusedLayers {
       long residual) {
     device.fill(sets, UNWRITTEN, SETS * setBytes);
     try (Arena scratch = Arena.ofConfined()) {
-      Struct arguments = attention.arguments(new Struct(scratch, 192), 0).put(table)
+      Struct arguments = attention.arguments(new Struct(scratch, 192), 0).put(0).put(table)
           .put(plan.counts + 4).put(plan.positions).put(plan.places).put(weights.rope()).put(x).put(residual).put(sets)
           .put(met).put(layers).put(tokens).put((float) weights.config().normEpsilon()).put(merging ? 1 : 0);
       kernels.layers(SkinnyProducts.tokenTiles(tokens), plan.quantised())

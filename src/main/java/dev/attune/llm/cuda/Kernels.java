@@ -2,10 +2,12 @@ package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.KernelModule.Kernel;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /** The kernels for one model shape, compiled when first needed. */
 final class Kernels {
@@ -229,11 +231,21 @@ final class Kernels {
   }
 
   /** The products of {@link ProductChain}. */
-  Kernel chain(boolean fp8, int tokens, int weightStages, int tokenStages, int sharedBytes) {
-    return kernels.computeIfAbsent(List.of("chain", fp8, tokens), key -> module("chain.cu", "-DFP8=" + (fp8 ? 1 : 0),
-        "-DTOKENS=" + tokens, "-DW_STAGES=" + weightStages, "-DX_STAGES=" + tokenStages, "-DHIDDEN=" + config.hidden(),
-        "-DHEADS=" + config.heads(), "-DKV_HEADS=" + config.kvHeads(), "-DHEAD_SIZE=" + config.headSize(),
-        "-DFEED_FORWARD=" + config.feedForward()).kernel("chain", sharedBytes));
+  Kernel chain(
+      boolean fp8, int tokens, ProductChain.Stages stages, Map<ProductChain.Phase, ProductChain.Cut> cuts, int sharedBytes) {
+    return kernels.computeIfAbsent(List.of("chain", fp8, tokens), key ->
+        module("chain.cu", chainOptions(config, fp8, tokens, stages, cuts)).kernel("chain", sharedBytes));
+  }
+
+  static String[] chainOptions(
+      ModelConfig config, boolean fp8, int tokens, ProductChain.Stages stages,
+      Map<ProductChain.Phase, ProductChain.Cut> cuts) {
+    List<ProductChain.Cut> inOrder = Arrays.stream(ProductChain.Phase.values()).map(cuts::get).toList();
+    return new String[] {"-DFP8=" + (fp8 ? 1 : 0), "-DTOKENS=" + tokens, "-DW_STAGES=" + stages.weights(),
+        "-DX_STAGES=" + stages.tokens(), "-DHIDDEN=" + config.hidden(), "-DHEADS=" + config.heads(),
+        "-DKV_HEADS=" + config.kvHeads(), "-DHEAD_SIZE=" + config.headSize(), "-DFEED_FORWARD=" + config.feedForward(),
+        "-DTILE_ROWS=" + inOrder.stream().map(cut -> "" + cut.rows()).collect(Collectors.joining(",")),
+        "-DSPLITS=" + inOrder.stream().map(cut -> "" + cut.splits()).collect(Collectors.joining(","))};
   }
 
   /** All layers of a last block; see {@link FusedLayers}. */

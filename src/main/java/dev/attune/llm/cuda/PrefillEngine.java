@@ -146,7 +146,7 @@ final class PrefillEngine {
     int rows = batch.rows();
     kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, low, squares, rows,
         config.hidden());
-    AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed, false);
+    AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed);
     boolean merging = batch.mergeCount() > 0;
     int parts = 1;
     for (int layer = 0; layer < layers; layer++) {

@@ -4,8 +4,9 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.GemmProducts.Matrix;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,17 +34,33 @@ final class ProductChain {
    */
   record Buffers(long mixed, long x, long residual, long inner, long q) {}
 
+  /**
+   * How a product is shared out.
+   *
+   * @param rows outputs of a tile
+   * @param splits blocks that share the inputs of a tile
+   */
+  record Cut(int rows, int splits) {}
+
+  /** Stages of the pipelines of weights and of tokens; what is in flight of both reaches about as far ahead. */
+  record Stages(int weights, int tokens) {
+
+    static Stages of(boolean fp8, int width) {
+      int weights = fp8 ? 5 : 6;
+      return new Stages(weights, Math.min(16, (STAGE_BYTES - weights * MOST_ROWS * STEP_BYTES) / (width * STEP_BYTES)));
+    }
+  }
+
   /** Outputs that sums of squares come in parts of. */
   static final int PART = 128;
-  static final int TILE = 256;
-  static final int STEP_BYTES = 128;
-  static final int W_STAGES = 6;
+  /** Bytes of an output's weights, and of a token, that are multiplied in a step. */
+  private static final int STEP_BYTES = 128;
+  private static final int MOST_ROWS = 256;
+  private static final int MOST_SPLITS = 8;
   /** Below, all weights of a layer are requested before the tokens are there, which other kernels do better. */
   private static final int SMALLEST_INPUTS = 2048;
   private static final int THREADS = 640;
-  /** Shared memory for tokens. */
-  private static final int X_BYTES = 32 << 10;
-  private static final int SHARED_BYTES = W_STAGES * TILE * STEP_BYTES + X_BYTES + 1024;
+  private static final int STAGE_BYTES = 224 << 10;
   private static final int MAP_BYTES = 128;
 
   private final CudaDevice device;
@@ -55,6 +72,7 @@ final class ProductChain {
   private final long squares;
   private final long parts;
   private final long met;
+  private final Map<Phase, Cut> cuts;
   private final MemorySegment[] maps;
 
   /**
@@ -71,11 +89,50 @@ final class ProductChain {
     this.buffers = buffers;
     int rows = SkinnyProducts.MAX_TOKENS;
     squares = device.allocate(4L * rows * (config.hidden() / PART + 1), "sums of squares");
-    int most = Arrays.stream(Phase.values()).mapToInt(phase -> (outputs(phase) + TILE - 1) / TILE).max().orElseThrow();
-    parts = device.allocate(4L * rows * TILE * Math.max(device.multiprocessors, most), "parts of products");
+    cuts = cuts(config, fp8 != null, device.multiprocessors);
+    long most = 0;
+    for (Phase phase : Phase.values()) {
+      most = Math.max(most, (long) outputs(config, phase) * cuts.get(phase).splits);
+    }
+    parts = device.allocate(4L * rows * most, "parts of products");
     met = device.allocate(8, "counters of blocks");
     device.fill(met, 0, 8);
     maps = new MemorySegment[rows / 16 + 1];
+  }
+
+  /** How a model's products are shared out between so many blocks. */
+  static Map<Phase, Cut> cuts(ModelConfig config, boolean fp8, int blocks) {
+    Map<Phase, Cut> cuts = new EnumMap<>(Phase.class);
+    for (Phase phase : Phase.values()) {
+      cuts.put(phase, cut(phase, inputs(config, phase), outputs(config, phase), fp8, blocks));
+    }
+    return cuts;
+  }
+
+  /**
+   * The cut with which the block that has most ends first. Tokens, which all blocks read from the second-level cache, count half.
+   * A tile of gate and up is one block's, so that its sums need not be put together.
+   */
+  private static Cut cut(Phase phase, int inputs, int outputs, boolean fp8, int blocks) {
+    int steps = (inputs * (fp8 ? 1 : 2) + STEP_BYTES - 1) / STEP_BYTES;
+    if (phase == Phase.GATE_UP) {
+      int rounds = (outputs + MOST_ROWS * blocks - 1) / (MOST_ROWS * blocks);
+      return new Cut(((outputs + blocks * rounds - 1) / (blocks * rounds) + 15) / 16 * 16, 1);
+    }
+    Cut best = new Cut(MOST_ROWS, 1);
+    long least = Long.MAX_VALUE;
+    for (int rows = MOST_ROWS; rows >= 64; rows -= 64) {
+      int tiles = (outputs + rows - 1) / rows;
+      for (int splits = 1; splits <= Math.min(MOST_SPLITS, steps); splits++) {
+        long rounds = (tiles * splits + blocks - 1) / blocks;
+        long time = rounds * ((steps + splits - 1) / splits) * (rows + (fp8 ? 64 : 32));
+        if (time < least) {
+          least = time;
+          best = new Cut(rows, splits);
+        }
+      }
+    }
+    return best;
   }
 
   /** Whether the kernel is for a model's matrices. */
@@ -119,14 +176,13 @@ final class ProductChain {
         boolean used = phase.compareTo(first) >= 0 && phase.compareTo(last) <= 0;
         Matrix matrix = used ? matrix(phase, phase == Phase.QKV ? queried : layer) : new Matrix(0, 0);
         if (used) {
-          MemorySegment.copy(TensorMap.of(device, scratch, matrix.address(), outputs(phase), inputs(phase), TILE,
-              fp8 == null ? 2 : 1), 0, described, (long) phase.ordinal() * MAP_BYTES, MAP_BYTES);
+          MemorySegment.copy(TensorMap.of(device, scratch, matrix.address(), outputs(config, phase),
+              inputs(config, phase), cuts.get(phase).rows, fp8 == null ? 2 : 1), 0, described, (long) phase.ordinal() * MAP_BYTES, MAP_BYTES);
         }
         arguments.put(matrix.scales());
       }
       described.asSlice(4L * MAP_BYTES).copyFrom(tokenMaps(width));
-      int xStages = X_BYTES / (width * STEP_BYTES);
-      kernels.chain(fp8 != null, width, W_STAGES, xStages, SHARED_BYTES)
+      kernels.chain(fp8 != null, width, Stages.of(fp8 != null, width), cuts, STAGE_BYTES + 1024)
           .launchTogetherEarly(device.multiprocessors, THREADS, described, arguments.memory());
     }
   }
@@ -167,7 +223,7 @@ final class ProductChain {
     });
   }
 
-  private int outputs(Phase phase) {
+  private static int outputs(ModelConfig config, Phase phase) {
     return switch (phase) {
       case OUTPUT, DOWN -> config.hidden();
       case GATE_UP -> 2 * config.feedForward();
@@ -175,7 +231,7 @@ final class ProductChain {
     };
   }
 
-  private int inputs(Phase phase) {
+  private static int inputs(ModelConfig config, Phase phase) {
     return switch (phase) {
       case OUTPUT -> config.heads() * config.headSize();
       case GATE_UP, QKV -> config.hidden();

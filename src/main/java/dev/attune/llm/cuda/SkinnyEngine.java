@@ -157,7 +157,7 @@ final class SkinnyEngine {
   }
 
   private boolean merges(BatchPlan batch, boolean wide) {
-    return attention.new Launch(tiles(wide), batch, q, mixed, true).merges();
+    return attention.new Launch(tiles(wide), batch, q, mixed).merges();
   }
 
   private Kernels.Attention tiles(boolean wide) {
@@ -181,7 +181,7 @@ final class SkinnyEngine {
     ProductChain large = wide || fp8 ? chain : null;
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
-    AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed, true);
+    AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
     if (fused != null && wide) {
       fused.run(batch, attend, tokens, layers, merging, x, residual);
       return;

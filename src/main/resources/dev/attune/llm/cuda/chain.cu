@@ -1,8 +1,8 @@
 // The products between the attention of one layer and that of the next, in one kernel, for few tokens of models with large
 // matrices: output, gate and up, down; queries, keys and values. Streaming the weights is all that takes time. One block a
 // multiprocessor stays; its loader of weights runs ahead into the next products, which nothing but memory holds up, so that
-// weights arrive while blocks wait for each other. Weights are the left operand of wgmma, 256 outputs a tile, 128 bytes of each
-// a step; tokens are the right one, 64 inputs a step.
+// weights arrive while blocks wait for each other. Weights are the left operand of wgmma, 128 bytes of each output of a tile a
+// step; tokens are the right one, 64 inputs a step.
 //
 // Gate and up: a block has all inputs of a tile. Otherwise blocks share the inputs of a tile and leave parts of its sums in
 // memory, which, when all blocks have, are put together in the order of the inputs. RMSNorm is a factor per token, as in the
@@ -11,12 +11,13 @@
 // With FP8, weights are E4M3 with a scale for each output, in the order of quantise_rows: a thread finds those of four products
 // side by side. They become bf16, which is exact, in the registers that wgmma takes them from; tokens stay in bf16.
 //
-// Compiled for FP8 (0 or 1), TOKENS (16, 32, 48 or 64), W_STAGES, X_STAGES, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE and FEED_FORWARD.
+// Compiled for FP8 (0 or 1), TOKENS (16, 32, 48 or 64), W_STAGES, X_STAGES, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, FEED_FORWARD and,
+// by phase, TILE_ROWS (outputs of a tile, 256 at most) and SPLITS (blocks that share a tile's inputs, 1 for gate and up).
 
-constexpr int OUTPUTS = 256, GROUPS = OUTPUTS / 64;
+constexpr int MOST_ROWS = 256, GROUPS = MOST_ROWS / 64;
 constexpr int WORKERS = GROUPS * 128, THREADS = WORKERS + 128;
 #include "blocks.cuh"
-constexpr int W_BYTES = OUTPUTS * 128, DEPTH = FP8 ? 128 : 64;
+constexpr int W_BYTES = MOST_ROWS * 128, DEPTH = FP8 ? 128 : 64;
 constexpr int X_INPUTS = 64, X_BYTES = TOKENS * 128, PIECES = DEPTH / X_INPUTS;
 // Outputs that a warp finishes at once, a part of sums of squares.
 constexpr int PART = 128;
@@ -25,6 +26,8 @@ constexpr int MAX_TOKENS = 64, MOST_SPLITS = 8;
 enum Phase { OUTPUT, GATE_UP, DOWN, QKV };
 
 constexpr int ATTENTION_WIDTH = HEADS * HEAD_SIZE, QKV_WIDTH = (HEADS + 2 * KV_HEADS) * HEAD_SIZE;
+
+__constant__ int rowsOf[] = {TILE_ROWS}, splitsOf[] = {SPLITS};
 
 DEVICE int inputsOf(int phase) { return phase == OUTPUT ? ATTENTION_WIDTH : phase == DOWN ? FEED_FORWARD : HIDDEN; }
 DEVICE int outputsOf(int phase) { return phase == QKV ? QKV_WIDTH : phase == GATE_UP ? 2 * FEED_FORWARD : HIDDEN; }
@@ -170,16 +173,17 @@ template <int STAGES> struct Ring {
 
 // What a block has of a phase: units blockIdx.x, and every gridDim.x after it.
 struct Shares {
-  int splits, units, steps;
+  int rows, splits, units, steps;
 
   DEVICE Shares(int phase) {
-    int tiles = (outputsOf(phase) + OUTPUTS - 1) / OUTPUTS;
+    rows = rowsOf[phase];
+    splits = splitsOf[phase];
+    units = (outputsOf(phase) + rows - 1) / rows * splits;
     steps = (inputsOf(phase) + DEPTH - 1) / DEPTH;
-    splits = phase == GATE_UP ? 1 : max(1, min(min((int)gridDim.x / tiles, MOST_SPLITS), steps));
-    units = tiles * splits;
   }
 
-  DEVICE int tile(int unit) const { return unit / splits; }
+  // First output of a unit.
+  DEVICE int output(int unit) const { return unit / splits * rows; }
   DEVICE int split(int unit) const { return unit % splits; }
   DEVICE int first(int unit) const { return steps * split(unit) / splits; }
   DEVICE int end(int unit) const { return steps * (split(unit) + 1) / splits; }
@@ -196,8 +200,8 @@ DEVICE void loadWeights(const ChainMaps& maps, const ChainArgs& a, u32 memory, C
       #pragma unroll 1
       for (int step = shares.first(unit); step < shares.end(unit); step++, ring.next()) {
         if (filled >= W_STAGES) barrierWait(&b.wEmpty[ring.stage], ring.phase ^ 1); else filled++;
-        barrierExpect(&b.wFull[ring.stage], W_BYTES);
-        loadTile(memory + ring.stage * W_BYTES, &maps.weights[phase], step * DEPTH, shares.tile(unit) * OUTPUTS,
+        barrierExpect(&b.wFull[ring.stage], shares.rows * 128);
+        loadTile(memory + ring.stage * W_BYTES, &maps.weights[phase], step * DEPTH, shares.output(unit),
             &b.wFull[ring.stage]);
       }
     }
@@ -247,14 +251,15 @@ DEVICE float loadOne(const float* p) {
   return v;
 }
 
-// A lane's share of a token's sum of squares.
-DEVICE float squaresOf(const ChainArgs& a, int token, int parts, int lane) {
-  float sum = 0;
-  for (int i = lane; i < parts; i += 32) sum += loadOne(a.squares + i * MAX_TOKENS + token);
-  return sum;
+// A lane's share of a token's sum of squares: the first part, which may be requested long before it is used, and the rest.
+DEVICE float firstSquares(const ChainArgs& a, int token, int parts, int lane) {
+  return lane < parts ? loadOne(a.squares + lane * MAX_TOKENS + token) : 0;
 }
 
-DEVICE float normFactor(const ChainArgs& a, float sum) { return rsqrtf(warpSum(sum) / HIDDEN + a.epsilon); }
+DEVICE float normFactor(const ChainArgs& a, float sum, int token, int parts, int lane) {
+  for (int i = lane + 32; i < parts; i += 32) sum += loadOne(a.squares + i * MAX_TOKENS + token);
+  return rsqrtf(warpSum(sum) / HIDDEN + a.epsilon);
+}
 
 // PART outputs of a token, a lane has four of them: what does not depend on the sums, requested before these are there.
 struct Finish {
@@ -265,21 +270,22 @@ struct Finish {
 
   DEVICE int output() const { return part * PART + lane * 4; }
 
-  DEVICE void prepare(const ChainArgs& a, int parts) {
+  // The position is known earlier than the rest.
+  DEVICE void prepare(const ChainArgs& a, int position, int parts) {
     if (FP8) scale = __ldg((const float4*)(a.scales[phase] + output()));
     if (phase != QKV) {
       before = *(const float4*)(a.residual + (u64)token * HIDDEN + output());
       return;
     }
-    squares = squaresOf(a, token, parts, lane);
+    squares = firstSquares(a, token, parts, lane);
     place = a.rows[token];
     int d = output() % HEAD_SIZE;
-    const float4* turns = (const float4*)(a.rope + (u64)a.positions[token] * (HEAD_SIZE / 2) + d % (HEAD_SIZE / 2));
+    const float4* turns = (const float4*)(a.rope + (u64)position * (HEAD_SIZE / 2) + d % (HEAD_SIZE / 2));
     turn = turns[0];
     nextTurn = turns[1];
   }
 
-  DEVICE void end(const ChainArgs& a, float4 v) {
+  DEVICE void end(const ChainArgs& a, float4 v, int parts) {
     if (FP8) {
       v.x *= scale.x; v.y *= scale.y; v.z *= scale.z; v.w *= scale.w;
     }
@@ -292,7 +298,7 @@ struct Finish {
       if (lane == 0) a.squares[part * MAX_TOKENS + token] = square;
       return;
     }
-    float factor = normFactor(a, squares);
+    float factor = normFactor(a, squares, token, parts, lane);
     v.x *= factor; v.y *= factor; v.z *= factor; v.w *= factor;
     constexpr int PARTNER = HEAD_SIZE / 8;
     float4 other;
@@ -318,20 +324,21 @@ struct Finish {
   }
 };
 
-// Puts the parts of a phase's sums together when all blocks, `met` so often, have left theirs.
-DEVICE void finish(const ChainArgs& a, int phase, int splits, int met) {
-  int lane = threadIdx.x % 32, outputs = outputsOf(phase), count = outputs / PART * a.tokens;
+// The first PART outputs of a token that this warp puts together.
+DEVICE int firstToFinish() { return blockIdx.x * (WORKERS / 32) + threadIdx.x / 32; }
+
+// Puts the parts of a phase's sums together when all blocks, for the `met`th time, have left theirs.
+DEVICE void finish(const ChainArgs& a, int phase, int firstPosition, int met) {
+  int lane = threadIdx.x % 32, outputs = outputsOf(phase), count = outputs / PART * a.tokens, splits = splitsOf[phase];
   int parts = a.first == QKV ? a.squareParts : HIDDEN / PART;
-  int at = blockIdx.x * (WORKERS / 32) + threadIdx.x / 32;
+  int at = firstToFinish();
   Finish f;
   f.phase = phase;
   f.lane = lane;
-  auto open = [&] {
-    f.part = at / a.tokens;
-    f.token = at % a.tokens;
-    f.prepare(a, parts);
-  };
-  if (at < count) open();
+  f.part = at / a.tokens;
+  f.token = at % a.tokens;
+  if (at < count) f.prepare(a, firstPosition, parts);
+  arrive(&a.met->arrived);
   meet(&a.met->arrived, met * gridDim.x);
   #pragma unroll 1
   while (at < count) {
@@ -344,9 +351,12 @@ DEVICE void finish(const ChainArgs& a, int phase, int splits, int met) {
     for (int i = 0; i < MOST_SPLITS; i++) {
       sum.x += v[i].x; sum.y += v[i].y; sum.z += v[i].z; sum.w += v[i].w;
     }
-    f.end(a, sum);
+    f.end(a, sum, parts);
     at += gridDim.x * (WORKERS / 32);
-    if (at < count) open();
+    if (at >= count) break;
+    f.part = at / a.tokens;
+    f.token = at % a.tokens;
+    f.prepare(a, a.positions[f.token], parts);
   }
 }
 
@@ -428,13 +438,9 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, u32 memory, ChainBa
 }
 #endif
 
-// First of the 16 outputs of this warp of a tile.
-DEVICE int outputOf(int tile) { return tile * OUTPUTS + threadIdx.x / 32 * 16; }
-
 // d[4 j + 2 h + e]: token 8 j + 2 (lane % 4) + e, output h * 8 + rowOf(lane / 4) of the warp.
-DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int phase, int tile, int split) {
-  int lane = threadIdx.x % 32, outputs = outputsOf(phase), output = outputOf(tile);
-  if (output >= outputs) return;
+DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int outputs, int output, int split) {
+  int lane = threadIdx.x % 32;
   float* to = a.parts + ((u64)split * TOKENS + 2 * (lane % 4)) * outputs + output + rowOf(lane / 4);
   #pragma unroll
   for (int j = 0; j < TOKENS / 8; j++) {
@@ -445,10 +451,9 @@ DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int phas
 
 // Gate and up alternate in groups of eight outputs, so a thread has both. Words of two outputs are exchanged with the lane that
 // has the next row.
-DEVICE void storeSwiglu(const ChainArgs& a, const float (&d)[TOKENS / 2], int tile, const float* factors) {
-  int lane = threadIdx.x % 32, q = lane % 4, r = rowOf(lane / 4), odd = r & 1, output = outputOf(tile);
-  if (output >= 2 * FEED_FORWARD) return;
-  float gateScale = FP8 ? a.scales[GATE_UP][output + r] : 1, upScale = FP8 ? a.scales[GATE_UP][output + 8 + r] : 1;
+DEVICE void storeSwiglu(
+    const ChainArgs& a, const float (&d)[TOKENS / 2], int output, float gateScale, float upScale, const float* factors) {
+  int lane = threadIdx.x % 32, q = lane % 4, r = rowOf(lane / 4), odd = r & 1;
   bf16* to = a.inner + output / 2 + (r & ~1);
   #pragma unroll
   for (int j = 0; j < TOKENS / 8; j++) {
@@ -467,10 +472,12 @@ DEVICE void storeSwiglu(const ChainArgs& a, const float (&d)[TOKENS / 2], int ti
 
 DEVICE void multiplyPhases(const ChainArgs& a, u32 memory, ChainBarriers& b, float* factors) {
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32, met = 0;
+  int position = a.positions[firstToFinish() % a.tokens];
   Reading at;
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     Shares shares(phase);
+    int outputs = outputsOf(phase);
     float squares[TOKENS / 16];
     if (blockIdx.x >= shares.units) {
       // Nothing to do, but not to come to the next meeting before this one is over.
@@ -479,30 +486,35 @@ DEVICE void multiplyPhases(const ChainArgs& a, u32 memory, ChainBarriers& b, flo
       // The tokens are there, so are their sums of squares.
       barrierWait(&b.xFull[at.x.stage], at.x.phase);
       #pragma unroll
-      for (int i = 0; i < TOKENS / 16; i++) squares[i] = squaresOf(a, warp + 16 * i, HIDDEN / PART, lane);
+      for (int i = 0; i < TOKENS / 16; i++) squares[i] = firstSquares(a, warp + 16 * i, HIDDEN / PART, lane);
     }
     #pragma unroll 1
     for (int unit = blockIdx.x; unit < shares.units; unit += gridDim.x) {
+      // The first of the 16 outputs of this warp, which may lie behind those of the tile.
+      int output = shares.output(unit) + warp * 16;
+      bool live = warp * 16 < shares.rows && output < outputs;
+      float gateScale = 1, upScale = 1;
+      if (FP8 && phase == GATE_UP && live) {
+        gateScale = __ldg(a.scales[GATE_UP] + output + rowOf(lane / 4));
+        upScale = __ldg(a.scales[GATE_UP] + output + 8 + rowOf(lane / 4));
+      }
       float d[TOKENS / 2];
       multiplySteps(d, shares.end(unit) - shares.first(unit), memory, b, at);
       if (phase != GATE_UP) {
-        storePart(a, d, phase, shares.tile(unit), shares.split(unit));
+        if (live) storePart(a, d, outputs, output, shares.split(unit));
         continue;
       }
       if (unit == blockIdx.x) {
         #pragma unroll
         for (int i = 0; i < TOKENS / 16; i++) {
-          float factor = normFactor(a, squares[i]);
+          float factor = normFactor(a, squares[i], warp + 16 * i, HIDDEN / PART, lane);
           if (lane == 0) factors[warp + 16 * i] = factor;
         }
         syncWorkers();
       }
-      storeSwiglu(a, d, shares.tile(unit), factors);
+      if (live) storeSwiglu(a, d, output, gateScale, upScale, factors);
     }
-    if (phase != GATE_UP) {
-      arrive(&a.met->arrived);
-      finish(a, phase, shares.splits, ++met);
-    }
+    if (phase != GATE_UP) finish(a, phase, position, ++met);
     met++;
     if (phase == a.last) break;
     asm volatile("fence.proxy.async;" ::: "memory");

@@ -62,7 +62,6 @@ struct AttentionArgs {
   int kvHeads;
   float scale;               // 1 / sqrt(D) * log2(e)
   int few;                   // a tile's last warp merges so many parts
-  int contextThere;          // whether the kernel before writes none of the context
 };
 
 // Tokens of a segment and where their rows go in the key table.

@@ -9,8 +9,8 @@ template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   int count = *a.itemCount * a.kvHeads;
   if (threadIdx.x >= GROUPS * 128) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(D == 64 ? 104 : 80));
-    // Instructions that documents of the same batch follow have just been read: then there is nothing to request before.
-    Loader<Q8, false>(a, shared, &barriers, count).run(a.layer, a.q, !a.contextThere, [](bool) {
+    // Instructions that documents of the same batch follow have just been read.
+    Loader<Q8, false>(a, shared, &barriers, count).run(a.layer, a.q, true, [](bool) {
       waitForPrevious();
       releaseNext();
     });

@@ -76,7 +76,7 @@ class FusedLayersTest {
     float[] start = Gpu.random(random, tokens * hidden, 1);
     long q = gpu.poisoned(2L * 64 * attention);
     long mixed = gpu.poisoned(2L * 64 * attention);
-    AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed, true);
+    AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
     long x = gpu.bf16(start);
     long residual = gpu.floats(start);
     long activated = gpu.poisoned(2L * 64 * inner);

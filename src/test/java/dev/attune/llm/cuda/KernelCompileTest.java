@@ -2,6 +2,7 @@ package dev.attune.llm.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.attune.llm.ModelConfig;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -51,10 +52,11 @@ class KernelCompileTest {
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
           "-DHEAD_SIZE=64");
     }
+    ModelConfig large = KernelTwinTest.shape(4096, 32, 8, 128, 14336);
     for (int tokens : new int[] {16, 32, 48, 64}) {
-      for (int fp8 : new int[] {0, 1}) {
-        check(compiler, "chain.cu", "-DFP8=" + fp8, "-DTOKENS=" + tokens, "-DW_STAGES=6", "-DX_STAGES=4", "-DHIDDEN=4096",
-            "-DHEADS=32", "-DKV_HEADS=8", "-DHEAD_SIZE=128", "-DFEED_FORWARD=14336");
+      for (boolean fp8 : new boolean[] {false, true}) {
+        check(compiler, "chain.cu", Kernels.chainOptions(large, fp8, tokens, ProductChain.Stages.of(fp8, tokens),
+            ProductChain.cuts(large, fp8, 132)));
       }
     }
   }

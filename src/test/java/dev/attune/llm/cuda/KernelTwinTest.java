@@ -554,7 +554,7 @@ class KernelTwinTest {
     for (int run = 0; run < 2; run++) {
       long out = gpu.poisoned(2L * rows * heads * headSize);
       AttentionLauncher.Launch launch =
-          new AttentionLauncher(gpu.device, config, kernels).new Launch(attention, plan, queries, out, run == 1);
+          new AttentionLauncher(gpu.device, config, kernels).new Launch(attention, plan, queries, out);
       launch.run(1, plan.itemCount(), launch.merges());
       assertThat(Gpu.error(gpu.readBf16(out, expected.length), expected))
           .as("tiles of %d rows, int8 %s, run %d", attention.tileRows(), int8, run)
