@@ -62,6 +62,7 @@ final class ProductChain {
   private static final int THREADS = 640;
   private static final int STAGE_BYTES = 224 << 10;
   private static final int MAP_BYTES = 128;
+  private static final int MERGE_BYTES = 64;
 
   private final CudaDevice device;
   private final ModelConfig config;
@@ -150,12 +151,16 @@ final class ProductChain {
 
   /** Queries, keys and values of the first layer, from what {@link Kernels#embed} left. */
   void begin(BatchPlan plan, int tokens) {
-    run(Phase.QKV, Phase.QKV, 0, tokens, plan.places, plan.positions);
+    run(Phase.QKV, Phase.QKV, 0, tokens, plan.places, plan.positions, null);
   }
 
-  /** From what a layer's attention left to the queries, keys and values of the next, or, after the last, to the residual. */
-  void run(BatchPlan plan, int tokens, int layer, boolean last) {
-    run(Phase.OUTPUT, last ? Phase.DOWN : Phase.QKV, layer, tokens, plan.places, plan.positions);
+  /**
+   * From what a layer's attention left to the queries, keys and values of the next, or, after the last, to the residual.
+   *
+   * @param merge {@code MergeArgs} of parts that attention left, or null
+   */
+  void run(BatchPlan plan, int tokens, int layer, boolean last, @Nullable MemorySegment merge) {
+    run(Phase.OUTPUT, last ? Phase.DOWN : Phase.QKV, layer, tokens, plan.places, plan.positions, merge);
   }
 
   /**
@@ -163,14 +168,16 @@ final class ProductChain {
    *
    * @param layer of the first
    * @param places where keys and values go, a {@code Row} for each token
+   * @param merge {@code MergeArgs} of parts to put together first, or null
    */
-  void run(Phase first, Phase last, int layer, int tokens, long places, long positions) {
+  void run(
+      Phase first, Phase last, int layer, int tokens, long places, long positions, @Nullable MemorySegment merge) {
     int width = (tokens + 15) / 16 * 16;
     int queried = first == Phase.QKV ? layer : layer + 1;
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment described = scratch.allocate(7L * MAP_BYTES, 64);
-      Struct arguments = new Struct(scratch, 136).put(first.ordinal()).put(last.ordinal()).put(tokens).put(queried)
-          .put((float) config.normEpsilon()).put(1).put(squares).put(buffers.residual).put(buffers.x).put(buffers.inner)
+      Struct arguments = new Struct(scratch, 144).put(first.ordinal()).put(last.ordinal()).put(tokens).put(queried)
+          .put(merge == null ? 0 : 1).put((float) config.normEpsilon()).put(1).put(squares).put(buffers.residual).put(buffers.x).put(buffers.inner)
           .put(buffers.q).put(places).put(positions).put(weights.rope()).put(parts).put(met);
       for (Phase phase : Phase.values()) {
         boolean used = phase.compareTo(first) >= 0 && phase.compareTo(last) <= 0;
@@ -183,7 +190,8 @@ final class ProductChain {
       }
       described.asSlice(4L * MAP_BYTES).copyFrom(tokenMaps(width));
       kernels.chain(fp8 != null, width, Stages.of(fp8 != null, width), cuts, STAGE_BYTES + 1024)
-          .launchTogetherEarly(device.multiprocessors, THREADS, described, arguments.memory());
+          .launchTogetherEarly(device.multiprocessors, THREADS, described, arguments.memory(),
+              merge == null ? scratch.allocate(MERGE_BYTES, 8) : merge);
     }
   }
 

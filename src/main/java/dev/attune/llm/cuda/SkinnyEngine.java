@@ -191,8 +191,8 @@ final class SkinnyEngine {
     }
     for (int layer = 0; layer < layers; layer++) {
       if (large != null) {
-        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
-        large.run(batch, tokens, layer, layer + 1 == layers);
+        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), false);
+        large.run(batch, tokens, layer, layer + 1 == layers, merging ? attend.mergeArguments() : null);
         continue;
       }
       products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);

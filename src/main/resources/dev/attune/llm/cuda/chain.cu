@@ -1,3 +1,5 @@
+#include "attention.cuh"
+
 // The products between the attention of one layer and that of the next, in one kernel, for few tokens of models with large
 // matrices: output, gate and up, down; queries, keys and values. Streaming the weights is all that takes time. One block a
 // multiprocessor stays; its loader of weights runs ahead into the next products, which nothing but memory holds up, so that
@@ -5,7 +7,7 @@
 // step; tokens are the right one, 64 inputs a step.
 //
 // Gate and up: a block has all inputs of a tile. Otherwise blocks share the inputs of a tile and leave parts of its sums in
-// memory, which, when all blocks have, are put together in the order of the inputs. RMSNorm is a factor per token, as in the
+// memory, which, when all blocks have, are put together in the order of the inputs. Before the first, parts of attention are. RMSNorm is a factor per token, as in the
 // other products; sums of squares come in parts of 128 outputs.
 //
 // With FP8, weights are E4M3 with a scale for each output, in the order of quantise_rows: a thread finds those of four products
@@ -50,6 +52,7 @@ struct ChainArgs {
   int last;
   int tokens;
   int layer;                // of the queries, keys and values
+  int merging;              // whether attention left parts
   float epsilon;
   int squareParts;          // that a chain of queries, keys and values alone finds
   float* squares;           // [HIDDEN / PART][MAX_TOKENS]
@@ -213,7 +216,7 @@ DEVICE int meetings(int phase) { return phase == GATE_UP ? 1 : 2; }
 
 DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, u32 memory, ChainBarriers& b) {
   Ring<X_STAGES> ring;
-  int filled = 0, met = 0;
+  int filled = 0, met = a.merging;
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     if (met) {
@@ -324,7 +327,7 @@ struct Finish {
   }
 };
 
-// The first PART outputs of a token that this warp puts together.
+// The first of what the warps of all blocks put together, of parts of sums or of attention, that is this warp's.
 DEVICE int firstToFinish() { return blockIdx.x * (WORKERS / 32) + threadIdx.x / 32; }
 
 // Puts the parts of a phase's sums together when all blocks, for the `met`th time, have left theirs.
@@ -470,8 +473,21 @@ DEVICE void storeSwiglu(
   }
 }
 
-DEVICE void multiplyPhases(const ChainArgs& a, u32 memory, ChainBarriers& b, float* factors) {
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, met = 0;
+// What this block wrote is there for the accelerators of all.
+DEVICE void arriveWritten(u32* met) {
+  asm volatile("fence.proxy.async;" ::: "memory");
+  arrive(met);
+}
+
+DEVICE void multiplyPhases(const ChainArgs& a, const MergeArgs& merge, u32 memory, ChainBarriers& b, float* factors) {
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, met = a.merging;
+  if (a.merging) {
+    mergeTiles<HEAD_SIZE, 1>(merge, firstToFinish(), gridDim.x * (WORKERS / 32), 0, 0, (float(*)[HEAD_SIZE])0,
+        [] { waitForPrevious(); });
+    arriveWritten(&a.met->arrived);
+  } else {
+    waitForPrevious();
+  }
   int position = a.positions[firstToFinish() % a.tokens];
   Reading at;
   #pragma unroll 1
@@ -517,13 +533,12 @@ DEVICE void multiplyPhases(const ChainArgs& a, u32 memory, ChainBarriers& b, flo
     if (phase != GATE_UP) finish(a, phase, position, ++met);
     met++;
     if (phase == a.last) break;
-    asm volatile("fence.proxy.async;" ::: "memory");
-    arrive(&a.met->arrived);
+    arriveWritten(&a.met->arrived);
   }
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
-    const __grid_constant__ ChainMaps maps, const __grid_constant__ ChainArgs a) {
+    const __grid_constant__ ChainMaps maps, const __grid_constant__ ChainArgs a, const __grid_constant__ MergeArgs merge) {
   extern __shared__ u8 unaligned[];
   __shared__ ChainBarriers barriers;
   __shared__ float factors[TOKENS];
@@ -553,8 +568,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 112;");
-    waitForPrevious();
-    multiplyPhases(a, memory, barriers, factors);
+    multiplyPhases(a, merge, memory, barriers, factors);
   }
   // Nobody looks at the count any more when all blocks have come here.
   __syncthreads();

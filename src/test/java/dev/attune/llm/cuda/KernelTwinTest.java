@@ -7,6 +7,8 @@ import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.ProductChain.Phase;
 import dev.attune.llm.kv.KvCodec;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -423,18 +425,18 @@ class KernelTwinTest {
     long places = gpu.ints(places(segment, tokens));
 
     reset.run();
-    chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, places, positionsDevice);
+    chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, places, positionsDevice, null);
     checkResidual(buffers, before, Reference.multiply(mixed, wOut, tokens, hidden, attention));
     float[] between = gpu.readFloats(buffers.residual(), tokens * hidden);
     float[] x = gpu.readBf16(buffers.x(), tokens * hidden);
 
-    chain.run(Phase.GATE_UP, Phase.GATE_UP, 0, tokens, places, positionsDevice);
+    chain.run(Phase.GATE_UP, Phase.GATE_UP, 0, tokens, places, positionsDevice, null);
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
     Reference.scaleRows(expected, Reference.normFactors(between, tokens, hidden, 1e-5), 2 * inner);
     float[] inside = gpu.readBf16(buffers.inner(), tokens * inner);
     assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(TOLERANCE);
 
-    chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice);
+    chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice, null);
     checkResidual(buffers, between, Reference.multiply(inside, wDown, tokens, hidden, inner));
     float[] after = gpu.readFloats(buffers.residual(), tokens * hidden);
     x = gpu.readBf16(buffers.x(), tokens * hidden);
@@ -449,7 +451,7 @@ class KernelTwinTest {
       reset.run();
       gpu.device.fill(buffers.q(), 0xff, 2L * rows * attention);
       gpu.device.fill(segment, 0xff, kvBytes);
-      chain.run(Phase.OUTPUT, Phase.QKV, 0, tokens, places, positionsDevice);
+      chain.run(Phase.OUTPUT, Phase.QKV, 0, tokens, places, positionsDevice, null);
       assertThat(gpu.readFloats(buffers.residual(), tokens * hidden)).as("run %d", i).isEqualTo(after);
       assertThat(gpu.read(buffers.q(), queries.length)).as("run %d", i).isEqualTo(queries);
       assertThat(gpu.read(segment, kvBytes)).as("run %d", i).isEqualTo(kept);
@@ -459,7 +461,7 @@ class KernelTwinTest {
     int last = tokens - 1;
     gpu.device.copy(buffers.mixed(), mixedDevice + 2L * last * attention, 2L * attention);
     gpu.device.copy(buffers.residual(), beforeDevice + 4L * last * hidden, 4L * hidden);
-    chain.run(Phase.OUTPUT, Phase.QKV, 0, 1, gpu.ints(places(segment, 1)), gpu.ints(positions[last]));
+    chain.run(Phase.OUTPUT, Phase.QKV, 0, 1, gpu.ints(places(segment, 1)), gpu.ints(positions[last]), null);
     assertThat(gpu.readFloats(buffers.residual(), hidden))
         .isEqualTo(Arrays.copyOfRange(after, last * hidden, tokens * hidden));
     assertThat(gpu.read(buffers.q(), 2L * attention))
@@ -472,8 +474,72 @@ class KernelTwinTest {
     }
     gpu.device.copy(buffers.x(), gpu.bf16(x), 2L * tokens * hidden);
     gpu.device.copy(chain.squares(), gpu.floats(squares), 4L * rows);
-    chain.run(Phase.QKV, Phase.QKV, 1, tokens, places, positionsDevice);
+    chain.run(Phase.QKV, Phase.QKV, 1, tokens, places, positionsDevice, null);
     checkQkv(config, qkv, positions, tokens, 1, buffers.q(), segment);
+  }
+
+  /** Parts that attention left are put together before the first product. */
+  @ParameterizedTest
+  @CsvSource({"17,36,4,64,3", "48,20,2,128,16", "1,36,4,64,90"})
+  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts) {
+    Random random = new Random(tokens);
+    int hidden = 2304;
+    ModelConfig config = shape(hidden, heads, kvHeads, headSize, 2240);
+    int attention = heads * headSize;
+    int tileRows = 192;
+    int group = heads / kvHeads;
+    int tiles = (tokens * group + tileRows - 1) / tileRows;
+    int rows = SkinnyProducts.MAX_TOKENS;
+    float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
+    CudaWeights.Layer layer = new CudaWeights.Layer(0, gpu.bf16(wOut), 0, 0, 0, 0);
+    CudaWeights weights = new CudaWeights(config, 0, List.of(layer), 0, rope(config));
+    ProductChain.Buffers buffers = new ProductChain.Buffers(gpu.poisoned(2L * rows * attention),
+        gpu.poisoned(2L * rows * hidden), gpu.floats(new float[rows * hidden]), 0, 0);
+    ProductChain chain = new ProductChain(gpu.device, kernels(config), weights, null, buffers);
+
+    // [part][KV head][row of a tile], parts of a tile together.
+    int count = tiles * parts * kvHeads * tileRows;
+    float[] out = Gpu.random(random, count * headSize, 1);
+    float[] sums = new float[2 * count];
+    for (int i = 0; i < count; i++) {
+      sums[2 * i] = (float) (random.nextGaussian() * 3);
+      sums[2 * i + 1] = 1 + random.nextFloat();
+    }
+    int[] items = new int[4 * tiles];
+    for (int tile = 0; tile < tiles; tile++) {
+      items[4 * tile + 1] = tile;
+      items[4 * tile + 2] = tile * parts;
+      items[4 * tile + 3] = parts;
+    }
+    double[] mixed = new double[tokens * attention];
+    for (int head = 0; head < heads; head++) {
+      for (int token = 0; token < tokens; token++) {
+        int row = token * group + head % group;
+        int first = (row / tileRows * parts * kvHeads + head / group) * tileRows + row % tileRows;
+        double sum = 0;
+        double[] merged = new double[headSize];
+        for (int part = 0; part < parts; part++) {
+          int at = first + part * kvHeads * tileRows;
+          double weight = Math.pow(2, sums[2 * at]);
+          sum += weight * sums[2 * at + 1];
+          for (int d = 0; d < headSize; d++) {
+            merged[d] += weight * out[at * headSize + d];
+          }
+        }
+        for (int d = 0; d < headSize; d++) {
+          mixed[(token * heads + head) * headSize + d] = merged[d] / sum;
+        }
+      }
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment merge = new Struct(arena, 64).put(gpu.floats(out)).put(gpu.floats(sums))
+          .put(gpu.ints(0, tokens, 0, 0)).put(gpu.ints(items)).put(gpu.ints(tiles)).put(buffers.mixed()).put(heads)
+          .put(kvHeads).put(tileRows).put(0).memory();
+      chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, 0, gpu.ints(new int[tokens]), merge);
+    }
+    float[] together = gpu.readBf16(buffers.mixed(), tokens * attention);
+    assertThat(Gpu.error(together, mixed)).isLessThan(TOLERANCE);
+    checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention));
   }
 
   private static void checkResidual(ProductChain.Buffers buffers, float[] before, double[] sum) {
