@@ -23,6 +23,7 @@ import org.springframework.validation.annotation.Validated;
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
  * @param gpuHostMemory bytes of pinned memory of the host for keys and values that do not fit into {@code gpu-memory}; taken
  *     when the model is loaded and the GPU computes, 0 for none
+ * @param gpuKernels directory of compiled GPU kernels: compiling them takes a minute or two, at the first start only
  * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each output and
  *     token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with large models
  * @param threads threads that compute, 0 for one per core
@@ -41,6 +42,7 @@ record LlmProperties(
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") DataSize gpuMemory,
     @DefaultValue("1GB") DataSize gpuHostMemory,
+    @DefaultValue("~/.cache/attune/kernels") @NotBlank String gpuKernels,
     @DefaultValue("bf16") @NotNull GpuWeights gpuWeights,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue(LlmProperties.AUTO) @NotBlank String kvPolicy,

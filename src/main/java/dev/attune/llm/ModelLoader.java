@@ -107,7 +107,7 @@ final class ModelLoader {
         }
         CudaBackend.Settings settings = new CudaBackend.Settings(
             properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
-            properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS);
+            properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
         return load(place, "cuda-bf16-", checkpoint -> {
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());
