@@ -94,13 +94,9 @@ final class KernelModule {
       launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, 0, arguments);
     }
 
-    /** Both. */
+    /** Launches blocks that wait for each other as soon as all have room, while the last of the kernel before may still run. */
     void launchTogetherEarly(int blocks, int threads, Object... arguments) {
-      switch (System.getProperty("chain", "both")) {
-        case "both" -> launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, arguments);
-        case "together" -> launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, 0, arguments);
-        default -> launch(blocks, 1, threads, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, 0, arguments);
-      }
+      launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, arguments);
     }
 
     /**

@@ -2,12 +2,10 @@ package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.KernelModule.Kernel;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Collectors;
 
 /** The kernels for one model shape, compiled when first needed. */
 final class Kernels {
@@ -226,29 +224,10 @@ final class Kernels {
         "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
   }
 
-  /** A product of {@link StreamProducts}. */
-  Kernel stream(Epilogue epilogue, int tokens, int splits, int inputs, int stages, int sharedBytes) {
-    return kernels.computeIfAbsent(List.of(epilogue, "stream", tokens, splits, inputs), key -> module("stream.cu",
-        "-DEPILOGUE=" + epilogue, "-DTOKENS=" + tokens, "-DSPLIT=" + splits, "-DINPUTS=" + inputs, "-DSTAGES=" + stages,
-        "-DHEAD_SIZE=" + config.headSize()).kernel("stream_product", sharedBytes));
-  }
-
   /** The products of {@link ProductChain}. */
-  Kernel chain(
-      boolean fp8, int tokens, ProductChain.Stages stages, Map<ProductChain.Phase, ProductChain.Cut> cuts, int sharedBytes) {
-    return kernels.computeIfAbsent(List.of("chain", fp8, tokens), key ->
-        module("chain.cu", chainOptions(config, fp8, tokens, stages, cuts)).kernel("chain", sharedBytes));
-  }
-
-  static String[] chainOptions(
-      ModelConfig config, boolean fp8, int tokens, ProductChain.Stages stages,
-      Map<ProductChain.Phase, ProductChain.Cut> cuts) {
-    List<ProductChain.Cut> inOrder = Arrays.stream(ProductChain.Phase.values()).map(cuts::get).toList();
-    return new String[] {"-DFP8=" + (fp8 ? 1 : 0), "-DTOKENS=" + tokens, "-DW_STAGES=" + stages.weights(),
-        "-DX_STAGES=" + stages.tokens(), "-DHIDDEN=" + config.hidden(), "-DHEADS=" + config.heads(),
-        "-DKV_HEADS=" + config.kvHeads(), "-DHEAD_SIZE=" + config.headSize(), "-DFEED_FORWARD=" + config.feedForward(),
-        "-DTILE_ROWS=" + inOrder.stream().map(cut -> "" + cut.rows()).collect(Collectors.joining(",")),
-        "-DSPLITS=" + inOrder.stream().map(cut -> "" + cut.splits()).collect(Collectors.joining(","))};
+  Kernel chain(boolean fp8, int tokens) {
+    return kernels.computeIfAbsent(List.of("chain", fp8, tokens), key -> module("chain.cu",
+        ProductChain.options(config, fp8, tokens, device.multiprocessors)).kernel("chain", ProductChain.SHARED_BYTES));
   }
 
   /** All layers of a last block; see {@link FusedLayers}. */

@@ -7,6 +7,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,25 +43,19 @@ final class ProductChain {
    */
   record Cut(int rows, int splits) {}
 
-  /** Stages of the pipelines of weights and of tokens; what is in flight of both reaches about as far ahead. */
-  record Stages(int weights, int tokens) {
-
-    static Stages of(boolean fp8, int width) {
-      int weights = fp8 ? 5 : 6;
-      return new Stages(weights, Math.min(16, (STAGE_BYTES - weights * MOST_ROWS * STEP_BYTES) / (width * STEP_BYTES)));
-    }
-  }
-
   /** Outputs that sums of squares come in parts of. */
   static final int PART = 128;
   /** Bytes of an output's weights, and of a token, that are multiplied in a step. */
   private static final int STEP_BYTES = 128;
   private static final int MOST_ROWS = 256;
   private static final int MOST_SPLITS = 8;
+  private static final int MOST_TOKEN_STAGES = 16;
   /** Below, all weights of a layer are requested before the tokens are there, which other kernels do better. */
   private static final int SMALLEST_INPUTS = 2048;
   private static final int THREADS = 640;
   private static final int STAGE_BYTES = 224 << 10;
+  /** Of a block, with what aligning takes. */
+  static final int SHARED_BYTES = STAGE_BYTES + 1024;
   private static final int MAP_BYTES = 128;
   private static final int MERGE_BYTES = 64;
 
@@ -102,12 +97,26 @@ final class ProductChain {
   }
 
   /** How a model's products are shared out between so many blocks. */
-  static Map<Phase, Cut> cuts(ModelConfig config, boolean fp8, int blocks) {
+  private static Map<Phase, Cut> cuts(ModelConfig config, boolean fp8, int blocks) {
     Map<Phase, Cut> cuts = new EnumMap<>(Phase.class);
     for (Phase phase : Phase.values()) {
       cuts.put(phase, cut(phase, inputs(config, phase), outputs(config, phase), fp8, blocks));
     }
     return cuts;
+  }
+
+  /** What the kernel is compiled for. */
+  static List<String> options(ModelConfig config, boolean fp8, int tokens, int blocks) {
+    int weightStages = fp8 ? 5 : 6;
+    // What is in flight of tokens reaches about as far ahead as what is of weights.
+    int tokenStages = (STAGE_BYTES - weightStages * MOST_ROWS * STEP_BYTES) / (tokens * STEP_BYTES);
+    List<Cut> cuts = List.copyOf(cuts(config, fp8, blocks).values());
+    return List.of("-DFP8=" + (fp8 ? 1 : 0), "-DTOKENS=" + tokens, "-DW_STAGES=" + weightStages,
+        "-DX_STAGES=" + Math.min(MOST_TOKEN_STAGES, tokenStages), "-DHIDDEN=" + config.hidden(),
+        "-DHEADS=" + config.heads(), "-DKV_HEADS=" + config.kvHeads(), "-DHEAD_SIZE=" + config.headSize(),
+        "-DFEED_FORWARD=" + config.feedForward(),
+        "-DTILE_ROWS=" + cuts.stream().map(cut -> Integer.toString(cut.rows)).collect(Collectors.joining(",")),
+        "-DSPLITS=" + cuts.stream().map(cut -> Integer.toString(cut.splits)).collect(Collectors.joining(",")));
   }
 
   /**
@@ -189,9 +198,8 @@ final class ProductChain {
         arguments.put(matrix.scales());
       }
       described.asSlice(4L * MAP_BYTES).copyFrom(tokenMaps(width));
-      kernels.chain(fp8 != null, width, Stages.of(fp8 != null, width), cuts, STAGE_BYTES + 1024)
-          .launchTogetherEarly(device.multiprocessors, THREADS, described, arguments.memory(),
-              merge == null ? scratch.allocate(MERGE_BYTES, 8) : merge);
+      kernels.chain(fp8 != null, width).launchTogetherEarly(device.multiprocessors, THREADS, described,
+          arguments.memory(), merge == null ? scratch.allocate(MERGE_BYTES, 8) : merge);
     }
   }
 

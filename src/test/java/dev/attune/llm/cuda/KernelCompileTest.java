@@ -55,14 +55,17 @@ class KernelCompileTest {
     ModelConfig large = KernelTwinTest.shape(4096, 32, 8, 128, 14336);
     for (int tokens : new int[] {16, 32, 48, 64}) {
       for (boolean fp8 : new boolean[] {false, true}) {
-        check(compiler, "chain.cu", Kernels.chainOptions(large, fp8, tokens, ProductChain.Stages.of(fp8, tokens),
-            ProductChain.cuts(large, fp8, 132)));
+        check(compiler, "chain.cu", ProductChain.options(large, fp8, tokens, 132));
       }
     }
   }
 
   private static void check(Nvrtc compiler, String resource, String... options) {
-    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", List.of(options));
+    check(compiler, resource, List.of(options));
+  }
+
+  private static void check(Nvrtc compiler, String resource, List<String> options) {
+    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", options);
     assertThat(compiled.code()).as(resource).isNotEmpty();
     Matcher spills = SPILLS.matcher(compiled.log());
     while (spills.find()) {
