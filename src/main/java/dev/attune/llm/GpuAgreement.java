@@ -72,7 +72,7 @@ public final class GpuAgreement {
       throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model);
         OwningBackend base = variant.onGpu()
-            ? CudaBackend.load(checkpoint, new CudaBackend.Settings(variant.backend.equals("cuda-fp8"), 0, 0, 1), failure -> {})
+            ? CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, variant.backend.equals("cuda-fp8"), 0, 0, 1), failure -> {})
             : CpuBackend.load(checkpoint, KvPolicy.parse(variant.policy), variant.threads)) {
       InferenceBackend backend = adapter == null ? base
           : base.with(LoraFiles.directory(adapter).adapter(checkpoint.config(), checkpoint.sha256()));

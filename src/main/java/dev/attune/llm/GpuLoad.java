@@ -78,7 +78,7 @@ public final class GpuLoad {
   }
 
   private CudaBackend open(long device, long host, int streams) {
-    return CudaBackend.load(checkpoint, new CudaBackend.Settings(false, device, host, streams), failure -> {});
+    return CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, streams), failure -> {});
   }
 
   private InferenceBackend ranking(CudaBackend base) throws IOException {

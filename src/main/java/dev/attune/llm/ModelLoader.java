@@ -25,7 +25,7 @@ final class ModelLoader {
   /** The smallest that leaves suggestions as they are at the length of the service's prompts; docs/benchmarks.md. */
   private static final KvPolicy CALIBRATED = KvPolicy.parse("razor(retrieval=0.15,sink=4,window=256)+bf16");
 
-  /** Everything kept: what needs no calibration, and the only one that the CUDA backend has. */
+  /** Everything kept: what needs no calibration. */
   static final KvPolicy EVERYTHING = KvPolicy.parse("full+bf16");
 
   /** Digits of the hash that go into fingerprints. */
@@ -102,13 +102,10 @@ final class ModelLoader {
       Consumer<CudaException> lost) throws IOException {
     if (wanted == LlmProperties.Backend.CUDA || wanted == LlmProperties.Backend.AUTO && CudaBackend.driverInstalled()) {
       try {
-        if (policy != null && !policy.equals(EVERYTHING)) {
-          throw new CudaException("KV policy %s is not supported (%s is)".formatted(policy, EVERYTHING));
-        }
-        CudaBackend.Settings settings = new CudaBackend.Settings(
-            properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
-            properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
         return load(place, "cuda-bf16-", checkpoint -> {
+          CudaBackend.Settings settings = new CudaBackend.Settings(policy == null ? best(checkpoint.config()) : policy,
+              properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
+              properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;

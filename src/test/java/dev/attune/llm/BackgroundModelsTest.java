@@ -299,8 +299,8 @@ class BackgroundModelsTest {
         .random(module + "B.weight", new Random(2), 1, 40, 2)
         .bytes());
     LlmProperties settings = new LlmProperties(
-        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0), KERNELS, GpuWeights.BF16, 1, "full+bf16", 8,
-        new Adapters(good.toString(), directory.resolve("absent").toString()));
+        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
+        KERNELS, GpuWeights.BF16, 1, "full+bf16", 8, new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
       assertThat(status.state()).isEqualTo(State.READY);
@@ -323,7 +323,8 @@ class BackgroundModelsTest {
 
   @Test
   void razorIsTheChoiceWhereRetrievalHeadsAreKnown() throws IOException {
-    try (ModelLoader.Loaded tiny = ModelLoader.load(Path.of("src/test/resources/checkpoints/smollm2/model.safetensors"), null, 1)) {
+    try (ModelLoader.Loaded tiny =
+        ModelLoader.load(Path.of("src/test/resources/checkpoints/smollm2/model.safetensors"), null, 1)) {
       assertThat(tiny.backend().kvPolicy()).isEqualTo("full+bf16");
     }
     try (ModelLoader.Loaded measured = ModelLoader.load(TestModel.FILE, null, 1)) {

@@ -45,7 +45,7 @@ class CudaBackendTest {
       Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
       cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
       try (Checkpoint checkpoint = Checkpoint.open(path)) {
-        cuda = CudaBackend.load(checkpoint, new CudaBackend.Settings(false, 0, 0, CudaBackend.STREAMS), failure -> {});
+        cuda = CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, 0, 0, CudaBackend.STREAMS), failure -> {});
       }
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
@@ -160,8 +160,9 @@ class CudaBackendTest {
     assertThatThrownBy(() -> cuda.select(few, new int[] {0})).isInstanceOf(IllegalArgumentException.class);
     assertThatThrownBy(() -> cuda.select(whole, new int[] {3, 3})).hasMessageContaining("must ascend");
     assertThatThrownBy(() -> cuda.recode(whole, KvCodec.F32)).isInstanceOf(UnsupportedOperationException.class);
-    assertThatThrownBy(() -> cuda.retain(List.of(whole), (layer, head, available) -> new int[] {head}))
-        .isInstanceOf(UnsupportedOperationException.class);
+    // As many slots of each head, though not the same ones.
+    KvSegment one = cuda.retain(List.of(whole), (layer, head, available) -> new int[] {head});
+    assertThat(one.slots(1, 1)).isEqualTo(1);
   }
 
   @Test
@@ -170,7 +171,7 @@ class CudaBackendTest {
     Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
     List<CudaException> lost = new ArrayList<>();
     try (Checkpoint checkpoint = Checkpoint.open(path);
-        CudaBackend small = CudaBackend.load(checkpoint, new CudaBackend.Settings(false, 1 << 20, 0, CudaBackend.STREAMS), lost::add)) {
+        CudaBackend small = CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, 1 << 20, 0, CudaBackend.STREAMS), lost::add)) {
       List<KvSegment> kept = new ArrayList<>();
       // 160 tokens take 200 KB.
       assertThatThrownBy(() -> {
@@ -219,7 +220,9 @@ class CudaBackendTest {
       List<float[][]> both = new ArrayList<>();
       for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
         List<KvSegment> before =
-            context == 0 ? List.of() : List.of(kv(backend.run(List.of(read(3, context, 0, List.of(), LAYERS))).getFirst()));
+            context == 0
+                ? List.of()
+                : List.of(kv(backend.run(List.of(read(3, context, 0, List.of(), LAYERS))).getFirst()));
         Pass pass = new Pass(tokens(4, count), context, before, LAYERS, count == 5, Logits.ALL, null);
         both.add(backend.run(List.of(pass)).getFirst().logits());
       }

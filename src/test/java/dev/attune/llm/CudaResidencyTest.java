@@ -81,7 +81,7 @@ class CudaResidencyTest {
 
   private static CudaBackend open(long device, long host) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      return CudaBackend.load(checkpoint, new CudaBackend.Settings(false, device, host, CudaBackend.STREAMS), failure -> {});
+      return CudaBackend.load(checkpoint, new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, CudaBackend.STREAMS), failure -> {});
     }
   }
 

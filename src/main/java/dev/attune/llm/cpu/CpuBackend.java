@@ -39,9 +39,6 @@ public final class CpuBackend implements OwningBackend {
 
   private static final Retained ALL = (layer, kvHead, available) -> IntStream.range(0, available).toArray();
 
-  /** Segments of fewer tokens are not quantised. */
-  private static final int SHORT = 16;
-
   /** Work done since the start. */
   static final class Counters {
     final LongAdder projection = new LongAdder();
@@ -207,7 +204,7 @@ public final class CpuBackend implements OwningBackend {
 
   private CpuKvSegment allocate(Pass pass) {
     int keyLayers = Math.min(pass.layers() + 1, config.layers());
-    KvCodec codec = codecFor(pass.tokens().length);
+    KvCodec codec = policy.codec(pass.tokens().length);
     KvLayout layout = new KvLayout(codec, config.kvHeads(), config.headSize(), pass.tokens().length, keyLayers,
         pass.layers(), pass.firstPosition(), pass.tokens().length);
     ContentHash hash = new ContentHash(pass.layers()).add(codec.ordinal()).add(pass.firstPosition());
@@ -216,11 +213,6 @@ public final class CpuBackend implements OwningBackend {
     }
     inContentOrder(pass.context()).forEach(segment -> hash.add(segment.contentId()));
     return CpuKvSegment.allocate(layout, hash.value());
-  }
-
-  /** Scales of int8 pay from a few tokens on; what decoding adds token by token is bf16 until it is put together. */
-  private KvCodec codecFor(int tokens) {
-    return policy.codec() == KvCodec.INT8 && tokens < SHORT ? KvCodec.BF16 : policy.codec();
   }
 
   static List<CpuKvSegment> inContentOrder(List<KvSegment> context) {
@@ -243,7 +235,7 @@ public final class CpuBackend implements OwningBackend {
     List<CpuKvSegment> sources = segments.stream().map(this::own).toList();
     KvCodec codec = sources.size() == 1
         ? sources.getFirst().layout.codec()
-        : codecFor(sources.stream().mapToInt(KvSegment::tokens).sum());
+        : policy.codec(sources.stream().mapToInt(KvSegment::tokens).sum());
     return new SlotGather(sources, codec).gather(retained);
   }
 

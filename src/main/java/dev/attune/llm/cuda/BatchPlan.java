@@ -52,6 +52,21 @@ final class BatchPlan {
   record Sequence(
       int[] tokens, int firstPosition, List<CudaKvSegment> context, CudaKvSegment own, boolean keepsNextKeys) {
 
+    /** The same without its context, for where {@link RaggedAttention} reads that. */
+    Sequence alone() {
+      return new Sequence(tokens, firstPosition, List.of(), own, keepsNextKeys);
+    }
+
+    /** Whether heads of the context differ. */
+    boolean ragged() {
+      return context.stream().anyMatch(CudaKvSegment::ragged);
+    }
+
+    /** Whether some of the context is int8. */
+    boolean quantised() {
+      return context.stream().anyMatch(segment -> segment.shape.codec() == KvCodec.INT8);
+    }
+
     /** Keys that every token sees. */
     int contextTokens() {
       return context.stream().mapToInt(CudaKvSegment::slots).sum();

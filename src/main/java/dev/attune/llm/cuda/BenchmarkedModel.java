@@ -207,10 +207,11 @@ final class BenchmarkedModel implements AutoCloseable {
   private float[] warm(
       String what, SkinnyEngine engine, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
     BatchPlan plan = planned(engine, last, documents);
-    engine.run(plan, shape.layer, true, 2, 0);
-    engine.run(plan, shape.layer, true, 2, 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
     float[] masses = masses(n);
-    timer.note(shape.name(), what, n, timer.sample(2 * samples, () -> engine.run(plan, shape.layer, true, 2, 0)),
+    timer.note(shape.name(), what, n,
+        timer.sample(2 * samples, () -> engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0)),
         "%d items".formatted(plan.itemCount()));
     return masses;
   }
@@ -230,7 +231,7 @@ final class BenchmarkedModel implements AutoCloseable {
     try (CudaGraph graph = device.capture(read)) {
       timer.note(shape.name(), "half-warm", n, timer.sample(samples, () -> {
         graph.launch();
-        skinny.run(plan, shape.layer, true, 2, 0);
+        skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
       }), "%d documents read".formatted(missing.size()));
     }
   }
@@ -313,6 +314,11 @@ final class BenchmarkedModel implements AutoCloseable {
           texts.get(0).equals(texts.get(1)) ? "same tokens twice" : "TOKENS DIFFER");
     }
     out.println("  decoded " + texts.getFirst());
+  }
+
+  /** What is measured of decoding over compressed contexts. */
+  BenchmarkedDecoding decoding() {
+    return new BenchmarkedDecoding(device, timer, shape.name(), kernels, weights, skinny, editor);
   }
 
   private int[] ints(long address, int count) {

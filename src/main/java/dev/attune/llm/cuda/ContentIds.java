@@ -15,9 +15,9 @@ final class ContentIds {
     state = mix(start);
   }
 
-  /** Of what a pass keeps. */
-  static long of(Pass pass) {
-    ContentIds hash = new ContentIds(pass.layers()).add(pass.firstPosition());
+  /** Of what a pass keeps in a codec. */
+  static long of(Pass pass, KvCodec codec) {
+    ContentIds hash = new ContentIds(pass.layers()).add(codec.ordinal()).add(pass.firstPosition());
     for (int token : pass.tokens()) {
       hash.add(token);
     }
@@ -31,6 +31,19 @@ final class ContentIds {
     parts.forEach(segment -> hash.add(segment.contentId()));
     for (int slot : kept) {
       hash.add(slot);
+    }
+    return hash.state;
+  }
+
+  /** Of slots that heads keep of segments, in a codec. */
+  static long of(List<? extends KvSegment> parts, KvCodec codec, KeptSlots kept) {
+    ContentIds hash = new ContentIds(parts.size()).add(codec.ordinal()).add(-1);
+    parts.forEach(segment -> hash.add(segment.contentId()));
+    for (KeptSlots.Head head : kept.heads()) {
+      hash.add(head.slots().length).add(head.dropped().length);
+      for (int slot : head.slots()) {
+        hash.add(slot);
+      }
     }
     return hash.state;
   }

@@ -7,11 +7,13 @@ import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvCodec;
+import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -68,6 +70,7 @@ public final class CudaBackend implements OwningBackend {
   /**
    * How the GPU is used.
    *
+   * @param policy how sequences keep keys and values; in bf16 or int8
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
@@ -75,11 +78,12 @@ public final class CudaBackend implements OwningBackend {
    * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside requests;
    *     null to compile each when it is first needed, at every start
    */
-  public record Settings(boolean fp8, long deviceMemory, long hostMemory, int streams, @Nullable Path kernels) {
+  public record Settings(
+      KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams, @Nullable Path kernels) {
 
     /** Without a place for compiled kernels. */
-    public Settings(boolean fp8, long deviceMemory, long hostMemory, int streams) {
-      this(fp8, deviceMemory, hostMemory, streams, null);
+    public Settings(KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams) {
+      this(policy, fp8, deviceMemory, hostMemory, streams, null);
     }
   }
 
@@ -88,10 +92,13 @@ public final class CudaBackend implements OwningBackend {
    *
    * @param lost told once, by the thread of the request, when the device fails in a way that ends its use
    * @throws CudaException when there is no driver, no GPU of compute capability 9.0, no NVRTC, too little memory, or
-   *     the kernels do not support the model; the message says which
+   *     the kernels do not support the model or the policy; the message says which
    */
   public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
+    if (settings.policy().codec() == KvCodec.F32) {
+      throw new CudaException("KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
+    }
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
     });
@@ -146,7 +153,7 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public String kvPolicy() {
-    return "full+bf16";
+    return shared.settings.policy().toString();
   }
 
   /** Bytes of weights on the device. */
@@ -165,11 +172,15 @@ public final class CudaBackend implements OwningBackend {
       if (pass.probe() != null && pass.probe().byHead()) {
         throw new UnsupportedOperationException("Backend " + name() + " does not tell the heads of a probe apart");
       }
+      if (pass.probe() != null && Arrays.stream(pass.probe().scored())
+          .anyMatch(i -> own(pass.context().get(i)).ragged())) {
+        throw new UnsupportedOperationException("Backend " + name() + " does not score segments whose heads differ");
+      }
       if (pass.probe() != null && pass.probe().rows().length > maxProbeRows) {
         throw new IllegalArgumentException("A probe of %d rows; at most %d are supported"
             .formatted(pass.probe().rows().length, maxProbeRows));
       }
-      reserve += PassRunner.reserve(pass, config);
+      reserve += PassRunner.reserve(pass, config, shared.settings.policy());
     }
     List<List<Integer>> batches = PassBatches.of(passes, config);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
@@ -197,7 +208,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   private PassRunner runner(Lane lane) {
-    return new PassRunner(lane.device, lane.kernels, weights, quantised, counters);
+    return new PassRunner(lane.device, lane.kernels, weights, quantised, shared.settings.policy(), counters);
   }
 
   /** Work in a lane with segments that are in use. */
@@ -248,10 +259,9 @@ public final class CudaBackend implements OwningBackend {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
-    return retain(segments, (layer, kvHead, available) -> IntStream.range(0, available).toArray());
+    return retain(segments, KeptSlots.ALL);
   }
 
-  /** Of all heads alike: heads of different length, and slots that stand for others, are not supported. */
   @Override
   public KvSegment retain(List<KvSegment> segments, Retained retained) {
     if (segments.isEmpty()) {
@@ -271,10 +281,10 @@ public final class CudaBackend implements OwningBackend {
       }
       tokens += s.tokens();
     }
-    int[] kept = SegmentEditor.uniform(parts, retained);
-    KvCodec codec = parts.size() == 1 ? first.codec() : KvCodec.BF16;
+    KeptSlots kept = KeptSlots.of(parts, retained);
+    KvCodec codec = parts.size() == 1 ? first.codec() : shared.settings.policy().codec(tokens);
     int all = tokens;
-    return on(parts, lane -> editor(lane).gather(parts, kept, codec, first.firstPosition(), all));
+    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), all));
   }
 
   @Override

@@ -37,7 +37,7 @@ public final class GpuBenchmark implements AutoCloseable {
   /**
    * One measured figure.
    *
-   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, half-warm, decode, or a ceiling
+   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, half-warm, decode (with the length of the context and what is kept of it), or a ceiling
    * @param documents 0 where there are none
    * @param median milliseconds of device time; for decode, of one token
    * @param p90 likewise
@@ -119,6 +119,12 @@ public final class GpuBenchmark implements AutoCloseable {
       }
       if (shape == Shape.S) {
         model.decode(samples);
+        try (BenchmarkedDecoding decoding = model.decoding()) {
+          decoding.logitsToHost(20 * samples);
+          for (int length : new int[] {600, 8192}) {
+            decoding.compressed(length, samples);
+          }
+        }
       }
     }
     out.printf(Locale.ROOT, "shape %s took %.1f s%n", shape, (System.nanoTime() - before) / 1e9);

@@ -5,7 +5,9 @@ import dev.attune.llm.cuda.KernelModule.Kernel;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** The kernels for one model shape, compiled when first needed. */
 final class Kernels {
@@ -20,15 +22,15 @@ final class Kernels {
    * A compiled attention kernel.
    *
    * @param bf16 for contexts in bf16
-   * @param int8 for contexts some of which is int8
+   * @param int8 for contexts some of which is int8, or null when {@link RaggedAttention} takes those
    * @param tileRows packed query rows of a tile
    * @param atOnce blocks that the device runs at once
    */
   record Attention(
-      Kernel bf16, Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
+      Kernel bf16, @Nullable Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
 
     Kernel kernel(boolean quantised) {
-      return quantised ? int8 : bf16;
+      return quantised ? Objects.requireNonNull(int8, "attention over int8") : bf16;
     }
   }
 
@@ -149,10 +151,8 @@ final class Kernels {
     KernelModule attention = module("attention.cu");
     Kernel merge = attention.kernel("merge_" + d);
     wideAttention = wideAttention(merge);
-    int decoding = decodeBytes(d, false);
-    decodeAttention = new Attention(attention.kernel("attention_" + d + "_decode", decoding),
-        attention.kernel("attention_" + d + "_decode_int8", decodeBytes(d, true)), merge, DECODE_ROWS, 32,
-        2 * device.multiprocessors);
+    decodeAttention = new Attention(attention.kernel("attention_" + d + "_decode", decodeBytes(d)), null, merge,
+        DECODE_ROWS, 32, 2 * device.multiprocessors);
     KernelModule probe = module("probe.cu");
     probeMeasure = probe.kernel("probe_measure_" + d, maxProbeBytes());
     probeMasses = probe.kernel("probe_masses");
@@ -173,9 +173,9 @@ final class Kernels {
         WIDE_ROWS, 512, device.multiprocessors);
   }
 
-  /** Shared memory of a warp: two stages of keys and values, three of where they lie, two of keys and values in int8. */
-  private static int decodeBytes(int d, boolean int8) {
-    return KEY_TILE * (2 * 2 * d * 2 + 3 * 16 + (int8 ? 2 * 2 * d : 0));
+  /** Shared memory of a warp: two stages of keys and values, three of where they lie. */
+  private static int decodeBytes(int d) {
+    return KEY_TILE * (2 * 2 * d * 2 + 3 * 16);
   }
 
   /** Whether attention of sequences of so many tokens uses wide tiles. */
@@ -266,6 +266,23 @@ final class Kernels {
     }
     int blocks = (tiles + 7) / 8;
     return new SkinnyShape(2, 4, 2, Math.clamp(device.multiprocessors / blocks, 1, 8), 4);
+  }
+
+  /**
+   * Attention over heads of different length, and tables for it.
+   *
+   * @param queryHeads of a cluster, a divisor of those of a KV head
+   * @param blocks of a cluster
+   */
+  KernelModule ragged(int queryHeads, int blocks) {
+    return module("ragged.cu", "-DHEAD_SIZE=" + config.headSize(), "-DHEADS=" + config.heads(),
+        "-DKV_HEADS=" + config.kvHeads(), "-DPER=" + queryHeads, "-DCLUSTER=" + blocks);
+  }
+
+  /** Makes segments whose heads differ. */
+  Kernel retainHeads() {
+    return kernels.computeIfAbsent(
+        List.of("retain"), key -> module("retain.cu", "-DHEAD_SIZE=" + config.headSize()).kernel("retain_heads"));
   }
 
   private KernelModule module(String resource, String... options) {

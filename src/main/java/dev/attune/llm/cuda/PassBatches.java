@@ -1,7 +1,9 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -22,8 +24,17 @@ final class PassBatches {
     LAST_BLOCK,
     /** A step of decoding. */
     DECODE,
+    /** Few tokens over a context whose heads differ, or a step of decoding over one that is in int8. */
+    RAGGED_FEW,
+    /** Everything else over a context whose heads differ. */
+    RAGGED_MANY,
     /** Everything else. */
-    PREFILL
+    PREFILL;
+
+    /** Whether {@link SkinnyEngine} runs it. */
+    boolean few() {
+      return this == LAST_BLOCK || this == DECODE || this == RAGGED_FEW;
+    }
   }
 
   private PassBatches() {}
@@ -31,11 +42,21 @@ final class PassBatches {
   static Way way(Pass pass, ModelConfig config) {
     int n = pass.tokens().length;
     boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
+    boolean int8 = false;
+    boolean ragged = false;
+    for (KvSegment segment : pass.context()) {
+      int8 |= ((CudaKvSegment) segment).shape.codec() == KvCodec.INT8;
+      ragged |= ((CudaKvSegment) segment).ragged();
+    }
+    if (ragged) {
+      boolean few = pass.layers() > 0 && !nextKeys && n <= SkinnyProducts.MAX_TOKENS && pass.probe() == null;
+      return few ? Way.RAGGED_FEW : Way.RAGGED_MANY;
+    }
     if (pass.layers() == 0 || nextKeys || n > SkinnyProducts.MAX_TOKENS) {
       return Way.PREFILL;
     }
     if (pass.probe() == null && !Kernels.wide(n, config)) {
-      return Way.DECODE;
+      return int8 ? Way.RAGGED_FEW : Way.DECODE;
     }
     boolean fits = pass.probe() == null || pass.probe().rows().length <= SkinnyProducts.MAX_TOKENS;
     return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;
@@ -52,8 +73,8 @@ final class PassBatches {
     for (int i : order) {
       int most = switch (ways[i]) {
         case LAST_BLOCK -> 0;
-        case DECODE -> SkinnyProducts.MAX_TOKENS;
-        case PREFILL -> BATCH_TOKENS;
+        case DECODE, RAGGED_FEW -> SkinnyProducts.MAX_TOKENS;
+        case RAGGED_MANY, PREFILL -> BATCH_TOKENS;
       };
       int own = passes.get(i).tokens().length;
       if (batch.isEmpty() || ways[batch.getFirst()] != ways[i] || tokens + own > most

@@ -7,7 +7,8 @@ import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.cuda.PassBatches.Way;
+import dev.attune.llm.kv.KvCodec;
+import dev.attune.llm.kv.KvPolicy;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -23,6 +24,7 @@ final class PassRunner {
   private final CudaDevice device;
   private final ModelConfig config;
   private final Kernels kernels;
+  private final KvPolicy policy;
   private final WorkCounters counters;
   private final ProbeLauncher probe;
   private final PrefillEngine prefill;
@@ -35,10 +37,12 @@ final class PassRunner {
   private MemorySegment pinned;
 
   PassRunner(
-      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, WorkCounters counters) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, KvPolicy policy,
+      WorkCounters counters) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
+    this.policy = policy;
     this.counters = counters;
     probe = new ProbeLauncher(device, config, kernels);
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
@@ -51,8 +55,14 @@ final class PassRunner {
   }
 
   /** Bytes that a pass takes beside its context. */
-  static long reserve(Pass pass, ModelConfig config) {
-    return SegmentMemory.size(shape(pass, config));
+  static long reserve(Pass pass, ModelConfig config, KvPolicy policy) {
+    CudaKvSegment.Shape own = shape(pass, config);
+    return SegmentMemory.size(own) + (keepsInt8(pass, policy) ? SegmentMemory.size(own.in(KvCodec.INT8)) : 0);
+  }
+
+  /** Whether the pass computes with keys and values in bf16 and leaves them in int8. */
+  private static boolean keepsInt8(Pass pass, KvPolicy policy) {
+    return pass.keepKv() && policy.codec(pass.tokens().length) == KvCodec.INT8;
   }
 
   /** Attention reads a pass's own keys and values from a segment, kept or not. */
@@ -72,22 +82,36 @@ final class PassRunner {
     List<BatchPlan.Sequence> sequences = new ArrayList<>();
     try {
       for (Pass pass : passes) {
-        CudaKvSegment own = pass.keepKv()
-            ? use.allocate(device, shape(pass, config), ContentIds.of(pass)) : use.scratch(device, shape(pass, config));
+        CudaKvSegment own = pass.keepKv() && !keepsInt8(pass, policy)
+            ? use.allocate(device, shape(pass, config), ContentIds.of(pass, KvCodec.BF16))
+            : use.scratch(device, shape(pass, config));
         sequences.add(new BatchPlan.Sequence(pass.tokens(), pass.firstPosition(), ContentIds.inOrder(pass.context()),
             own, pass.keepKv() && pass.layers() < config.layers()));
       }
-      List<PassResult> results = PassBatches.way(passes.getFirst(), config) == Way.PREFILL
-          ? runPrefill(passes, sequences) : runSkinny(passes, sequences);
+      List<PassResult> results = PassBatches.way(passes.getFirst(), config).few()
+          ? runSkinny(passes, sequences) : runPrefill(passes, sequences);
       passes.forEach(counters::add);
-      return results;
+      return passes.stream().anyMatch(pass -> keepsInt8(pass, policy)) ? inInt8(passes, results, use) : results;
     } finally {
-      for (int i = 0; i < sequences.size(); i++) {
-        if (!passes.get(i).keepKv()) {
-          use.discard(device, sequences.get(i).own());
-        }
-      }
+      sequences.stream().map(BatchPlan.Sequence::own).filter(own -> own.item() == null)
+          .forEach(own -> use.discard(device, own));
     }
+  }
+
+  /** The results with what they keep in int8, where that is the policy. */
+  private List<PassResult> inInt8(List<Pass> passes, List<PassResult> results, SegmentMemory.Use use) {
+    List<PassResult> coded = new ArrayList<>();
+    for (int i = 0; i < results.size(); i++) {
+      PassResult result = results.get(i);
+      if (keepsInt8(passes.get(i), policy) && result.kv() instanceof CudaKvSegment own) {
+        CudaKvSegment int8 = use.allocate(device, own.shape.in(KvCodec.INT8), ContentIds.of(passes.get(i), KvCodec.INT8));
+        SegmentEditor.quantise(kernels, own, int8);
+        result = new PassResult(int8, result.logits(), result.attention());
+      }
+      coded.add(result);
+    }
+    device.synchronize("Quantising keys and values");
+    return coded;
   }
 
   private List<PassResult> runSkinny(List<Pass> passes, List<BatchPlan.Sequence> sequences) {
@@ -114,7 +138,7 @@ final class PassRunner {
       count += rows.length;
     }
     plan.upload();
-    long out = skinny.run(plan, first.layers(), skinny.wide(first.tokens().length), picks, count);
+    long out = skinny.run(plan, first.layers(), skinny.tiles(sequences), picks, count);
     float[] masses = probed == null ? new float[0] : masses(first, probed, scored);
     float[][] allLogits = download(out, count);
     List<PassResult> results = new ArrayList<>();

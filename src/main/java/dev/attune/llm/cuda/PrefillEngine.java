@@ -39,6 +39,9 @@ final class PrefillEngine {
   private final @Nullable CublasLt cublas;
   private final @Nullable Fp8Weights fp8;
   private final AttentionLauncher attention;
+  private @Nullable RaggedAttention ragged;
+  /** Of the batch that was prepared: whether heads of contexts differ. */
+  private boolean raggedBatch;
   private final Map<List<Object>, CublasLt.Product> products = new HashMap<>();
   private final GemmProducts gemm;
   private final int qkvWidth;
@@ -83,11 +86,24 @@ final class PrefillEngine {
     return gemm;
   }
 
-  /** Lays out a batch and copies its tables to the device. */
+  /** Lays out a batch of sequences all or none of which are ragged. */
   BatchPlan prepare(List<BatchPlan.Sequence> batch, Products how) {
-    BatchPlan current = lay(batch);
+    raggedBatch = batch.getFirst().ragged();
+    if (raggedBatch) {
+      ragged().prepare(batch);
+    }
+    BatchPlan current = lay(raggedBatch ? batch.stream().map(BatchPlan.Sequence::alone).toList() : batch);
     reserve(current.rows(), how);
     return current;
+  }
+
+  private RaggedAttention ragged() {
+    RaggedAttention made = ragged;
+    if (made == null) {
+      made = new RaggedAttention(device, config, kernels, 0);
+      ragged = made;
+    }
+    return made;
   }
 
   private BatchPlan lay(List<BatchPlan.Sequence> batch) {
@@ -146,15 +162,14 @@ final class PrefillEngine {
     int rows = batch.rows();
     kernels.embed.launch(rows, 1, ELEMENTWISE_THREADS, batch.tokens, weights.embedding(), x, 0L, low, squares, rows,
         config.hidden());
-    AttentionLauncher.Launch attend = attention.new Launch(kernels.wideAttention, batch, q, mixed);
-    boolean merging = batch.mergeCount() > 0;
+    IntConsumer attend = attention(batch);
     int parts = 1;
     for (int layer = 0; layer < layers; layer++) {
       between.accept(layer);
       CudaWeights.Layer l = weights.layers().get(layer);
       if (how == Products.FUSED) {
         gemm.qkv(input(x, rows, parts), Matrix.bf16(l.qkv()), 0, qkvWidth, places(batch, batch.places), layer);
-        attend.run(layer, batch.itemCount(), merging);
+        attend.accept(layer);
         gemm.residual(input(mixed, rows, 0), Matrix.bf16(l.attentionOutput()), attentionWidth, x, low, squares);
         parts = gemm.squareParts();
         gemm.gateUp(input(x, rows, parts), Matrix.bf16(l.gateUp()), inner);
@@ -163,7 +178,7 @@ final class PrefillEngine {
         Fp8Weights.Layer f = Objects.requireNonNull(fp8, "weights in FP8").layer(layer);
         int hidden = config.hidden();
         gemm.qkv(quantised(x, hidden, rows, parts), f.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
-        attend.run(layer, batch.itemCount(), merging);
+        attend.accept(layer);
         gemm.residual(quantised(mixed, attentionWidth, rows, 0), f.attentionOutput(), attentionWidth, x, low, squares);
         parts = gemm.squareParts();
         gemm.gateUp(quantised(x, hidden, rows, parts), f.gateUp(), inner);
@@ -173,7 +188,7 @@ final class PrefillEngine {
         product(l.qkv(), qkvWidth, config.hidden()).run(normed, qkv, rows, false);
         kernels.ropeKeep.launch(rows, 1, ELEMENTWISE_THREADS, qkv, q, batch.places, batch.positions, weights.rope(),
             layer, config.heads(), config.kvHeads(), config.heads() + 2 * config.kvHeads(), config.headSize());
-        attend.run(layer, batch.itemCount(), merging);
+        attend.accept(layer);
         product(l.attentionOutput(), config.hidden(), attentionWidth).run(mixed, x, rows, true);
         normalize(rows);
         product(l.gateUp(), 2 * config.feedForward(), config.hidden()).run(normed, gateUp, rows, false);
@@ -183,6 +198,15 @@ final class PrefillEngine {
       }
     }
     lastParts = parts;
+  }
+
+  private IntConsumer attention(BatchPlan batch) {
+    if (raggedBatch) {
+      return layer -> ragged().run(layer, batch.rows(), 1, q, mixed);
+    }
+    AttentionLauncher.Launch launch = attention.new Launch(kernels.wideAttention, batch, q, mixed);
+    boolean merging = batch.mergeCount() > 0;
+    return layer -> launch.run(layer, batch.itemCount(), merging);
   }
 
   /** Keys of the next layer, for the sequences that keep them. */

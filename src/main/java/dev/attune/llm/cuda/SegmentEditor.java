@@ -3,17 +3,17 @@ package dev.attune.llm.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
+import java.nio.IntBuffer;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * Makes segments of others: chosen slots of several, or the same slots in another codec. All heads keep the same slots.
- * On the device's thread, like everything that puts work into the stream.
+ * Makes segments of others: chosen slots of several, or the same slots in another codec. On the device's thread, like everything that puts work into the stream.
  */
 final class SegmentEditor {
 
@@ -21,6 +21,7 @@ final class SegmentEditor {
   /** Slots that one block of the gathering kernel copies. */
   private static final int PIECE = 64;
   private static final int SPAN_BYTES = 24;
+  private static final int PLAN_BYTES = 20;
 
   private final CudaDevice device;
   private final Kernels kernels;
@@ -33,36 +34,91 @@ final class SegmentEditor {
   }
 
   /**
-   * Slots that all heads keep, counted through the segments in order.
+   * One segment of slots that heads keep of several that follow each other.
    *
-   * @throws UnsupportedOperationException when heads differ or a slot is to stand for those dropped
-   * @throws IllegalArgumentException when a slot is out of range, slots do not ascend, or none is kept
+   * @param codec of the result
+   * @param firstPosition of the result
+   * @param tokens that the result stands for
    */
-  static int[] uniform(List<CudaKvSegment> segments, Retained retained) {
-    CudaKvSegment.Shape shape = segments.getFirst().shape;
-    int available = segments.stream().mapToInt(CudaKvSegment::slots).sum();
-    int[] kept = retained.slots(0, 0, available);
-    for (int layer = 0; layer < shape.layers(); layer++) {
-      for (int head = 0; head < shape.kvHeads(); head++) {
-        if (retained.compensated(layer, head) || !Arrays.equals(kept, retained.slots(layer, head, available))) {
-          throw new UnsupportedOperationException("The CUDA backend keeps the same slots of all heads");
+  CudaKvSegment retain(List<CudaKvSegment> parts, KeptSlots kept, KvCodec codec, int firstPosition, int tokens) {
+    CudaKvSegment.Shape first = parts.getFirst().shape;
+    int[] common = kept.common();
+    boolean asTheyAre = codec == KvCodec.BF16 || keepsScales(parts, codec);
+    if (common != null && asTheyAre && parts.stream().noneMatch(CudaKvSegment::ragged)) {
+      return gather(parts, common, codec, firstPosition, tokens);
+    }
+    int slots = kept.commonCount();
+    RaggedHeads heads = slots != CudaKvSegment.Shape.RAGGED ? null
+        : new RaggedHeads(codec, first.kvHeads(), first.headSize(), first.valueLayers(),
+            kept.heads().stream().mapToInt(KeptSlots.Head::size).toArray(),
+            kept.heads().stream().mapToInt(KeptSlots.Head::allBiased).toArray());
+    CudaKvSegment.Shape shape = new CudaKvSegment.Shape(codec, first.kvHeads(), first.headSize(), tokens, slots,
+        first.layers(), first.valueLayers(), firstPosition, heads);
+    CudaKvSegment whole = memory.allocate(device, shape, ContentIds.of(parts, codec, kept));
+    try {
+      copyHeads(parts, kept, whole);
+      return whole;
+    } finally {
+      memory.settled(whole);
+    }
+  }
+
+  /** Numbers of one segment in int8 stay as they are. */
+  private static boolean keepsScales(List<CudaKvSegment> parts, KvCodec codec) {
+    return codec == KvCodec.INT8 && parts.size() == 1 && parts.getFirst().shape.codec() == KvCodec.INT8;
+  }
+
+  private void copyHeads(List<CudaKvSegment> parts, KeptSlots kept, CudaKvSegment whole) {
+    CudaKvSegment.Shape shape = whole.shape;
+    // Most heads keep the same: each list is copied once.
+    Map<IntBuffer, Integer> lists = new LinkedHashMap<>();
+    int numbers = 0;
+    for (KeptSlots.Head head : kept.heads()) {
+      for (int[] list : List.of(head.slots(), head.dropped())) {
+        if (lists.putIfAbsent(IntBuffer.wrap(list), numbers) == null) {
+          numbers += list.length;
         }
       }
     }
-    for (int i = 0; i < kept.length; i++) {
-      if (kept[i] < (i == 0 ? 0 : kept[i - 1] + 1) || kept[i] >= available) {
-        throw new IllegalArgumentException("Slots of %d that are kept must ascend: %s".formatted(available,
-            Arrays.toString(kept)));
+    long plansAt = (long) SPAN_BYTES * parts.size();
+    long listsAt = plansAt + (long) PLAN_BYTES * kept.heads().size();
+    long bytes = listsAt + 4L * numbers;
+    long table = device.allocatePooled(Math.max(16, bytes), "lists of slots");
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment host = arena.allocate(bytes, 8);
+      putParts(host, parts);
+      for (int i = 0; i < kept.heads().size(); i++) {
+        KeptSlots.Head head = kept.heads().get(i);
+        int[] plan = {lists.get(IntBuffer.wrap(head.slots())), head.slots().length, head.biased(),
+            lists.get(IntBuffer.wrap(head.dropped())), head.dropped().length};
+        MemorySegment.copy(plan, 0, host, JAVA_INT, plansAt + (long) PLAN_BYTES * i, plan.length);
       }
+      lists.forEach((list, at) ->
+          MemorySegment.copy(list.array(), 0, host, JAVA_INT, listsAt + 4L * at, list.array().length));
+      device.upload(table, host);
+      if (shape.heads() != null) {
+        MemorySegment directory = arena.allocate(shape.heads().directoryBytes(), 8);
+        shape.heads().write(directory);
+        device.upload(whole.address(), directory);
+      }
+      kernels.retainHeads().launch(kept.heads().size(), 2, THREADS, table, table + plansAt, table + listsAt,
+          whole.reference(), Math.max(0, shape.slots()), shape.kvHeads(), shape.valueLayers(),
+          keepsScales(parts, shape.codec()) ? 1 : 0);
+      device.synchronize("Keeping some slots of %d segments".formatted(parts.size()));
     }
-    if (kept.length == 0) {
-      throw new IllegalArgumentException("A segment keeps at least one slot");
+    device.freePooled(table);
+  }
+
+  private static void putParts(MemorySegment to, List<CudaKvSegment> parts) {
+    for (int i = 0; i < parts.size(); i++) {
+      to.set(JAVA_LONG, (long) SPAN_BYTES * i, parts.get(i).reference());
+      to.set(JAVA_INT, (long) SPAN_BYTES * i + 8, parts.get(i).slots());
+      to.set(JAVA_INT, (long) SPAN_BYTES * i + 12, parts.get(i).slots());
     }
-    return kept;
   }
 
   /**
-   * One segment of slots of several that follow each other.
+   * One segment of the same slots of all heads of several that follow each other and are not ragged.
    *
    * @param codec bf16, or int8 of one segment in int8, whose numbers and scales stay as they are
    * @param firstPosition of the result
@@ -91,11 +147,7 @@ final class SegmentEditor {
       MemorySegment lists = arena.allocate(bytes, 8);
       int part = 0;
       int before = 0;
-      for (int i = 0; i < parts.size(); i++) {
-        lists.set(JAVA_LONG, (long) SPAN_BYTES * i, parts.get(i).reference());
-        lists.set(JAVA_INT, (long) SPAN_BYTES * i + 8, parts.get(i).slots());
-        lists.set(JAVA_INT, (long) SPAN_BYTES * i + 12, parts.get(i).slots());
-      }
+      putParts(lists, parts);
       for (int i = 0; i < kept.length; i++) {
         while (kept[i] - before >= parts.get(part).slots()) {
           before += parts.get(part++).slots();
@@ -114,24 +166,34 @@ final class SegmentEditor {
   /** The segment in bf16 or int8; itself when it is in that one already. */
   CudaKvSegment recode(CudaKvSegment segment, KvCodec codec) {
     CudaKvSegment.Shape shape = segment.shape.in(codec);
-    int[] all = IntStream.range(0, shape.slots()).toArray();
     if (codec == segment.shape.codec()) {
       return segment;
     }
+    if (segment.ragged()) {
+      List<CudaKvSegment> parts = List.of(segment);
+      return retain(parts, KeptSlots.of(parts, KeptSlots.ALL), codec, shape.firstPosition(), shape.tokens());
+    }
+    int[] all = IntStream.range(0, shape.slots()).toArray();
     if (codec == KvCodec.BF16) {
       return gather(List.of(segment), all, codec, shape.firstPosition(), shape.tokens());
     }
     CudaKvSegment coded = memory.allocate(device, shape, ContentIds.of(List.of(segment), codec, all));
     try {
-      if (shape.blocks() > 0) {
-        kernels.quantise.launch(shape.blocks(), 1, THREADS, segment.address(), coded.reference(), shape.slots(),
-            shape.kvHeads(), shape.headSize());
-        // Passes of other streams may use it at once.
-        device.synchronize("Quantising %d slots".formatted(shape.slots()));
-      }
+      quantise(kernels, segment, coded);
+      // Passes of other streams may use it at once.
+      device.synchronize("Quantising %d slots".formatted(shape.slots()));
       return coded;
     } finally {
       memory.settled(coded);
+    }
+  }
+
+  /** Puts the quantising of a segment in bf16 into another of the same slots into the stream. */
+  static void quantise(Kernels kernels, CudaKvSegment from, CudaKvSegment to) {
+    CudaKvSegment.Shape shape = to.shape;
+    if (shape.blocks() > 0) {
+      kernels.quantise.launch(shape.blocks(), 1, THREADS, from.address(), to.reference(), shape.slots(), shape.kvHeads(),
+          shape.headSize());
     }
   }
 }

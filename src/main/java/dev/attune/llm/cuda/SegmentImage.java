@@ -11,8 +11,10 @@ import java.lang.foreign.MemorySegment;
  *
  * <pre>
  * 0 magic "ATKC"   4 version 2     8 KV heads   12 head size   16 tokens   20 key layers   24 value layers
- * 28 first position   32 content id   40 codec   44 slots   48 zero   (64 bytes)
+ * 28 first position   32 content id   40 codec   44 slots, -1 when heads differ   48 zero   (64 bytes)
  * </pre>
+ *
+ * Where heads differ, the numbers begin with their directory ({@link RaggedHeads}).
  */
 final class SegmentImage {
 
@@ -46,10 +48,20 @@ final class SegmentImage {
     KvCodec codec = number(image, 10) == KvCodec.INT8.ordinal() ? KvCodec.INT8 : KvCodec.BF16;
     CudaKvSegment.Shape shape = new CudaKvSegment.Shape(codec, number(image, 2), number(image, 3), number(image, 4),
         number(image, 11), number(image, 5), number(image, 6), number(image, 7));
-    if (codec.ordinal() != number(image, 10) || shape.slots() < 1 || shape.slots() > shape.tokens() || shape.kvHeads() < 1 || shape.headSize() < 1 || shape.tokens() < 1 || shape.layers() < 0
-        || shape.valueLayers() < 0 || shape.layers() - shape.valueLayers() > 1
-        || shape.layers() < shape.valueLayers() || shape.firstPosition() < 0
-        || image.byteSize() < HEADER + shape.bytes()) {
+    boolean plausible = codec.ordinal() == number(image, 10) && shape.kvHeads() >= 1 && shape.headSize() >= 1
+        && shape.tokens() >= 1 && shape.valueLayers() >= 0 && shape.layers() >= shape.valueLayers()
+        && shape.layers() - shape.valueLayers() <= 1 && shape.firstPosition() >= 0;
+    if (plausible && shape.slots() == CudaKvSegment.Shape.RAGGED) {
+      long heads = (long) shape.layers() * shape.kvHeads();
+      RaggedHeads read = heads > image.byteSize() ? null : RaggedHeads.read(image.asSlice(HEADER), codec, shape.kvHeads(),
+          shape.headSize(), shape.tokens(), (int) heads, shape.valueLayers());
+      plausible = read != null;
+      shape = new CudaKvSegment.Shape(codec, shape.kvHeads(), shape.headSize(), shape.tokens(), shape.slots(),
+          shape.layers(), shape.valueLayers(), shape.firstPosition(), read);
+    } else {
+      plausible &= shape.slots() >= 1 && shape.slots() <= shape.tokens();
+    }
+    if (!plausible || image.byteSize() < HEADER + shape.bytes()) {
       throw new IllegalArgumentException("KV image of %d bytes is damaged: %s".formatted(image.byteSize(), shape));
     }
     return shape;

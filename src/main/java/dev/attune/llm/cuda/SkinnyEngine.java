@@ -13,9 +13,20 @@ import org.jspecify.annotations.Nullable;
  */
 final class SkinnyEngine {
 
+  /** How attention goes over the context. */
+  enum Tiles {
+    /** Of last blocks. */
+    WIDE,
+    /** Of decoding in bf16. */
+    DECODING,
+    /** Head by head: heads differ, or decoding reads int8. */
+    RAGGED
+  }
+
   /** What graphs differ by. */
   private record Shape(
-      int tokens, int layers, boolean wide, boolean quantised, boolean merging, int probedRows, int logitRows) {}
+      int tokens, int layers, Tiles tiles, boolean quantised, boolean merging, int raggedParts, int probedRows,
+      int logitRows) {}
 
   private static final int SMALLEST_PART = 64;
 
@@ -30,6 +41,7 @@ final class SkinnyEngine {
   /** All layers of a last block in one kernel, where the model's matrices are small, else null. */
   private final @Nullable FusedLayers fused;
   private final AttentionLauncher attention;
+  private @Nullable RaggedAttention ragged;
   private final ProbeLauncher probe;
   private final long x;
   private final long residual;
@@ -69,14 +81,25 @@ final class SkinnyEngine {
     this.fp8 = fp8 != null;
   }
 
-  /** Whether attention of sequences of so many tokens uses wide tiles. */
-  boolean wide(int tokens) {
-    return Kernels.wide(tokens, config);
+  /** How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together. */
+  Tiles tiles(List<BatchPlan.Sequence> batch) {
+    BatchPlan.Sequence first = batch.getFirst();
+    if (!first.ragged() && Kernels.wide(first.tokens().length, config)) {
+      return Tiles.WIDE;
+    }
+    return first.ragged() || first.quantised() ? Tiles.RAGGED : Tiles.DECODING;
   }
 
-  /** Lays out a batch of sequences that are all {@link #wide} or all not. */
-  BatchPlan prepare(List<BatchPlan.Sequence> batch, int probedSpans) {
-    Kernels.Attention tiles = tiles(wide(batch.getFirst().tokens().length));
+  /** Lays out a batch of sequences of the same {@link #tiles}. */
+  BatchPlan prepare(List<BatchPlan.Sequence> sequences, int probedSpans) {
+    List<BatchPlan.Sequence> batch = sequences;
+    if (tiles(sequences) == Tiles.RAGGED) {
+      if (ragged().prepare(sequences)) {
+        forgetGraphs();
+      }
+      batch = sequences.stream().map(BatchPlan.Sequence::alone).toList();
+    }
+    Kernels.Attention tiles = attention(tiles(batch));
     BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
     needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024), Math.max(needed.spans(), probedSpans + 1),
@@ -99,6 +122,15 @@ final class SkinnyEngine {
     return current;
   }
 
+  private RaggedAttention ragged() {
+    RaggedAttention made = ragged;
+    if (made == null) {
+      made = new RaggedAttention(device, config, kernels, SkinnyProducts.MAX_TOKENS);
+      ragged = made;
+    }
+    return made;
+  }
+
   /** Captured graphs hold addresses; they are captured again after one has changed. */
   void forgetGraphs() {
     graphs.values().forEach(CudaGraph::close);
@@ -111,7 +143,7 @@ final class SkinnyEngine {
    * @param probedRows 0 for no probe
    * @return address of the logits, {@code [logitRows][padded vocabulary]} in fp32
    */
-  long run(BatchPlan batch, int layers, boolean wide, int probedRows, int logitRows) {
+  long run(BatchPlan batch, int layers, Tiles tiles, int probedRows, int logitRows) {
     if (logitRows > logitCapacity) {
       device.free(logits);
       logits = device.allocate(4L * logitRows * weights.paddedVocabulary(), "logits of %d tokens".formatted(logitRows));
@@ -119,7 +151,8 @@ final class SkinnyEngine {
       forgetGraphs();
     }
     Shape shape = new Shape(
-        batch.rows(), layers, wide, batch.quantised(), merges(batch, wide), probedRows, logitRows);
+        batch.rows(), layers, tiles, batch.quantised(), merges(batch, tiles),
+        tiles == Tiles.RAGGED ? ragged().parts() : 0, probedRows, logitRows);
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -146,7 +179,7 @@ final class SkinnyEngine {
       logitCapacity = 1;
     }
     Runnable step = () -> {
-      layers(batch, 1, config.layers(), false, merges(batch, false));
+      layers(batch, 1, config.layers(), Tiles.DECODING, merges(batch, Tiles.DECODING), 0);
       products.logits(x, 0, 1, logits);
       kernels.argmaxAdvance.launchEarly(1, 1, 1024, logits, config.vocabulary(), batch.tokens, batch.positions,
           batch.places, batch.sequences, history, capacity);
@@ -156,17 +189,17 @@ final class SkinnyEngine {
     return device.capture(step);
   }
 
-  private boolean merges(BatchPlan batch, boolean wide) {
-    return attention.new Launch(tiles(wide), batch, q, mixed).merges();
+  private boolean merges(BatchPlan batch, Tiles tiles) {
+    return tiles != Tiles.RAGGED && attention.new Launch(attention(tiles), batch, q, mixed).merges();
   }
 
-  private Kernels.Attention tiles(boolean wide) {
-    return wide ? kernels.wideAttention : kernels.decodeAttention;
+  private Kernels.Attention attention(Tiles tiles) {
+    return tiles == Tiles.WIDE ? kernels.wideAttention : kernels.decodeAttention;
   }
 
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */
   private void launch(BatchPlan batch, Shape shape) {
-    layers(batch, shape.tokens, shape.layers, shape.wide, shape.merging);
+    layers(batch, shape.tokens, shape.layers, shape.tiles, shape.merging, shape.raggedParts);
     if (shape.probedRows > 0) {
       products.qkv(shape.layers, x, batch.picks, shape.probedRows, q, 0, batch.positions);
       probe.run(batch, shape.layers, shape.probedRows, q);
@@ -176,13 +209,13 @@ final class SkinnyEngine {
     }
   }
 
-  private void layers(BatchPlan batch, int tokens, int layers, boolean wide, boolean merging) {
+  private void layers(BatchPlan batch, int tokens, int layers, Tiles tiles, boolean merging, int raggedParts) {
     // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
-    ProductChain large = wide || fp8 ? chain : null;
+    ProductChain large = tiles == Tiles.WIDE || fp8 ? chain : null;
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
-    AttentionLauncher.Launch attend = attention.new Launch(tiles(wide), batch, q, mixed);
-    if (fused != null && wide) {
+    AttentionLauncher.Launch attend = attention.new Launch(attention(tiles), batch, q, mixed);
+    if (fused != null && tiles == Tiles.WIDE) {
       fused.run(batch, attend, tokens, layers, merging, x, residual);
       return;
     }
@@ -190,13 +223,18 @@ final class SkinnyEngine {
       large.begin(batch, tokens);
     }
     for (int layer = 0; layer < layers; layer++) {
+      if (large == null) {
+        products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
+      }
+      if (tiles == Tiles.RAGGED) {
+        ragged().run(layer, tokens, raggedParts, q, mixed);
+      } else {
+        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging && large == null);
+      }
       if (large != null) {
-        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), false);
         large.run(batch, tokens, layer, layer + 1 == layers, merging ? attend.mergeArguments() : null);
         continue;
       }
-      products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
-      attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
       products.attentionOutput(layer, mixed, tokens, residual, x);
       products.gateUp(layer, x, tokens, inner);
       products.down(layer, inner, tokens, residual, x);

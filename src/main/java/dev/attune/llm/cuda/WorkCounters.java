@@ -28,13 +28,22 @@ final class WorkCounters {
     long layer = hidden * (queries + 2 * keys) + queries * hidden + 3 * hidden * config.feedForward();
     long context = 0;
     long read = 0;
-    for (KvSegment segment : pass.context()) {
-      context += segment.meanSlots();
-      read += 2 * pass.layers() * layerBytes(segment);
+    for (KvSegment one : pass.context()) {
+      CudaKvSegment segment = (CudaKvSegment) one;
+      if (segment.ragged()) {
+        for (int i = 0; i < pass.layers(); i++) {
+          context += slots(segment, i);
+          read += segment.bytesOf(i);
+        }
+      } else {
+        context += (long) pass.layers() * config.kvHeads() * segment.slots();
+        read += pass.layers() * segment.bytesOf(0);
+      }
     }
     long flops = 2 * n * layer * pass.layers();
-    long pairs = n * context + n * (n + 1) / 2;
-    long attended = 4 * pairs * queries * pass.layers();
+    // Visible pairs of a token and a slot, over all KV heads.
+    long pairs = n * context + n * (n + 1) / 2 * config.kvHeads() * pass.layers();
+    long attended = 4 * pairs * queries / config.kvHeads();
     if (pass.keepKv() && pass.layers() < config.layers()) {
       flops += 2 * n * hidden * keys;
     }
@@ -42,11 +51,12 @@ final class WorkCounters {
       long rows = pass.probe().rows().length;
       long scored = 0;
       for (int i : pass.probe().scored()) {
-        scored += pass.context().get(i).meanSlots();
-        read += layerBytes(pass.context().get(i));
+        CudaKvSegment segment = (CudaKvSegment) pass.context().get(i);
+        scored += slots(segment, pass.layers());
+        read += segment.keyBytesOf(pass.layers());
       }
       flops += 2 * rows * hidden * queries;
-      attended += 2 * rows * scored * queries;
+      attended += 2 * rows * scored * queries / config.kvHeads();
     }
     if (pass.logits() != Logits.NONE) {
       flops += 2 * (pass.logits() == Logits.LAST ? 1 : n) * hidden * config.vocabulary();
@@ -61,8 +71,12 @@ final class WorkCounters {
     return new Work(projection.sum(), attention.sum(), cacheBytes.sum(), tokens.sum());
   }
 
-  /** Bytes of the keys, or of the values, of one layer. */
-  private static long layerBytes(KvSegment segment) {
-    return segment.bytes() / Math.max(1, segment.layers() + segment.valueLayers());
+  /** Slots of all heads of a layer. */
+  private static long slots(CudaKvSegment segment, int layer) {
+    long slots = 0;
+    for (int head = 0; head < segment.shape.kvHeads(); head++) {
+      slots += segment.slots(layer, head);
+    }
+    return slots;
   }
 }

@@ -1,6 +1,5 @@
 package dev.attune.llm.kv;
 
-import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
 import java.io.IOException;
 import java.io.InputStream;
@@ -36,8 +35,7 @@ public record HeadScores(String model, String fingerprint, String command, float
    *
    * @throws IllegalStateException when there is none for this model; the message says how to make one
    */
-  public static HeadScores of(LanguageModel model) {
-    ModelConfig config = model.config();
+  public static HeadScores of(ModelConfig config) {
     HeadScores scores = LOADED.computeIfAbsent(resource(config.name()), resource -> load(resource, config.name()));
     if (scores.echo.length != config.layers() || scores.induction.length != config.layers()
         || scores.echo[0].length != config.kvHeads()) {
@@ -56,8 +54,9 @@ public record HeadScores(String model, String fingerprint, String command, float
   private static HeadScores load(String resource, String name) {
     try (InputStream in = HeadScores.class.getResourceAsStream(resource)) {
       if (in == null) {
-        throw new IllegalStateException(("There is no calibration of retrieval heads for %s (%s); make one with `attune "
-            + "calibrate` or use a KV policy without razor").formatted(name, resource));
+        throw new IllegalStateException(
+            ("There is no calibration of retrieval heads for %s (%s); make one with `attune "
+                + "models calibrate` or use a KV policy without razor").formatted(name, resource));
       }
       return JsonMapper.shared().readValue(in, HeadScores.class);
     } catch (IOException e) {

@@ -53,12 +53,17 @@ public final class KvCache {
   /** A cache by another retention than the backend's own. */
   public static KvCache of(LanguageModel model, Retention retention, List<KvSegment> prefix) {
     boolean[][] heads = retention instanceof Retention.Razor razor
-        ? HeadScores.of(model).retrievalHeads(razor.retrieval())
+        ? HeadScores.of(model.config()).retrievalHeads(razor.retrieval())
         : new boolean[0][];
     return of(model.backend(), retention, heads, prefix);
   }
 
-  static KvCache of(
+  /**
+   * A cache whose retrieval heads are given.
+   *
+   * @param retrievalHeads {@code [layer][kvHead]}, those that razor keeps whole
+   */
+  public static KvCache of(
       InferenceBackend backend, Retention retention, boolean[][] retrievalHeads, List<KvSegment> prefix) {
     KvCache cache = new KvCache(backend, retention, retrievalHeads);
     int reduced = prefix.size();

@@ -28,6 +28,8 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
   private static final Pattern WORD = Pattern.compile("\\s*([a-z][a-z0-9-]*)\\s*(?:\\(([^()]*)\\))?\\s*");
   private static final int SINK = 4;
   private static final int WINDOW = 256;
+  /** Segments of fewer tokens are not quantised. */
+  private static final int SHORT = 16;
 
   /**
    * Parses a policy. Omitted choices are {@code full}, {@code bf16} and {@code all}; the order is free. Parameters that
@@ -67,6 +69,11 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
         retention == null ? new Retention.Full() : retention,
         codec == null ? KvCodec.BF16 : codec,
         selection == null ? Selection.ALL : selection);
+  }
+
+  /** Codec of a segment of so many tokens: scales of int8 pay from a few on; what decoding adds one by one is bf16. */
+  public KvCodec codec(int tokens) {
+    return codec == KvCodec.INT8 && tokens < SHORT ? KvCodec.BF16 : codec;
   }
 
   private static Retention retention(String name, Parameters parameters) {

@@ -1,12 +1,12 @@
 #include "attention.cuh"
 
 // A fixed number of blocks walks over the items, so that a captured graph serves contexts of any length.
-#define ATTENTION(NAME, D, Q8, BLOCKS)                                                                       \
+#define ATTENTION(NAME, D, BLOCKS)                                                                           \
   extern "C" __global__ __launch_bounds__(32, BLOCKS) void NAME(AttentionArgs a) {                           \
     extern __shared__ __align__(128) u8 shared[];                                                            \
     int count = *a.itemCount * a.kvHeads;                                                                    \
     for (int i = blockIdx.x; i < count; i += gridDim.x) {                                                    \
-      attend<D, Q8>(a, a.layer, a.items[i / a.kvHeads], i % a.kvHeads, shared, [=] {                         \
+      attend<D>(a, a.layer, a.items[i / a.kvHeads], i % a.kvHeads, shared, [=] {                             \
         if (i != blockIdx.x) return;                                                                         \
         waitForPrevious();                                                                                   \
         releaseNext();                                                                                       \
@@ -15,10 +15,8 @@
     if (blockIdx.x >= count) waitForPrevious();                                                              \
   }
 
-ATTENTION(attention_64_decode, 64, false, 8)
-ATTENTION(attention_128_decode, 128, false, 4)
-ATTENTION(attention_64_decode_int8, 64, true, 8)
-ATTENTION(attention_128_decode_int8, 128, true, 4)
+ATTENTION(attention_64_decode, 64, 8)
+ATTENTION(attention_128_decode, 128, 4)
 
 // A block of four warps per row.
 template <int D> DEVICE void mergeParts(const MergeArgs& a) {

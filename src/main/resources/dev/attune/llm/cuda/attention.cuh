@@ -1,8 +1,7 @@
 // Attention of a few packed query rows, a warp a tile of 16, and the merging of parts of long contexts. Keys are read where they
 // lie, through the key table. A sequence sees its whole context, then its own tokens causally. Row r of a KV head is query head
 // h * group + r % group of token r / group. Online softmax (Milakov and Gimelshein, arXiv 1805.02867) over tiles of 64 keys on
-// tensor cores; parts of a long context are merged by their log-sum-exp. Numbers that are int8 arrive in a tile of their own and
-// are scaled into the tile of bf16 that is multiplied.
+// tensor cores; parts of a long context are merged by their log-sum-exp.
 
 // Keys whose logits a warp holds at once: registers are what is short.
 constexpr int STEP = 32;
@@ -25,10 +24,10 @@ DEVICE void fetchPlaces(const Row* keys, int from, int end, u32 places) {
   for (int r = threadIdx.x % 32; r < KEYS; r += 32) copyAsync(places + r * 16, keys + min(from + r, end - 1), true);
 }
 
-// Brings keys to k and values to v; int8 ones, as they are, to k8 and v8, [KEYS][D].
-template <int D, bool Q8>
+// Brings keys to k and values to v.
+template <int D>
 DEVICE void fetchTile(
-    const AttentionArgs& a, int layer, const Row* places, int from, int end, int head, u32 k, u32 v, u32 k8, u32 v8) {
+    const AttentionArgs& a, int layer, const Row* places, int from, int end, int head, u32 k, u32 v) {
   constexpr int CHUNKS = D / 8;
   u64 block = (u64)(2 * layer * a.kvHeads + head);
   #pragma unroll
@@ -36,57 +35,10 @@ DEVICE void fetchTile(
     int r = i / CHUNKS, c = i % CHUNKS;
     bool valid = from + r < end;
     Row row = places[r];
-    if (Q8 && isInt8(row.segment)) {
-      const u8* keys = int8Keys(row.segment, row.capacity, layer, head, a.kvHeads, D);
-      const u8* values = int8Values(row.segment, row.capacity, layer, head, a.kvHeads, D);
-      if (c < CHUNKS / 2) {
-        copyAsync(k8 + r * D + c * 16, keys + 4 * D + (u64)row.token * D + c * 16, valid);
-        copyAsync(v8 + r * D + c * 16, values + 4 * ((row.capacity + 3) & ~3u) + (u64)row.token * D + c * 16, valid);
-      } else if (r == 0 || row.token == 0) {
-        // The scales are needed when the numbers have arrived.
-        prefetch(keys + (c - CHUNKS / 2) * 64);
-        if (c == CHUNKS / 2) prefetch(values + row.token * 4);
-      }
-      continue;
-    }
     const bf16* key = (const bf16*)row.segment + (block * row.capacity + row.token) * D + c * 8;
     const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
     copyAsync(k + tileOffset<D>(r, c), key, valid);
     copyAsync(v + tileOffset<D>(r, c), value, valid);
-  }
-}
-
-// Scales the int8 numbers of a tile that has arrived.
-template <int D>
-DEVICE void scaleTile(
-    const AttentionArgs& a, int layer, const Row* places, int from, int end, int head, u8* tiles, const u8* numbers, bool isValue) {
-  constexpr int CHUNKS = D / 16;
-  for (int i = threadIdx.x % 32; i < KEYS * CHUNKS; i += 32) {
-    int r = i / CHUNKS, c = i % CHUNKS;
-    Row row = places[r];
-    if (!isInt8(row.segment)) continue;
-    float scales[16];
-    if (isValue) {
-      const float* at = (const float*)int8Values(row.segment, row.capacity, layer, head, a.kvHeads, D);
-      float scale = from + r < end ? __ldg(at + row.token) : 0.0f;
-      #pragma unroll
-      for (int j = 0; j < 16; j++) scales[j] = scale;
-    } else {
-      const float4* at = (const float4*)int8Keys(row.segment, row.capacity, layer, head, a.kvHeads, D) + c * 4;
-      #pragma unroll
-      for (int j = 0; j < 4; j++) *(float4*)(scales + 4 * j) = __ldg(at + j);
-    }
-    uint4 packed = *(const uint4*)(numbers + r * D + c * 16);
-    u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
-    #pragma unroll
-    for (int j = 0; j < 4; j++) {
-      float x[4];
-      signedBytes(words[j], x);
-      out[2 * j] = packBf16(x[0] * scales[4 * j], x[1] * scales[4 * j + 1]);
-      out[2 * j + 1] = packBf16(x[2] * scales[4 * j + 2], x[3] * scales[4 * j + 3]);
-    }
-    *(uint4*)(tiles + tileOffset<D>(r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
-    *(uint4*)(tiles + tileOffset<D>(r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
   }
 }
 
@@ -213,14 +165,11 @@ DEVICE void mergeFew(const AttentionArgs& a, const Sequence& s, int row, int hea
     if (r < live) storeMerged<D>(a.out, a.heads, a.kvHeads, s, row + r, head, out[r], part[r].y);
 }
 
-// One warp's shared memory: two stages of keys and values, three of places, and two of keys and values in int8.
-template <int D, bool Q8> constexpr int ATTEND_BYTES = KEYS * (4 * D * 2 + 3 * 16 + (Q8 ? 4 * D : 0));
-
 // One tile of 16 rows by one warp. Items, sequences and places stay the same for a whole batch, so they are read before
 // ready(), which waits for the kernel before. Tiles of up to a.few parts are merged by the warp that ends last.
-template <int D, bool Q8, typename Ready>
+template <int D, typename Ready>
 DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int head, u8* shared, Ready ready) {
-  constexpr int TILE = KEYS * D * 2, TILE8 = KEYS * D;
+  constexpr int TILE = KEYS * D * 2;
   u32 base = sharedAddress(shared);
   int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
   int group = a.heads / a.kvHeads;
@@ -230,10 +179,9 @@ DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int he
   int lastToken = min(rows - 1, firstRow + 16 - 1) / group;
   int end = min(item.keyEnd, s.contextTokens + lastToken + 1);
   const Row* keys = a.table + s.firstKey;
-  // Two stages of keys and values, three of places, two of keys and values in int8.
+  // Two stages of keys and values, three of places.
   Row* places = (Row*)(shared + 4 * TILE);
   u32 placesAt = base + 4 * TILE;
-  constexpr int NUMBERS = 4 * TILE + 3 * KEYS * 16;
   __syncwarp();
   if (item.keyBegin < end) fetchPlaces(keys, item.keyBegin, end, placesAt);
   commitCopies();
@@ -241,8 +189,7 @@ DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int he
   ready();
   __syncwarp();
   if (item.keyBegin < end) {
-    fetchTile<D, Q8>(
-        a, layer, places, item.keyBegin, end, head, base, base + TILE, base + NUMBERS, base + NUMBERS + TILE8);
+    fetchTile<D>(a, layer, places, item.keyBegin, end, head, base, base + TILE);
     fetchPlaces(keys, item.keyBegin + KEYS, end, placesAt + KEYS * 16);
     commitCopies();
   }
@@ -270,24 +217,15 @@ DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int he
   int stage = 0, slot = 1;
   for (int from = item.keyBegin; from < end; from += KEYS) {
     u32 k = base + stage * 2 * TILE, v = k + TILE;
-    u8* arrived = shared + stage * 2 * TILE;
-    const u8* numbers = shared + NUMBERS + stage * 2 * TILE8;
-    const Row* here = places + (slot == 0 ? 2 : slot - 1) * KEYS;
     stage ^= 1;
     waitForCopies();
     __syncwarp();
     if (from + KEYS < end) {
-      u32 next = base + stage * 2 * TILE, next8 = base + NUMBERS + stage * 2 * TILE8;
-      fetchTile<D, Q8>(
-          a, layer, places + slot * KEYS, from + KEYS, end, head, next, next + TILE, next8, next8 + TILE8);
+      u32 next = base + stage * 2 * TILE;
+      fetchTile<D>(a, layer, places + slot * KEYS, from + KEYS, end, head, next, next + TILE);
       slot = slot == 2 ? 0 : slot + 1;
       fetchPlaces(keys, from + 2 * KEYS, end, placesAt + slot * KEYS * 16);
       commitCopies();
-    }
-    if (Q8) {
-      scaleTile<D>(a, layer, here, from, end, head, arrived, numbers, false);
-      scaleTile<D>(a, layer, here, from, end, head, arrived + TILE, numbers + TILE8, true);
-      __syncwarp();
     }
     #pragma unroll 1
     for (int step = 0; step < KEYS; step += STEP) {

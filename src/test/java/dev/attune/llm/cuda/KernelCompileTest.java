@@ -36,6 +36,15 @@ class KernelCompileTest {
       check(compiler, "layers.cu", "-DHEAD_SIZE=64", "-DHIDDEN=576", "-DHEADS=9", "-DKV_HEADS=3",
           "-DFEED_FORWARD=1536", "-DTOKEN_TILES=6", codec);
     }
+    for (int headSize : new int[] {64, 128}) {
+      check(compiler, "retain.cu", "-DHEAD_SIZE=" + headSize);
+      for (int queryHeads : new int[] {1, 2, 3, 4}) {
+        for (int blocks : new int[] {1, 8}) {
+          check(compiler, "ragged.cu", "-DHEAD_SIZE=" + headSize, "-DHEADS=" + 3 * queryHeads, "-DKV_HEADS=3",
+              "-DPER=" + queryHeads, "-DCLUSTER=" + blocks);
+        }
+      }
+    }
     check(compiler, "wide.cu", "-DHEAD_SIZE=64");
     check(compiler, "wide.cu", "-DHEAD_SIZE=128");
     for (boolean fp8 : new boolean[] {false, true}) {

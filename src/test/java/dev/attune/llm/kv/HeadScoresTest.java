@@ -31,7 +31,7 @@ class HeadScoresTest {
   @Test
   void theDefaultModelHasRetrievalHeads() {
     LanguageModel model = TestModel.get();
-    HeadScores stored = HeadScores.of(model);
+    HeadScores stored = HeadScores.of(model.config());
     HeadScores measured = HeadCalibration.measure(model, 60, "test");
     boolean[][] heads = stored.retrievalHeads(0.15);
     assertThat(count(heads)).isEqualTo(Math.round(0.15f * model.config().layers() * model.config().kvHeads()));
