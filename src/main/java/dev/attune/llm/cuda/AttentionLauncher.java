@@ -50,6 +50,11 @@ final class AttentionLauncher {
       return plan.longestMerge() > few;
     }
 
+    /** Arguments for putting parts together: {@code MergeArgs}. */
+    MemorySegment mergeArguments() {
+      return merge;
+    }
+
     /** Arguments of attention in a layer: {@code AttentionArgs}. */
     Struct arguments(Struct to, int layer) {
       float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));

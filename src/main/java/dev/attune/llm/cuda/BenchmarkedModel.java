@@ -19,6 +19,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One shape's random weights and engines, and what is measured of it: ranking cold, warm and half-warm, and decoding.
@@ -43,6 +44,8 @@ final class BenchmarkedModel implements AutoCloseable {
   private final List<Long> owned = new ArrayList<>();
   private final PrefillEngine prefill;
   private final SkinnyEngine skinny;
+  /** With FP8, which makes a difference for large matrices only. */
+  private final @Nullable SkinnyEngine skinnyFp8;
   private final ProbeLauncher probe;
   private final SegmentEditor editor;
   private final long queries;
@@ -61,7 +64,8 @@ final class BenchmarkedModel implements AutoCloseable {
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
     fp8 = new Fp8Weights(device, kernels, weights);
     prefill = new PrefillEngine(device, kernels, weights, products, cublas, fp8);
-    skinny = new SkinnyEngine(device, kernels, weights, products, probe);
+    skinny = new SkinnyEngine(device, kernels, weights, null, products, probe);
+    skinnyFp8 = ProductChain.fits(config) ? new SkinnyEngine(device, kernels, weights, fp8, products, probe) : null;
     queries = device.allocate(4L * 1024 * config.heads() * config.headSize(), "queries");
   }
 
@@ -151,7 +155,7 @@ final class BenchmarkedModel implements AutoCloseable {
       }
     }
     int[] order = random.ints(0, n).distinct().limit(n).toArray();
-    scores.put("warm", warm("warm", n, samples, last, documents));
+    scores.put("warm", warm("warm", skinny, n, samples, last, documents));
     List<CudaKvSegment> int8 = new ArrayList<>();
     List<CudaKvSegment> tenth = new ArrayList<>();
     for (CudaKvSegment document : documents) {
@@ -164,9 +168,13 @@ final class BenchmarkedModel implements AutoCloseable {
       scattered.add(copy(int8.get(i)));
       segment(DOCUMENT, layer, INSTRUCTION, 0);
     }
-    scores.put("warm-int8", warm("warm-int8", n, samples, with(last, instruction, int8), int8));
-    warm("warm-int8-scattered", n, samples, with(last, instruction, scattered), scattered);
-    warm("warm-tenth", n, samples, with(last, instruction, tenth), tenth);
+    scores.put("warm-int8", warm("warm-int8", skinny, n, samples, with(last, instruction, int8), int8));
+    warm("warm-int8-scattered", skinny, n, samples, with(last, instruction, scattered), scattered);
+    warm("warm-tenth", skinny, n, samples, with(last, instruction, tenth), tenth);
+    if (skinnyFp8 != null) {
+      scores.put("warm-fp8", warm("warm-fp8", skinnyFp8, n, samples, last, documents));
+      scores.put("warm-int8-fp8", warm("warm-int8-fp8", skinnyFp8, n, samples, with(last, instruction, int8), int8));
+    }
     halfWarm(n, samples, batch.subList(1, 1 + Math.max(1, n / 10)), last, documents);
     float[] reference = scores.values().iterator().next();
     scores.forEach((name, values) -> out.printf(Locale.ROOT, "  %s N=%d %s: sum %.6f, total variation to first %.2e%n",
@@ -187,8 +195,8 @@ final class BenchmarkedModel implements AutoCloseable {
     return new BatchPlan.Sequence(last.tokens(), last.firstPosition(), context, last.own(), false);
   }
 
-  private BatchPlan planned(BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-    BatchPlan plan = skinny.prepare(List.of(last), documents.size());
+  private BatchPlan planned(SkinnyEngine engine, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+    BatchPlan plan = engine.prepare(List.of(last), documents.size());
     plan.probe(documents);
     plan.pick(0, new int[] {LAST - 2, LAST - 1});
     plan.upload();
@@ -197,12 +205,13 @@ final class BenchmarkedModel implements AutoCloseable {
 
   /** The last block alone, over documents that are there. */
   private float[] warm(
-      String what, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
-    BatchPlan plan = planned(last, documents);
-    skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
-    skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+      String what, SkinnyEngine engine, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
+    BatchPlan plan = planned(engine, last, documents);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
     float[] masses = masses(n);
-    timer.note(shape.name(), what, n, timer.sample(2 * samples, () -> skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0)),
+    timer.note(shape.name(), what, n,
+        timer.sample(2 * samples, () -> engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0)),
         "%d items".formatted(plan.itemCount()));
     return masses;
   }
@@ -212,7 +221,7 @@ final class BenchmarkedModel implements AutoCloseable {
       int n, int samples, List<BatchPlan.Sequence> missing, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
     BatchPlan reading = prefill.prepare(missing, Products.FUSED);
     reading.upload();
-    BatchPlan plan = planned(last, documents);
+    BatchPlan plan = planned(skinny, last, documents);
     Runnable read = () -> {
       prefill.run(reading, shape.layer, Products.FUSED);
       prefill.nextKeys(reading, shape.layer, Products.FUSED);

@@ -16,6 +16,7 @@ final class KernelModule {
   private static final int PREFERRED_SHARED_CARVEOUT = 9;
   private static final int ATTRIBUTE_COOPERATIVE = 2;
   private static final int ATTRIBUTE_PROGRAMMATIC_SERIALIZATION = 6;
+  private static final int ATTRIBUTE_BYTES = 72;
   private static final int MAX_ARGUMENTS = 24;
 
   private final CudaDevice device;
@@ -57,7 +58,7 @@ final class KernelModule {
     private final long function;
     private final int sharedBytes;
     private final MemorySegment config = arena.allocate(64, 8);
-    private final MemorySegment attribute = arena.allocate(72, 8);
+    private final MemorySegment attributes = arena.allocate(2L * ATTRIBUTE_BYTES, 8);
     private final MemorySegment pointers = arena.allocate(ADDRESS, MAX_ARGUMENTS);
     private final MemorySegment values = arena.allocate(8L * MAX_ARGUMENTS, 8);
 
@@ -65,7 +66,8 @@ final class KernelModule {
       this.name = name;
       this.function = function;
       this.sharedBytes = sharedBytes;
-      attribute.set(JAVA_INT, 8, 1);
+      attributes.set(JAVA_INT, 8, 1);
+      attributes.set(JAVA_INT, ATTRIBUTE_BYTES + 8, 1);
     }
 
     String name() {
@@ -79,25 +81,32 @@ final class KernelModule {
 
     /** Launches after everything before it in the stream has ended. */
     void launch(int gridX, int gridY, int threads, Object... arguments) {
-      launch(gridX, gridY, threads, 0, arguments);
+      launch(gridX, gridY, threads, 0, 0, arguments);
     }
 
     /** Launches while the kernel before still runs; the kernel waits for it where it must. */
     void launchEarly(int gridX, int gridY, int threads, Object... arguments) {
-      launch(gridX, gridY, threads, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, arguments);
+      launch(gridX, gridY, threads, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, 0, arguments);
     }
 
     /** Launches blocks that wait for each other: all of them run at once, or the launch fails. */
     void launchTogether(int blocks, int threads, Object... arguments) {
-      launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, arguments);
+      launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, 0, arguments);
+    }
+
+    /** Launches blocks that wait for each other as soon as all have room, while the last of the kernel before may still run. */
+    void launchTogetherEarly(int blocks, int threads, Object... arguments) {
+      launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, arguments);
     }
 
     /**
      * Puts a launch into the stream.
      *
+     * @param how an attribute, or 0
+     * @param and another, or 0
      * @param arguments Integer, Float, Long (addresses too), or a MemorySegment with the bytes of a structure
      */
-    private void launch(int gridX, int gridY, int threads, int how, Object... arguments) {
+    private void launch(int gridX, int gridY, int threads, int how, int and, Object... arguments) {
       for (int i = 0; i < arguments.length; i++) {
         MemorySegment slot = values.asSlice(8L * i, 8);
         switch (arguments[i]) {
@@ -117,9 +126,10 @@ final class KernelModule {
       config.set(JAVA_INT, 20, 1);
       config.set(JAVA_INT, 24, sharedBytes);
       config.set(JAVA_LONG, 32, device.stream);
-      config.set(ADDRESS, 40, attribute);
-      attribute.set(JAVA_INT, 0, how);
-      config.set(JAVA_INT, 48, how == 0 ? 0 : 1);
+      config.set(ADDRESS, 40, attributes);
+      attributes.set(JAVA_INT, 0, how);
+      attributes.set(JAVA_INT, ATTRIBUTE_BYTES, and);
+      config.set(JAVA_INT, 48, how == 0 ? 0 : and == 0 ? 1 : 2);
       int code = device.driver.launchKernel(config, function, pointers, MemorySegment.NULL);
       if (code != 0) {
         device.check(code, "Launching %s on %d x %d blocks of %d threads".formatted(name, gridX, gridY, threads));

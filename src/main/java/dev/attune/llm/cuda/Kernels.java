@@ -224,11 +224,10 @@ final class Kernels {
         "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
   }
 
-  /** A product of {@link StreamProducts}. */
-  Kernel stream(Epilogue epilogue, int tokens, int splits, int inputs, int stages, int sharedBytes) {
-    return kernels.computeIfAbsent(List.of(epilogue, "stream", tokens, splits, inputs), key -> module("stream.cu",
-        "-DEPILOGUE=" + epilogue, "-DTOKENS=" + tokens, "-DSPLIT=" + splits, "-DINPUTS=" + inputs, "-DSTAGES=" + stages,
-        "-DHEAD_SIZE=" + config.headSize()).kernel("stream_product", sharedBytes));
+  /** The products of {@link ProductChain}. */
+  Kernel chain(boolean fp8, int tokens) {
+    return kernels.computeIfAbsent(List.of("chain", fp8, tokens), key -> module("chain.cu",
+        ProductChain.options(config, fp8, tokens, device.multiprocessors)).kernel("chain", ProductChain.SHARED_BYTES));
   }
 
   /** All layers of a last block; see {@link FusedLayers}. */

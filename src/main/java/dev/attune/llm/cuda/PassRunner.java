@@ -48,7 +48,7 @@ final class PassRunner {
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
     how = fp8 == null ? PrefillEngine.Products.FUSED : PrefillEngine.Products.FP8;
     prefill = new PrefillEngine(device, kernels, weights, products, null, fp8);
-    skinny = new SkinnyEngine(device, kernels, weights, products, probe);
+    skinny = new SkinnyEngine(device, kernels, weights, fp8, products, probe);
     queries = device.allocate(2L * SkinnyProducts.MAX_TOKENS * config.heads() * config.headSize(), "probed queries");
     paddedVocabulary = weights.paddedVocabulary();
     pinned = device.allocatePinned(4L * paddedVocabulary);

@@ -35,8 +35,9 @@ final class SkinnyEngine {
   private final Kernels kernels;
   private final CudaWeights weights;
   private final SkinnyProducts products;
-  /** For last blocks where the model's matrices are large, else null. */
-  private final @Nullable StreamProducts stream;
+  /** For last blocks, and with FP8 for decoding, where the model's matrices are large, else null. */
+  private final @Nullable ProductChain chain;
+  private final boolean fp8;
   /** All layers of a last block in one kernel, where the model's matrices are small, else null. */
   private final @Nullable FusedLayers fused;
   private final AttentionLauncher attention;
@@ -53,14 +54,19 @@ final class SkinnyEngine {
   private int planGeneration;
   private final Map<Shape, CudaGraph> graphs = new HashMap<>();
 
+  /**
+   * An engine with buffers and graphs of its own.
+   *
+   * @param fp8 matrices for passes of models whose matrices are large, null for those in bf16
+   */
   SkinnyEngine(
-      CudaDevice device, Kernels kernels, CudaWeights weights, SkinnyProducts products, ProbeLauncher probe) {
+      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, SkinnyProducts products,
+      ProbeLauncher probe) {
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
     this.weights = weights;
     this.products = products;
-    stream = StreamProducts.fits(weights.config()) ? new StreamProducts(device, kernels, weights) : null;
     this.probe = probe;
     attention = new AttentionLauncher(device, config, kernels);
     int rows = SkinnyProducts.MAX_TOKENS;
@@ -70,6 +76,9 @@ final class SkinnyEngine {
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     mixed = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     inner = device.allocate(2L * rows * config.feedForward(), "activations of few tokens");
+    chain = ProductChain.fits(config) ? new ProductChain(
+        device, kernels, weights, fp8, new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
+    this.fp8 = fp8 != null;
   }
 
   /** How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together. */
@@ -202,7 +211,7 @@ final class SkinnyEngine {
 
   private void layers(BatchPlan batch, int tokens, int layers, Tiles tiles, boolean merging, int raggedParts) {
     // A batch of decoding steps must give what each step gives alone, whatever the number of tokens.
-    StreamProducts large = tiles == Tiles.WIDE ? stream : null;
+    ProductChain large = tiles == Tiles.WIDE || fp8 ? chain : null;
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(attention(tiles), batch, q, mixed);
@@ -210,24 +219,25 @@ final class SkinnyEngine {
       fused.run(batch, attend, tokens, layers, merging, x, residual);
       return;
     }
+    if (large != null) {
+      large.begin(batch, tokens);
+    }
     for (int layer = 0; layer < layers; layer++) {
       if (large == null) {
         products.qkv(layer, x, 0, tokens, q, batch.places, batch.positions);
-        if (tiles == Tiles.RAGGED) {
-          ragged().run(layer, tokens, raggedParts, q, mixed);
-        } else {
-          attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
-        }
-        products.attentionOutput(layer, mixed, tokens, residual, x);
-        products.gateUp(layer, x, tokens, inner);
-        products.down(layer, inner, tokens, residual, x);
-      } else {
-        large.qkv(layer, x, layer == 0 ? 1 : large.squareParts(), tokens, q, batch.places, batch.positions);
-        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging);
-        large.attentionOutput(layer, mixed, tokens, residual, x);
-        large.gateUp(layer, x, large.squareParts(), tokens, inner);
-        large.down(layer, inner, tokens, residual, x);
       }
+      if (tiles == Tiles.RAGGED) {
+        ragged().run(layer, tokens, raggedParts, q, mixed);
+      } else {
+        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging && large == null);
+      }
+      if (large != null) {
+        large.run(batch, tokens, layer, layer + 1 == layers, merging ? attend.mergeArguments() : null);
+        continue;
+      }
+      products.attentionOutput(layer, mixed, tokens, residual, x);
+      products.gateUp(layer, x, tokens, inner);
+      products.down(layer, inner, tokens, residual, x);
     }
   }
 }

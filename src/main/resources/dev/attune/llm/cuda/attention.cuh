@@ -354,7 +354,7 @@ struct MergeArgs {
 };
 
 // The tiles' rows, one after the other: SHARES warps a row, rows `first` and every `step`th; this warp has the given share, and
-// `barrier` is of the warps of a row alone. ready() waits for what leaves the parts.
+// `barrier` and `shares` are of the warps of a row alone, unless there is but one. ready() waits for what leaves the parts.
 template <int D, int SHARES, typename Ready>
 DEVICE void mergeTiles(
     const MergeArgs& a, int first, int step, int share, int barrier, float (*shares)[D], Ready ready) {
@@ -373,19 +373,23 @@ DEVICE void mergeTiles(
     u64 from = ((u64)item.firstPartial * a.kvHeads + head) * a.tileRows + inTile;
     float out[PER] = {}, sum;
     mergeRow<D, SHARES>(a.partialOut, a.partialSums, from, stride, item.count, share, out, sum);
-    #pragma unroll
-    for (int i = 0; i < PER; i++) shares[share][lane * PER + i] = out[i];
-    asm volatile("bar.sync %0, %1;" :: "r"(barrier), "n"(SHARES * 32) : "memory");
-    if (share == 0) {
-      #pragma unroll
-      for (int i = 0; i < PER; i++) {
-        out[i] = shares[0][lane * PER + i];
-        #pragma unroll
-        for (int k = 1; k < SHARES; k++) out[i] += shares[k][lane * PER + i];
-      }
+    if constexpr (SHARES == 1) {
       storeMerged<D>(a.out, a.heads, a.kvHeads, s, row, head, out, sum);
+    } else {
+      #pragma unroll
+      for (int i = 0; i < PER; i++) shares[share][lane * PER + i] = out[i];
+      asm volatile("bar.sync %0, %1;" :: "r"(barrier), "n"(SHARES * 32) : "memory");
+      if (share == 0) {
+        #pragma unroll
+        for (int i = 0; i < PER; i++) {
+          out[i] = shares[0][lane * PER + i];
+          #pragma unroll
+          for (int k = 1; k < SHARES; k++) out[i] += shares[k][lane * PER + i];
+        }
+        storeMerged<D>(a.out, a.heads, a.kvHeads, s, row, head, out, sum);
+      }
+      asm volatile("bar.sync %0, %1;" :: "r"(barrier), "n"(SHARES * 32) : "memory");
     }
-    asm volatile("bar.sync %0, %1;" :: "r"(barrier), "n"(SHARES * 32) : "memory");
   }
   if (first >= total) ready();
 }

@@ -14,6 +14,7 @@
 
 // Warps that multiply; four more load keys and values.
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
+#include "blocks.cuh"
 constexpr int MERGE_SHARES = 2, MERGE_ROWS = WORKER_WARPS / MERGE_SHARES;
 constexpr int ATTENTION_BYTES = PLACES_AT + RING * KEYS * 16;
 
@@ -74,30 +75,10 @@ DEVICE int thisBlock() {
   return block;
 }
 
-DEVICE void syncWorkers() { asm volatile("bar.sync 2, %0;" :: "n"(WORKERS) : "memory"); }
-
 // Workers have done with the tokens that took the place of queries; loaders wait for it before they write queries of the next
 // layer, which may come before when they are of other tokens.
 DEVICE void freeStages() { asm volatile("bar.arrive 15, %0;" :: "n"(THREADS) : "memory"); }
 DEVICE void awaitStages() { asm volatile("bar.sync 15, %0;" :: "n"(THREADS) : "memory"); }
-
-DEVICE void awaitBlocks(const u32* met, u32 count) {
-  u32 seen;
-  do {
-    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(met) : "memory");
-  } while (seen < count);
-}
-
-// What this block's workers wrote is there for those who see the count.
-DEVICE void arrive(u32* met) {
-  syncWorkers();
-  if (threadIdx.x == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" :: "l"(met) : "memory");
-}
-
-DEVICE void meet(const u32* met, u32 count) {
-  if (threadIdx.x == 0) awaitBlocks(met, count);
-  syncWorkers();
-}
 
 // Warps that share the inputs of an output tile.
 __device__ constexpr int inputWarps(int steps) {

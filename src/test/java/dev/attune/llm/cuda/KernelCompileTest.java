@@ -2,6 +2,7 @@ package dev.attune.llm.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.attune.llm.ModelConfig;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -59,15 +60,21 @@ class KernelCompileTest {
       check(compiler, "skinny.cu", "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=6", "-DOUTPUT_TILES=1", "-DOUTPUT_WARPS=1",
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
           "-DHEAD_SIZE=64");
-      if (epilogue != Kernels.Epilogue.LOGITS) {
-        check(compiler, "stream.cu", "-DEPILOGUE=" + epilogue, "-DTOKENS=48", "-DSPLIT=8", "-DINPUTS=4096", "-DSTAGES=5",
-            "-DHEAD_SIZE=128");
+    }
+    ModelConfig large = KernelTwinTest.shape(4096, 32, 8, 128, 14336);
+    for (int tokens : new int[] {16, 32, 48, 64}) {
+      for (boolean fp8 : new boolean[] {false, true}) {
+        check(compiler, "chain.cu", ProductChain.options(large, fp8, tokens, 132));
       }
     }
   }
 
   private static void check(Nvrtc compiler, String resource, String... options) {
-    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", List.of(options));
+    check(compiler, resource, List.of(options));
+  }
+
+  private static void check(Nvrtc compiler, String resource, List<String> options) {
+    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", options);
     assertThat(compiled.code()).as(resource).isNotEmpty();
     Matcher spills = SPILLS.matcher(compiled.log());
     while (spills.find()) {

@@ -5,7 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.RopeScaling;
 import dev.attune.llm.cuda.Kernels.Epilogue;
+import dev.attune.llm.cuda.ProductChain.Phase;
 import dev.attune.llm.kv.KvCodec;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -270,12 +273,10 @@ class KernelTwinTest {
     long codes = gpu.poisoned((long) capacity * columns);
     long scales = gpu.poisoned(4L * capacity);
     kernels.quantiseRows.launch(rows, 1, 256, bf16, codes, scales, columns);
-    byte[] stored = gpu.read(codes, (long) rows * columns);
     float[] scale = gpu.readFloats(scales, rows);
-    float[] numbers = new float[rows * columns];
+    float[] numbers = numbers(new GemmProducts.Matrix(codes, scales), rows, columns);
     for (int i = 0; i < numbers.length; i++) {
       int row = i / columns;
-      numbers[i] = e4m3(stored[i]) * scale[row];
       // Three bits follow the first; the smallest step is 2^-9.
       double most = Math.abs(values[i]) / 15.9 + scale[row] / 1023;
       if (!(Math.abs(numbers[i] - values[i]) <= most)) {
@@ -283,6 +284,19 @@ class KernelTwinTest {
       }
     }
     return new Operand(codes, scales, numbers);
+  }
+
+  /** What a matrix in FP8 stands for. */
+  private static float[] numbers(GemmProducts.Matrix matrix, int rows, int columns) {
+    byte[] codes = gpu.read(matrix.address(), (long) rows * columns);
+    float[] scales = gpu.readFloats(matrix.scales(), rows);
+    float[] numbers = new float[rows * columns];
+    for (int i = 0; i < numbers.length; i++) {
+      // Input 16 a + 8 h + 2 q + e of 64 is byte 16 q + 4 a + 2 e + h.
+      int at = i / 64 * 64 + i / 2 % 4 * 16 + i / 16 % 4 * 4 + i % 2 * 2 + i / 8 % 2;
+      numbers[i] = e4m3(codes[at]) * scales[i / columns];
+    }
+    return numbers;
   }
 
   private static float e4m3(byte code) {
@@ -364,79 +378,178 @@ class KernelTwinTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"48,4096,32,8,128,7168", "17,2304,36,4,64,2240", "64,2304,20,2,128,2496", "30,4096,32,8,128,4160"})
-  void productsOfLargeMatricesWithALastBlock(
-      int tokens, int hidden, int heads, int kvHeads, int headSize, int inner) {
+  @CsvSource({"17,2304,36,4,64,704,false", "64,2304,20,2,128,832,false", "1,2304,36,4,64,704,false",
+    "17,2304,36,4,64,704,true", "1,2304,20,2,128,832,true", "64,2304,20,2,128,832,true", "37,2304,20,2,128,3008,true",
+    "48,4096,32,8,128,2112,false", "48,4096,32,8,128,2112,true"})
+  void productsBetweenTwoAttentions(
+      int tokens, int hidden, int heads, int kvHeads, int headSize, int inner, boolean fp8) {
     Random random = new Random(tokens);
     ModelConfig config = shape(hidden, heads, kvHeads, headSize, inner);
-    assertThat(StreamProducts.fits(config)).isTrue();
+    assertThat(ProductChain.fits(config)).isTrue();
     int attention = heads * headSize;
     int qkvWidth = (heads + 2 * kvHeads) * headSize;
-    float[] x = Gpu.random(random, tokens * hidden, 1);
     float[] wQkv = Gpu.random(random, qkvWidth * hidden, 1 / Math.sqrt(hidden));
     float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
     float[] wGateUp = Gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
     float[] wDown = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
     CudaWeights.Layer layer =
         new CudaWeights.Layer(gpu.bf16(wQkv), gpu.bf16(wOut), gpu.bf16(wGateUp), gpu.bf16(wDown), 0, 0);
+    Kernels kernels = kernels(config);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer, layer), 0, rope(config));
-    StreamProducts products = new StreamProducts(gpu.device, kernels(config), weights);
+    Fp8Weights quantised = fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null;
+    if (quantised != null) {
+      Fp8Weights.Layer codes = quantised.layer(1);
+      wQkv = numbers(codes.qkv(), qkvWidth, hidden);
+      wOut = numbers(codes.attentionOutput(), hidden, attention);
+      wGateUp = numbers(codes.gateUp(), 2 * inner, hidden);
+      wDown = numbers(codes.down(), hidden, inner);
+    }
     // Rows that are no tokens hold anything.
     int rows = SkinnyProducts.MAX_TOKENS;
-    long xDevice = gpu.poisoned(2L * rows * hidden);
-    gpu.device.copy(xDevice, gpu.bf16(x), 2L * tokens * hidden);
-    float[] squares = new float[rows];
-    for (int i = 0; i < tokens; i++) {
-      squares[i] = squareSum(x, i, hidden);
-    }
-    gpu.device.copy(products.squares(), gpu.floats(squares), 4L * rows);
-    double[] factors = Reference.normFactors(x, tokens, hidden, 1e-5);
-
+    ProductChain.Buffers buffers = new ProductChain.Buffers(gpu.poisoned(2L * rows * attention),
+        gpu.poisoned(2L * rows * hidden), gpu.poisoned(4L * rows * hidden), gpu.poisoned(2L * rows * inner),
+        gpu.poisoned(2L * rows * attention));
+    ProductChain chain = new ProductChain(gpu.device, kernels, weights, quantised, buffers);
+    float[] mixed = Gpu.random(random, tokens * attention, 1);
+    float[] before = Gpu.random(random, tokens * hidden, 1);
+    long mixedDevice = gpu.bf16(mixed);
+    long beforeDevice = gpu.floats(before);
+    Runnable reset = () -> {
+      gpu.device.copy(buffers.mixed(), mixedDevice, 2L * tokens * attention);
+      gpu.device.copy(buffers.residual(), beforeDevice, 4L * tokens * hidden);
+    };
     int[] positions = random.ints(tokens, 0, 4096).toArray();
-    long segment = gpu.poisoned(2L * 4 * kvHeads * tokens * headSize);
-    long q = gpu.poisoned(2L * rows * attention);
-    products.qkv(1, xDevice, 1, tokens, q, gpu.ints(places(segment, tokens)), gpu.ints(positions));
-    double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
-    Reference.scaleRows(qkv, factors, qkvWidth);
-    checkQkv(config, qkv, positions, tokens, 1, q, segment);
-    float[] queries = gpu.readBf16(q, tokens * attention);
+    long positionsDevice = gpu.ints(positions);
+    long kvBytes = 2L * 4 * kvHeads * tokens * headSize;
+    long segment = gpu.poisoned(kvBytes);
+    long places = gpu.ints(places(segment, tokens));
 
-    long activated = gpu.poisoned(2L * rows * inner);
-    products.gateUp(1, xDevice, 1, tokens, activated);
+    reset.run();
+    chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, places, positionsDevice, null);
+    checkResidual(buffers, before, Reference.multiply(mixed, wOut, tokens, hidden, attention));
+    float[] between = gpu.readFloats(buffers.residual(), tokens * hidden);
+    float[] x = gpu.readBf16(buffers.x(), tokens * hidden);
+
+    chain.run(Phase.GATE_UP, Phase.GATE_UP, 0, tokens, places, positionsDevice, null);
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
-    Reference.scaleRows(expected, factors, 2 * inner);
-    float[] inside = gpu.readBf16(activated, tokens * inner);
+    Reference.scaleRows(expected, Reference.normFactors(between, tokens, hidden, 1e-5), 2 * inner);
+    float[] inside = gpu.readBf16(buffers.inner(), tokens * inner);
     assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(TOLERANCE);
 
-    for (boolean down : new boolean[] {false, true}) {
-      float[] before = Gpu.random(random, tokens * hidden, 1);
-      long residual = gpu.floats(before);
-      long rounded = gpu.poisoned(2L * rows * hidden);
-      if (down) {
-        products.down(1, activated, tokens, residual, rounded);
-      } else {
-        products.attentionOutput(1, q, tokens, residual, rounded);
-      }
-      double[] sum = Reference.multiply(
-          down ? inside : queries, down ? wDown : wOut, tokens, hidden, down ? inner : attention);
-      for (int i = 0; i < sum.length; i++) {
-        sum[i] += before[i];
-      }
-      float[] after = gpu.readFloats(residual, sum.length);
-      assertThat(Gpu.error(after, sum)).as("residual").isLessThan(1e-4);
-      assertThat(Gpu.error(gpu.readBf16(rounded, sum.length), sum)).as("rounded").isLessThan(TOLERANCE);
-      float[] parts = gpu.readFloats(products.squares(), rows * products.squareParts());
-      for (int i = 0; i < tokens; i++) {
-        double total = 0;
-        for (int part = 0; part < products.squareParts(); part++) {
-          total += parts[part * rows + i];
-        }
-        assertThat(total / squareSum(after, i, hidden)).as("squares of token %d", i).isBetween(0.9999, 1.0001);
-      }
+    chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice, null);
+    checkResidual(buffers, between, Reference.multiply(inside, wDown, tokens, hidden, inner));
+    float[] after = gpu.readFloats(buffers.residual(), tokens * hidden);
+    x = gpu.readBf16(buffers.x(), tokens * hidden);
+    double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
+    Reference.scaleRows(qkv, Reference.normFactors(after, tokens, hidden, 1e-5), qkvWidth);
+    checkQkv(config, qkv.clone(), positions, tokens, 1, buffers.q(), segment);
+    byte[] queries = gpu.read(buffers.q(), 2L * tokens * attention);
+    byte[] kept = gpu.read(segment, kvBytes);
+
+    // All at once, again and again: the same bits.
+    for (int i = 0; i < 20; i++) {
+      reset.run();
+      gpu.device.fill(buffers.q(), 0xff, 2L * rows * attention);
+      gpu.device.fill(segment, 0xff, kvBytes);
+      chain.run(Phase.OUTPUT, Phase.QKV, 0, tokens, places, positionsDevice, null);
+      assertThat(gpu.readFloats(buffers.residual(), tokens * hidden)).as("run %d", i).isEqualTo(after);
+      assertThat(gpu.read(buffers.q(), queries.length)).as("run %d", i).isEqualTo(queries);
+      assertThat(gpu.read(segment, kvBytes)).as("run %d", i).isEqualTo(kept);
     }
+
+    // The last token alone.
+    int last = tokens - 1;
+    gpu.device.copy(buffers.mixed(), mixedDevice + 2L * last * attention, 2L * attention);
+    gpu.device.copy(buffers.residual(), beforeDevice + 4L * last * hidden, 4L * hidden);
+    chain.run(Phase.OUTPUT, Phase.QKV, 0, 1, gpu.ints(places(segment, 1)), gpu.ints(positions[last]), null);
+    assertThat(gpu.readFloats(buffers.residual(), hidden))
+        .isEqualTo(Arrays.copyOfRange(after, last * hidden, tokens * hidden));
+    assertThat(gpu.read(buffers.q(), 2L * attention))
+        .isEqualTo(Arrays.copyOfRange(queries, 2 * last * attention, 2 * tokens * attention));
+
+    // The first of all products finds the sums of squares in one part.
+    float[] squares = new float[rows];
+    for (int i = 0; i < tokens; i++) {
+      squares[i] = squareSum(after, i, hidden);
+    }
+    gpu.device.copy(buffers.x(), gpu.bf16(x), 2L * tokens * hidden);
+    gpu.device.copy(chain.squares(), gpu.floats(squares), 4L * rows);
+    chain.run(Phase.QKV, Phase.QKV, 1, tokens, places, positionsDevice, null);
+    checkQkv(config, qkv, positions, tokens, 1, buffers.q(), segment);
   }
 
-  /** Contexts of several segments, some longer than a part, in prefill and decoding tiles. */
+  /** Parts that attention left are put together before the first product. */
+  @ParameterizedTest
+  @CsvSource({"17,36,4,64,3", "48,20,2,128,16", "1,36,4,64,90"})
+  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts) {
+    Random random = new Random(tokens);
+    int hidden = 2304;
+    ModelConfig config = shape(hidden, heads, kvHeads, headSize, 2240);
+    int attention = heads * headSize;
+    int tileRows = 192;
+    int group = heads / kvHeads;
+    int tiles = (tokens * group + tileRows - 1) / tileRows;
+    int rows = SkinnyProducts.MAX_TOKENS;
+    float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
+    CudaWeights.Layer layer = new CudaWeights.Layer(0, gpu.bf16(wOut), 0, 0, 0, 0);
+    CudaWeights weights = new CudaWeights(config, 0, List.of(layer), 0, rope(config));
+    ProductChain.Buffers buffers = new ProductChain.Buffers(gpu.poisoned(2L * rows * attention),
+        gpu.poisoned(2L * rows * hidden), gpu.floats(new float[rows * hidden]), 0, 0);
+    ProductChain chain = new ProductChain(gpu.device, kernels(config), weights, null, buffers);
+
+    // [part][KV head][row of a tile], parts of a tile together.
+    int count = tiles * parts * kvHeads * tileRows;
+    float[] out = Gpu.random(random, count * headSize, 1);
+    float[] sums = new float[2 * count];
+    for (int i = 0; i < count; i++) {
+      sums[2 * i] = (float) (random.nextGaussian() * 3);
+      sums[2 * i + 1] = 1 + random.nextFloat();
+    }
+    int[] items = new int[4 * tiles];
+    for (int tile = 0; tile < tiles; tile++) {
+      items[4 * tile + 1] = tile;
+      items[4 * tile + 2] = tile * parts;
+      items[4 * tile + 3] = parts;
+    }
+    double[] mixed = new double[tokens * attention];
+    for (int head = 0; head < heads; head++) {
+      for (int token = 0; token < tokens; token++) {
+        int row = token * group + head % group;
+        int first = (row / tileRows * parts * kvHeads + head / group) * tileRows + row % tileRows;
+        double sum = 0;
+        double[] merged = new double[headSize];
+        for (int part = 0; part < parts; part++) {
+          int at = first + part * kvHeads * tileRows;
+          double weight = Math.pow(2, sums[2 * at]);
+          sum += weight * sums[2 * at + 1];
+          for (int d = 0; d < headSize; d++) {
+            merged[d] += weight * out[at * headSize + d];
+          }
+        }
+        for (int d = 0; d < headSize; d++) {
+          mixed[(token * heads + head) * headSize + d] = merged[d] / sum;
+        }
+      }
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment merge = new Struct(arena, 64).put(gpu.floats(out)).put(gpu.floats(sums))
+          .put(gpu.ints(0, tokens, 0, 0)).put(gpu.ints(items)).put(gpu.ints(tiles)).put(buffers.mixed()).put(heads)
+          .put(kvHeads).put(tileRows).put(0).memory();
+      chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, 0, gpu.ints(new int[tokens]), merge);
+    }
+    float[] together = gpu.readBf16(buffers.mixed(), tokens * attention);
+    assertThat(Gpu.error(together, mixed)).isLessThan(TOLERANCE);
+    checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention));
+  }
+
+  private static void checkResidual(ProductChain.Buffers buffers, float[] before, double[] sum) {
+    for (int i = 0; i < sum.length; i++) {
+      sum[i] += before[i];
+    }
+    assertThat(Gpu.error(gpu.readFloats(buffers.residual(), sum.length), sum)).as("residual").isLessThan(1e-4);
+    assertThat(Gpu.error(gpu.readBf16(buffers.x(), sum.length), sum)).as("rounded").isLessThan(TOLERANCE);
+  }
+
   @ParameterizedTest
   @CsvSource({"64,9,3,1,0", "64,9,3,17,1", "64,9,3,37,500", "64,9,3,97,127", "64,9,3,160,64", "64,9,3,48,8192",
     "64,9,3,500,0", "64,6,2,1,600", "64,9,3,1,8192", "64,9,3,4,100", "128,8,2,1,600", "128,8,2,48,3000",
