@@ -3,8 +3,10 @@ package dev.attune.admin;
 import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
 import java.security.Principal;
+import java.util.Comparator;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.springframework.stereotype.Component;
 import org.springframework.web.servlet.HandlerInterceptor;
@@ -52,14 +54,21 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
     }
   }
 
-  /** The path's variables: user, entity, alias or job. */
+  /**
+   * The path's variables: user, two users to be merged, entity, alias or job. They stand in the order of the path,
+   * which tells who was merged into whom; the map has no order.
+   */
   private static @Nullable String subject(HttpServletRequest request) {
     if (request.getAttribute(HandlerMapping.URI_TEMPLATE_VARIABLES_ATTRIBUTE) instanceof Map<?, ?> variables
         && !variables.isEmpty()) {
       Object user = variables.get("userId");
+      String pattern = String.valueOf(request.getAttribute(HandlerMapping.BEST_MATCHING_PATTERN_ATTRIBUTE));
       return user != null
           ? user.toString()
-          : String.join(" ", variables.values().stream().map(Object::toString).toList());
+          : variables.entrySet().stream()
+              .sorted(Comparator.comparingInt(variable -> pattern.indexOf("{" + variable.getKey())))
+              .map(variable -> String.valueOf(variable.getValue()))
+              .collect(Collectors.joining(" "));
     }
     return null;
   }

@@ -24,7 +24,7 @@ class AuditTrail {
    * One audited request.
    *
    * @param action method and path pattern, for example {@code DELETE /api/v1/users/{userId}}
-   * @param subject the user, entity or job concerned
+   * @param subject the user, entity or job concerned; of a merge both users
    * @param reason as given by the actor in the header {@code X-Audit-Reason}
    * @param status of the answer; null when the service ended before it answered
    */
@@ -76,6 +76,15 @@ class AuditTrail {
   @EventListener
   void erased(UserErased event) {
     jdbc.sql("update audit_entry set subject = '(erased)' where subject = ?").param(event.userId()).update();
+    // A merge names two users.
+    jdbc.sql(
+            """
+            update audit_entry set subject = '(erased)'
+            where action like '%/merge/%'
+              and (starts_with(subject, :user || ' ') or right(subject, length(:user) + 1) = ' ' || :user)
+            """)
+        .param("user", event.userId())
+        .update();
     jdbc.sql("update audit_entry set actor = '(erased)' where actor = ?").param(event.userId()).update();
   }
 }

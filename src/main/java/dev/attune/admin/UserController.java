@@ -6,6 +6,7 @@ import jakarta.validation.constraints.Size;
 import org.jspecify.annotations.Nullable;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestMapping;
 import org.springframework.web.bind.annotation.RequestParam;
 import org.springframework.web.bind.annotation.RestController;
@@ -33,5 +34,14 @@ class UserController {
   @GetMapping("/{userId}")
   UserDirectory.UserDetail user(@PathVariable String userId) {
     return users.find(userId);
+  }
+
+  /**
+   * Makes two ids one user: items of the first, stored ones and those to come, count for the second. Once done, it
+   * answers the same again, with no items moved.
+   */
+  @PostMapping("/{fromUserId}/merge/{intoUserId}")
+  UserDirectory.Merged merge(@PathVariable String fromUserId, @PathVariable String intoUserId) {
+    return users.merge(fromUserId, intoUserId);
   }
 }

@@ -3,6 +3,7 @@ package dev.attune.admin;
 import dev.attune.knowledge.StoreStatistics;
 import dev.attune.knowledge.UserKnowledge;
 import dev.attune.knowledge.UserSettings;
+import dev.attune.searchlog.AlreadyMergedException;
 import dev.attune.searchlog.LoggedQuery;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.searchlog.UserLogs;
@@ -13,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.springframework.http.HttpStatus;
 import org.springframework.stereotype.Component;
 
 /** Users as search log and knowledge stores know them. */
@@ -61,6 +63,14 @@ class UserDirectory {
       UserSettings settings,
       List<LoggedQuery> recentQueries) {}
 
+  /**
+   * Outcome of a merge.
+   *
+   * @param userId whose items they are now
+   * @param movedItems stored queries and events that were another's before
+   */
+  record Merged(String userId, long movedItems) {}
+
   /** @param sort a column, with {@code -} in front for descending */
   PagedList<UserRow> page(String sort, @Nullable String contains, int page, int size) {
     boolean descending = sort.startsWith("-");
@@ -95,6 +105,29 @@ class UserDirectory {
     int entities = stores.entityCounts(List.of(userId)).getOrDefault(userId, 0);
     return new UserDetail(user.userId(), user.simulated(), user.queries(), user.events(), entities, user.firstSeen(),
         user.lastSeen(), knowledge.settings(userId), searchLog.recentQueries(userId, RECENT_QUERIES));
+  }
+
+  /** Merges the first user into the second. */
+  Merged merge(String from, String into) {
+    if (from.equals(into)) {
+      throw Problems.badField("intoUserId", "must name another user than fromUserId");
+    }
+    String target = logs.mergedInto(into).orElse(into);
+    if (logs.mergedInto(from).isEmpty()) {
+      checkKnown(from);
+    }
+    checkKnown(target);
+    try {
+      return new Merged(target, logs.merge(from, into));
+    } catch (AlreadyMergedException e) {
+      throw Problems.of(HttpStatus.CONFLICT, String.valueOf(e.getMessage()));
+    }
+  }
+
+  private void checkKnown(String userId) {
+    if (logs.user(userId).isEmpty()) {
+      throw Problems.notFound("user", userId);
+    }
   }
 
   private static UserRow row(UserLogs.UserActivity user, int entities) {

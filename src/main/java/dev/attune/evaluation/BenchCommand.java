@@ -95,7 +95,8 @@ class BenchCommand {
       throws Exception {
     LanguageModel model = LoadedModel.await(models, ModelRole.RANKING);
     List<Document> films = films(lengths.stream().mapToInt(Integer::intValue).max().orElse(1));
-    Medians.warmUp(WARM_UP, () -> rank(candidates(films.subList(0, Math.min(8, films.size())), "bench-" + UUID.randomUUID())));
+    List<Document> few = films.subList(0, Math.min(8, films.size()));
+    Medians.warmUp(WARM_UP, () -> rank(candidates(few, "bench-" + UUID.randomUUID())));
     print("| documents | prompt tokens | one prompt ms | cold ms | warm ms | cold / warm | one prompt / cold |");
     print("| --- | --- | --- | --- | --- | --- | --- |");
     for (int length : lengths) {
@@ -173,7 +174,8 @@ class BenchCommand {
     double single = Medians.median(millis[0]);
     for (int i = 0; i < batches.length; i++) {
       double document = Medians.median(millis[i]) / batches[i];
-      print("| %d | %.1f | %.0f | %.2f |".formatted(batches[i], document, tokens * 1000.0 / document, single / document));
+      print("| %d | %.1f | %.0f | %.2f |"
+          .formatted(batches[i], document, tokens * 1000.0 / document, single / document));
     }
     return 0;
   }

@@ -20,19 +20,20 @@ import picocli.CommandLine.Spec;
 /** Compares what is measured now with what is kept. */
 @Command(
     name = "check",
-    description = "Measures again and compares with the results that are kept. Exit code 2 when one moved more than its "
-        + "tolerance, in either direction.",
+    description = "Measures again and compares with the results that are kept. Exit code 2 when one moved more than "
+        + "its tolerance, in either direction.",
     mixinStandardHelpOptions = true)
 class CheckCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
 
-  @Parameters(arity = "0..*", paramLabel = "NAME", description = "Results to check (default: all that 'evaluate' measured).")
+  @Parameters(arity = "0..*", paramLabel = "NAME",
+      description = "Results to check (default: all that 'evaluate' measured).")
   private List<String> names = List.of();
 
   @Option(names = "--against", split = ",",
-      description = "Compare with these files, which --record wrote, instead of measuring again; the file's name says with "
-          + "which result.")
+      description = "Compare with these files, which --record wrote, instead of measuring again; the file's name says "
+          + "with which result.")
   private List<Path> against = List.of();
 
   @Option(names = "--data", defaultValue = "../shared/data",

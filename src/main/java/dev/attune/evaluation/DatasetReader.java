@@ -29,8 +29,8 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Reads test collections from a directory: BEIR layout ({@code corpus.jsonl}, {@code queries.jsonl}, {@code qrels/*.tsv};
- * each file plain or with {@code .gz}) and the movie judgments ({@code movies/judgments.tsv}).
+ * Reads test collections from a directory: BEIR layout ({@code corpus.jsonl}, {@code queries.jsonl},
+ * {@code qrels/*.tsv}; each file plain or with {@code .gz}) and the movie judgments ({@code movies/judgments.tsv}).
  */
 final class DatasetReader {
 
@@ -77,7 +77,8 @@ final class DatasetReader {
   /**
    * Reads a folder in BEIR's layout; its name is that of the collection.
    *
-   * @param qrels judgments of BEIR or TREC; null for those of the folder's test, dev or train part, the first that there is
+   * @param qrels judgments of BEIR or TREC; null for those of the folder's test, dev or train part, the first that
+   *     there is
    * @param queries how many queries at most, 0 for all; a sample is the same in every run
    * @throws IllegalArgumentException when a file is missing or not of the layout; the message names it
    */
@@ -94,7 +95,8 @@ final class DatasetReader {
                 .findFirst()
                 .orElseThrow(
                     () -> new IllegalArgumentException(
-                        absolute.resolve("qrels") + " holds no test.tsv, dev.tsv or train.tsv; name judgments with --qrels"));
+                        absolute.resolve("qrels")
+                            + " holds no test.tsv, dev.tsv or train.tsv; name judgments with --qrels"));
     return reader.beir(name, reader.file(name, "queries.jsonl"), judgments, queries);
   }
 

@@ -26,8 +26,8 @@ import picocli.CommandLine.Spec;
     name = "evaluate",
     description = "Measure the quality of rankings, linking and suggestions on test collections.",
     subcommands = {
-      RankingCommand.class, RunCommand.class, LinkingCommand.class, SuggestionsCommand.class, PersonalizationCommand.class,
-      CheckCommand.class, ReportCommand.class},
+      RankingCommand.class, RunCommand.class, LinkingCommand.class, SuggestionsCommand.class,
+      PersonalizationCommand.class, CheckCommand.class, ReportCommand.class},
     mixinStandardHelpOptions = true)
 class EvaluateCommand implements Runnable {
 
@@ -57,7 +57,8 @@ class EvaluateCommand implements Runnable {
 
   @Override
   public void run() {
-    throw new CommandLine.ParameterException(spec.commandLine(), "Say what to do: " + String.join(", ", spec.subcommands().keySet()));
+    throw new CommandLine.ParameterException(
+        spec.commandLine(), "Say what to do: " + String.join(", ", spec.subcommands().keySet()));
   }
 
   @Command(
@@ -104,8 +105,8 @@ class EvaluateCommand implements Runnable {
 
   @Command(
       name = "kv",
-      description = "Fidelity of KV policies on real text against everything kept in bf16: bytes, mean KL divergence of "
-          + "the next token, top-1 agreement, and how often the five greedy continuations are the same.",
+      description = "Fidelity of KV policies on real text against everything kept in bf16: bytes, mean KL divergence "
+          + "of the next token, top-1 agreement, and how often the five greedy continuations are the same.",
       mixinStandardHelpOptions = true)
   int kv(
       @Option(names = "--tokens", split = ",", defaultValue = "1024,2048,4096,8064",

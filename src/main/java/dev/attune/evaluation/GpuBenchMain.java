@@ -7,14 +7,17 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * {@code attune bench gpu} without the service: for a GPU host that has no more than a Java runtime image and the classes
- * of {@code dev.attune.llm}.
+ * {@code attune bench gpu} without the service: for a GPU host that has no more than a Java runtime image and the
+ * classes of {@code dev.attune.llm}.
  */
 final class GpuBenchMain {
 
   private GpuBenchMain() {}
 
-  /** Arguments: shapes, numbers of documents, samples, whether to compare, file for JSON; for example {@code S,M 100,500 50 true gpu.json}. */
+  /**
+   * Arguments: shapes, numbers of documents, samples, whether to compare, file for JSON; for example
+   * {@code S,M 100,500 50 true gpu.json}.
+   */
   public static void main(String[] args) throws Exception {
     List<Integer> documents = Arrays.stream(args[1].split(",")).map(Integer::valueOf).toList();
     GpuBench.run(new PrintWriter(System.out, true), List.of(args[0].split(",")), documents, Integer.parseInt(args[2]),

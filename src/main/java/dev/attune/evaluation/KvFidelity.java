@@ -64,7 +64,11 @@ final class KvFidelity {
 
   /** A prompt, what it is followed by, and what the model says when it keeps everything. */
   private record Reference(
-      KvSegment prompt, int[] following, double[][] logProbabilities, List<int[]> topics, List<Set<String>> suggested) {}
+      KvSegment prompt,
+      int[] following,
+      double[][] logProbabilities,
+      List<int[]> topics,
+      List<Set<String>> suggested) {}
 
   void run(List<Integer> lengths, List<String> policies, int texts, int topics) {
     Map<String, Totals> totals = new LinkedHashMap<>();

@@ -28,7 +28,8 @@ import tools.jackson.databind.json.JsonMapper;
  */
 final class LinkedTexts {
 
-  static final List<String> NAMES = List.of("gerdaq-devel", "gerdaq-trainA", "gerdaq-trainB", "conel-val", "conel-train");
+  static final List<String> NAMES =
+      List.of("gerdaq-devel", "gerdaq-trainA", "gerdaq-trainB", "conel-val", "conel-train");
 
   private static final JsonMapper MAPPER = JsonMapper.builder().build();
 
@@ -72,7 +73,9 @@ final class LinkedTexts {
     };
   }
 
-  /** Wikidata ids by Wikipedia title, of {@code entity2wikidata.json.gz}: what the bundled knowledge base is made from. */
+  /**
+   * Wikidata ids by Wikipedia title, of {@code entity2wikidata.json.gz}: what the bundled knowledge base is made from.
+   */
   static Map<String, String> wikidataIds(Path file) {
     Map<String, String> ids = new HashMap<>();
     try (Reader in = open(file)) {

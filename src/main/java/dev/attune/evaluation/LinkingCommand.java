@@ -27,8 +27,9 @@ import picocli.CommandLine.Spec;
 /** Quality and speed of entity linking. */
 @Command(
     name = "linking",
-    description = "Links texts whose entities people have marked, beside commonness alone: candidate recall, precision, "
-        + "recall and F1 over the entities that the knowledge base has (F1 over all beside it), and the time for a text.",
+    description = "Links texts whose entities people have marked, beside commonness alone: candidate recall, "
+        + "precision, recall and F1 over the entities that the knowledge base has (F1 over all beside it), and the "
+        + "time for a text.",
     mixinStandardHelpOptions = true)
 class LinkingCommand implements Callable<Integer> {
 
@@ -44,7 +45,8 @@ class LinkingCommand implements Callable<Integer> {
   @Mixin private RecordOption record;
 
   @Option(names = "--dataset", split = ",", defaultValue = "gerdaq-devel,conel-val",
-      description = "Of gerdaq-devel, gerdaq-trainA, gerdaq-trainB, conel-val, conel-train (default: ${DEFAULT-VALUE}).")
+      description = "Of gerdaq-devel, gerdaq-trainA, gerdaq-trainB, conel-val, conel-train "
+          + "(default: ${DEFAULT-VALUE}).")
   private List<String> datasets;
 
   @Option(names = "--data", defaultValue = "../shared/data",
@@ -52,8 +54,8 @@ class LinkingCommand implements Callable<Integer> {
   private Path data;
 
   @Option(names = "--missed-out",
-      description = "Writes the marked entities that the knowledge base has but no name in the text may mean: tab-separated "
-          + "collection, text, marked words, title, id.")
+      description = "Writes the marked entities that the knowledge base has but no name in the text may mean: "
+          + "tab-separated collection, text, marked words, title, id.")
   private @Nullable Path missedOut;
 
   LinkingCommand(KnowledgeBase knowledge, KnowledgeImport imports, EntityLinker linker, NameFinder names) {

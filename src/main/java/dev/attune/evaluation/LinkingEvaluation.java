@@ -15,8 +15,9 @@ import java.util.function.Function;
 
 /**
  * Compares a linker with marked entities. A mention is right when it overlaps the marked one and names the same entity
- * (the weak annotation match of Cornolti et al., WWW 2013); each marked one counts once. What people marked may not be in
- * the knowledge base: precision counts every mention, recall is given over what the knowledge base has, and over all.
+ * (the weak annotation match of Cornolti et al., WWW 2013); each marked one counts once. What people marked may not be
+ * in the knowledge base: precision counts every mention, recall is given over what the knowledge base has, and over
+ * all.
  */
 final class LinkingEvaluation {
 
@@ -63,7 +64,10 @@ final class LinkingEvaluation {
     return score(
         texts,
         ids,
-        text -> linker.link(text, LinkContext.NONE).stream().map(m -> new Link(m.start(), m.end(), m.entityId())).toList());
+        text ->
+            linker.link(text, LinkContext.NONE).stream()
+                .map(m -> new Link(m.start(), m.end(), m.entityId()))
+                .toList());
   }
 
   /**

@@ -33,8 +33,9 @@ import tools.jackson.databind.node.ObjectNode;
 /**
  * Writes lists of candidates for training, one JSON object a line: first a {@code header} (tokens of the instruction
  * block, positions, layer, share of kept tokens), then each {@code document} (tokens of its block, and which are kept
- * where that is not all) before the first {@code list} that names it. A candidate is {@code [document id, rank or 0, score, BM25 or null, cosine or null, grade]}; relevant documents
- * that retrieval did not find have rank 0 and are in lists for training only.
+ * where that is not all) before the first {@code list} that names it. A candidate is
+ * {@code [document id, rank or 0, score, BM25 or null, cosine or null, grade]}; relevant documents that retrieval did
+ * not find have rank 0 and are in lists for training only.
  */
 final class ListExport {
 

@@ -34,9 +34,9 @@ import picocli.CommandLine.Spec;
 /** What a user's store does for the order of their search results. */
 @Command(
     name = "personalization",
-    description = "Plays the logs of the demo's simulated users and searches for some of their last queries without a user, "
-        + "with their own store and with another user's: MRR of the film that they open next. Needs an empty data "
-        + "directory (--attune.data-dir=DIRECTORY) and fills it.",
+    description = "Plays the logs of the demo's simulated users and searches for some of their last queries without a "
+        + "user, with their own store and with another user's: MRR of the film that they open next. Needs an empty "
+        + "data directory (--attune.data-dir=DIRECTORY) and fills it.",
     mixinStandardHelpOptions = true)
 class PersonalizationCommand implements Callable<Integer> {
 
@@ -59,7 +59,8 @@ class PersonalizationCommand implements Callable<Integer> {
       description = "Lists at most, spread evenly; 0 for all (default: ${DEFAULT-VALUE}).")
   private int most;
 
-  @Option(names = "--candidates", defaultValue = "100", description = "Length of the lists (default: ${DEFAULT-VALUE}).")
+  @Option(names = "--candidates", defaultValue = "100",
+      description = "Length of the lists (default: ${DEFAULT-VALUE}).")
   private int candidates;
 
   @Option(names = "--retrieval", defaultValue = "hybrid",

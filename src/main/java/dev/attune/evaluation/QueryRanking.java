@@ -57,7 +57,8 @@ final class QueryRanking {
 
   Ranked by(RankingSystem system) {
     Form form = system.form();
-    Timed<List<Candidate>> first = found(form == null ? Objects.requireNonNull(system.retriever()) : setting.firstStage);
+    Timed<List<Candidate>> first =
+        found(form == null ? Objects.requireNonNull(system.retriever()) : setting.firstStage);
     List<Candidate> list = first.value;
     if (form == null) {
       return new Ranked(list.stream().map(c -> new Scored(c.document().id(), c.score())).toList(), first.millis);
@@ -99,8 +100,8 @@ final class QueryRanking {
         mode,
         key -> {
           long start = System.nanoTime();
-          List<Candidate> candidates =
-              setting.index.search(new RetrievalRequest(query, key, setting.candidates, Map.of(), List.of())).candidates();
+          RetrievalRequest request = new RetrievalRequest(query, key, setting.candidates, Map.of(), List.of());
+          List<Candidate> candidates = setting.index.search(request).candidates();
           return new Timed<>(candidates, (System.nanoTime() - start) / 1e6);
         });
   }

@@ -33,8 +33,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "ranking",
     description =
-        "nDCG@10, MRR@10 and Recall@100 (trec_eval conventions) of retrieval and ranking, with 95 %% bootstrap intervals "
-            + "and a paired randomisation test against the first system.",
+        "nDCG@10, MRR@10 and Recall@100 (trec_eval conventions) of retrieval and ranking, with 95 %% bootstrap "
+            + "intervals and a paired randomisation test against the first system.",
     mixinStandardHelpOptions = true)
 class RankingCommand implements Callable<Integer> {
 
@@ -48,15 +48,18 @@ class RankingCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private RecordOption record;
 
-  @Option(names = "--dataset", split = ",", description = "Collections below --data (default: scifact,cranfield,npl,movies).")
+  @Option(names = "--dataset", split = ",",
+      description = "Collections below --data (default: scifact,cranfield,npl,movies).")
   private List<String> datasets = List.of();
 
   @Option(names = "--corpus", split = ",",
-      description = "Folders in BEIR's layout anywhere: corpus.jsonl, queries.jsonl, qrels/*.tsv, each plain or with .gz.")
+      description = "Folders in BEIR's layout anywhere: corpus.jsonl, queries.jsonl, qrels/*.tsv, each plain or "
+          + "with .gz.")
   private List<Path> folders = List.of();
 
   @Option(names = "--qrels",
-      description = "Judgments for the one folder of --corpus, of BEIR or TREC (default: its qrels/test, dev or train).")
+      description = "Judgments for the one folder of --corpus, of BEIR or TREC (default: its qrels/test, dev or "
+          + "train).")
   private @Nullable Path qrels;
 
   @Option(names = "--systems", split = ",", defaultValue = "bm25,dense,hybrid",
@@ -87,7 +90,8 @@ class RankingCommand implements Callable<Integer> {
   private String split;
 
   @Option(names = "--run-out",
-      description = "Folder for TREC runs and the measures of each query; a run that was broken off goes on from there.")
+      description = "Folder for TREC runs and the measures of each query; a run that was broken off goes on "
+          + "from there.")
   private @Nullable Path runOut;
 
   @Option(names = "--data", defaultValue = "../shared/data",

@@ -66,7 +66,8 @@ record RankingSystem(String name, @Nullable Mode retriever, @Nullable Form form,
       case "bm25" -> Mode.LEXICAL;
       case "dense" -> Mode.DENSE;
       case "hybrid" -> Mode.HYBRID;
-      default -> throw new IllegalArgumentException("There is no retriever '" + name + "'; there are bm25, dense, hybrid");
+      default -> throw new IllegalArgumentException(
+          "There is no retriever '" + name + "'; there are bm25, dense, hybrid");
     };
   }
 }

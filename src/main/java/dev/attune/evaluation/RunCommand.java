@@ -26,8 +26,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "run",
     description =
-        "Measures TREC runs against judgments. Every judged query counts; one that a run does not answer scores 0, as with "
-            + "trec_eval -c. Later runs are compared with the first by a paired randomisation test.",
+        "Measures TREC runs against judgments. Every judged query counts; one that a run does not answer scores 0, as "
+            + "with trec_eval -c. Later runs are compared with the first by a paired randomisation test.",
     mixinStandardHelpOptions = true)
 class RunCommand implements Callable<Integer> {
 
@@ -71,7 +71,10 @@ class RunCommand implements Callable<Integer> {
               qrels.getFileName().toString(),
               file.getFileName().toString(),
               queries.stream()
-                  .map(q -> QueryResult.of(run.getOrDefault(q, List.of()), judgments.getOrDefault(q, Map.of()), Double.NaN))
+                  .map(
+                      q ->
+                          QueryResult.of(
+                              run.getOrDefault(q, List.of()), judgments.getOrDefault(q, Map.of()), Double.NaN))
                   .toList()));
     }
     List<Row> rows = RankingRows.of(results);

@@ -49,7 +49,8 @@ final class RunFolder {
         return;
       }
       Map<String, String> kept = new HashMap<>();
-      Files.readAllLines(file).forEach(line -> kept.put(line.split("\t", 2)[0], line.substring(line.indexOf('\t') + 1)));
+      Files.readAllLines(file)
+          .forEach(line -> kept.put(line.split("\t", 2)[0], line.substring(line.indexOf('\t') + 1)));
       settings.forEach(
           (name, value) -> {
             if (!value.equals(kept.get(name))) {

@@ -31,9 +31,9 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * The log of the demo's simulated users, played in the order of time: real queries from the movie judgments, and clicks on
- * the films that are relevant to them. Before some of each user's last queries the player stops; nothing later has been
- * seen by any part of the service then.
+ * The log of the demo's simulated users, played in the order of time: real queries from the movie judgments, and clicks
+ * on the films that are relevant to them. Before some of each user's last queries the player stops; nothing later has
+ * been seen by any part of the service then.
  */
 final class SimulatedLog {
 
@@ -113,7 +113,8 @@ final class SimulatedLog {
   void play(SearchLog log, List<Integer> moments, Duration time, Consumer<Moment> each) {
     long deadline = System.nanoTime() + time.toNanos();
     Set<Integer> stops = Set.copyOf(moments);
-    List<String> users = items.stream().filter(SimulatedLog::isQuery).map(SimulatedLog::user).distinct().sorted().toList();
+    List<String> users =
+        items.stream().filter(SimulatedLog::isQuery).map(SimulatedLog::user).distinct().sorted().toList();
     Map<String, String> previous = new HashMap<>();
     Instant now = Instant.now();
     int lastStop = moments.isEmpty() ? -1 : moments.getLast();
@@ -136,7 +137,8 @@ final class SimulatedLog {
   }
 
   /**
-   * Prepares a service for the log: it must not know it yet, and needs the films with their vectors and the knowledge base.
+   * Prepares a service for the log: it must not know it yet, and needs the films with their vectors and the knowledge
+   * base.
    *
    * @throws IllegalStateException when the data directory holds the users' logs already: the answers would be known
    */

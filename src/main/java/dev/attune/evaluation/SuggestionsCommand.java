@@ -30,9 +30,9 @@ import picocli.CommandLine.Spec;
 /** Quality of suggestions. */
 @Command(
     name = "suggestions",
-    description = "Plays the logs of the demo's simulated users and asks for suggestions before some of their last queries, "
-        + "told the query, the session, the raw history, the entity store, and with the back-off; and with another user's "
-        + "store. Needs an empty data directory (--attune.data-dir=DIRECTORY) and fills it.",
+    description = "Plays the logs of the demo's simulated users and asks for suggestions before some of their last "
+        + "queries, told the query, the session, the raw history, the entity store, and with the back-off; and with "
+        + "another user's store. Needs an empty data directory (--attune.data-dir=DIRECTORY) and fills it.",
     mixinStandardHelpOptions = true)
 class SuggestionsCommand implements Callable<Integer> {
 

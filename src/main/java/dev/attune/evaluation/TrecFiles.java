@@ -13,8 +13,9 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /**
- * Judgments and runs in the formats of TREC, plain or with {@code .gz}: qrels are {@code query iteration document grade}
- * (or BEIR's {@code query document grade} with a header), runs are {@code query Q0 document rank score tag}.
+ * Judgments and runs in the formats of TREC, plain or with {@code .gz}: qrels are
+ * {@code query iteration document grade} (or BEIR's {@code query document grade} with a header), runs are
+ * {@code query Q0 document rank score tag}.
  */
 final class TrecFiles {
 
@@ -94,7 +95,9 @@ final class TrecFiles {
                 line.read(stripped.split(stripped.indexOf('\t') >= 0 ? "\\t" : "\\s+"), number[0]);
               } catch (NumberFormatException e) {
                 throw new IllegalArgumentException(
-                    "%s, line %d: '%s' is neither of a TREC format nor of BEIR's".formatted(file, number[0], stripped), e);
+                    "%s, line %d: '%s' is neither of a TREC format nor of BEIR's"
+                        .formatted(file, number[0], stripped),
+                    e);
               }
             }
           });

@@ -1,7 +1,12 @@
 /**
  * Metrics with the definitions of trec_eval, dataset readers, and the evaluation and benchmark commands.
  */
-@ApplicationModule(displayName = "Evaluation", allowedDependencies = {"search", "retrieval", "ranking", "suggestion", "knowledge", "entity", "searchlog", "llm", "llm :: kv", "datadir", "demo"})
+@ApplicationModule(
+    displayName = "Evaluation",
+    allowedDependencies = {
+        "search", "retrieval", "ranking", "suggestion", "knowledge", "entity", "searchlog", "llm", "llm :: kv",
+        "datadir", "demo"
+    })
 @NullMarked
 package dev.attune.evaluation;
 

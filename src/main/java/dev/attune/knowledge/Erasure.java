@@ -4,6 +4,8 @@ import dev.attune.searchlog.UserLogs;
 import java.sql.Timestamp;
 import java.time.Clock;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -42,17 +44,21 @@ class Erasure {
     this.clock = knowledgeClock;
   }
 
+  /** Deletes a user, and with them the ids that were merged into them. */
   ErasureReceipt erase(String userId) {
+    List<String> ids = new ArrayList<>();
     ErasureReceipt receipt = transaction.execute(status -> {
       // The log goes first: a batch that is being stored takes the log first, too.
       UserLogs.Erased log = logs.erase(userId);
-      Map<String, Long> counts = new TreeMap<>(policies.erase(userId));
+      Map<String, Long> counts = new TreeMap<>();
+      ids.add(userId);
+      ids.addAll(log.mergedIds());
+      ids.forEach(id -> policies.erase(id).forEach((kind, rows) -> counts.merge(kind, rows, Long::sum)));
       counts.put("queries", log.queries());
       counts.put("events", log.events());
-      long remaining = logs.remaining(userId)
-          + policies.counts(userId).values().stream().mapToLong(Long::longValue).sum();
+      long remaining = ids.stream().mapToLong(this::remaining).sum();
       // Caches and files go before the rows do: after a crash in between, the rows are there to try again.
-      events.publishEvent(new UserErased(userId));
+      ids.forEach(id -> events.publishEvent(new UserErased(id)));
       ErasureReceipt erased =
           new ErasureReceipt(UUID.randomUUID(), clock.instant().truncatedTo(ChronoUnit.MICROS), counts, remaining);
       jdbc.update("insert into erasure (receipt_id, erased_at, counts, remaining) values (?, ?, ?::jsonb, ?)",
@@ -60,8 +66,12 @@ class Erasure {
       return erased;
     });
     // Again, for what was cached from the old rows before they were gone for others.
-    events.publishEvent(new UserErased(userId));
+    ids.forEach(id -> events.publishEvent(new UserErased(id)));
     return Objects.requireNonNull(receipt);
+  }
+
+  private long remaining(String id) {
+    return logs.remaining(id) + policies.counts(id).values().stream().mapToLong(Long::longValue).sum();
   }
 
   Optional<ErasureReceipt> receipt(UUID receiptId) {

@@ -3,6 +3,7 @@ package dev.attune.knowledge;
 import dev.attune.entity.KnowledgeBase;
 import dev.attune.searchlog.ActivityRecorded;
 import dev.attune.searchlog.UserLogs;
+import dev.attune.searchlog.UsersMerged;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -95,6 +96,21 @@ class Learning {
   private Instant oldest(LearningPolicy rule, Instant now) {
     Integer days = rule.settings().retentionDays();
     return now.minus(Duration.ofDays(days == null ? properties.retentionDays() : days));
+  }
+
+  /**
+   * Ends the store of a user who was merged into another. The other has learned from the items that moved; what the
+   * first had forgotten, and what happened while they had paused learning, stays out. The other's settings hold.
+   */
+  @EventListener
+  @Transactional
+  public void merge(UsersMerged merged) {
+    lock(List.of(merged.from(), merged.into()));
+    boolean inherited = policies.inherit(merged.from(), merged.into(), clock.instant());
+    policies.erase(merged.from());
+    if (inherited) {
+      rebuildLocked(merged.into());
+    }
   }
 
   /** Computes a user's store from the log alone. It ends the same as learning step by step. */

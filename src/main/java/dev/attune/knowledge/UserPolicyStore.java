@@ -79,6 +79,24 @@ class UserPolicyStore {
         + "where user_id = ? and entity_id = ? and lifted_at is null", Timestamp.from(now), userId, entityId) > 0;
   }
 
+  /**
+   * Lets forgotten entities and pauses of one user count for another as well; returns whether there are any. What
+   * either of them forgets is forgotten; a pause of the first that is still open ends now.
+   */
+  boolean inherit(String fromUserId, String intoUserId, Instant now) {
+    int forgotten = jdbc.update("insert into user_forgotten as mine (user_id, entity_id, forgotten_at, lifted_at) "
+        + "select ?, entity_id, forgotten_at, lifted_at from user_forgotten where user_id = ? "
+        + "on conflict (user_id, entity_id) do update set lifted_at = nullif(greatest("
+        + "coalesce(mine.lifted_at, 'infinity'), coalesce(excluded.lifted_at, 'infinity')), 'infinity')",
+        intoUserId, fromUserId);
+    int pauses = jdbc.update("insert into user_pause as mine (user_id, paused_at, resumed_at) "
+        + "select ?, paused_at, coalesce(resumed_at, ?) from user_pause where user_id = ? "
+        + "on conflict (user_id, paused_at) do update set resumed_at = nullif(greatest("
+        + "coalesce(mine.resumed_at, 'infinity'), excluded.resumed_at), 'infinity')",
+        intoUserId, Timestamp.from(now), fromUserId);
+    return forgotten + pauses > 0;
+  }
+
   Map<String, LearningPolicy> policies(Collection<String> userIds) {
     String[] ids = userIds.toArray(String[]::new);
     Map<String, List<LearningPolicy.Pause>> pauses = new HashMap<>();

@@ -5,6 +5,7 @@ import java.sql.SQLException;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.springframework.data.domain.KeysetScrollPosition;
 import org.springframework.data.domain.ScrollPosition;
 import org.springframework.data.support.WindowIterator;
@@ -76,20 +77,26 @@ class PostgresUserLogs implements UserLogs {
   public Erased erase(String userId) {
     return writer.exclusively(
         () -> {
-          long erasedQueries = update("delete from logged_query where user_id = :user", userId);
-          long erasedEvents = update("delete from logged_event where user_id = :user", userId);
+          List<String> merged =
+              jdbc.sql("select from_user from merged_user where into_user = ? order by from_user")
+                  .param(userId)
+                  .query(String.class)
+                  .list();
+          List<String> ids = Stream.concat(Stream.of(userId), merged.stream()).toList();
+          long erasedQueries = update("delete from logged_query where user_id in (:ids)", ids);
+          long erasedEvents = update("delete from logged_event where user_id in (:ids)", ids);
           // Items of other users that came from the same browser, or under an id merged into another.
           for (String table : List.of("logged_query", "logged_event")) {
-            update("update " + table + " set client_id = null where client_id = :user", userId);
-            update("update " + table + " set given_user_id = user_id where given_user_id = :user", userId);
+            update("update " + table + " set client_id = null where client_id in (:ids)", ids);
+            update("update " + table + " set given_user_id = user_id where given_user_id in (:ids)", ids);
           }
-          update("delete from merged_user where from_user = :user or into_user = :user", userId);
-          return new Erased(erasedQueries, erasedEvents);
+          update("delete from merged_user where from_user in (:ids) or into_user in (:ids)", ids);
+          return new Erased(erasedQueries, erasedEvents, merged);
         });
   }
 
-  private long update(String sql, String userId) {
-    return jdbc.sql(sql).param("user", userId).update();
+  private long update(String sql, List<String> userIds) {
+    return jdbc.sql(sql).param("ids", userIds).update();
   }
 
   @Override
@@ -109,6 +116,11 @@ class PostgresUserLogs implements UserLogs {
   @Override
   public long merge(String fromUserId, String intoUserId) {
     return writer.exclusively(() -> merge.merge(fromUserId, intoUserId));
+  }
+
+  @Override
+  public Optional<String> mergedInto(String userId) {
+    return merge.mergedInto(userId);
   }
 
   @Override

@@ -17,8 +17,9 @@ public interface UserLogs {
   void export(String userId, Consumer<ObjectNode> items);
 
   /**
-   * Deletes what the log holds of a user. To be called before other tables are changed in the same transaction: a
-   * batch that is being stored takes the log first and then what is derived from it.
+   * Deletes what the log holds of a user, and of the ids that were merged into them. To be called before other tables
+   * are changed in the same transaction: a batch that is being stored takes the log first and then what is derived
+   * from it.
    */
   Erased erase(String userId);
 
@@ -26,21 +27,34 @@ public interface UserLogs {
   long remaining(String userId);
 
   /**
-   * Counts the items of one user, stored ones and those to come, for another. Publishes {@link ActivityRecorded}.
-   * The order of calls is that of {@link #erase}.
+   * Counts the items of one user, stored ones and those to come, for another: the one into whom the second id was
+   * merged, if it was. Publishes {@link ActivityRecorded}, which lets the items move in what is derived from them too,
+   * and then {@link UsersMerged}. The order of calls is that of {@link #erase}.
    *
-   * @return how many stored items moved
-   * @throws IllegalArgumentException when both are one user already
+   * @return how many stored items moved; 0 when this was done before
+   * @throws AlreadyMergedException when the first has the second's items already, or was merged into somebody else
    */
   long merge(String fromUserId, String intoUserId);
+
+  /** The user for whom items of an id count, when it was merged into one. */
+  Optional<String> mergedInto(String userId);
 
   /** One page of users who have items. */
   UserPage users(UserFilter filter);
 
   Optional<UserActivity> user(String userId);
 
-  /** Deleted rows. */
-  record Erased(long queries, long events) {}
+  /**
+   * Deleted rows.
+   *
+   * @param mergedIds ids that were merged into the user
+   */
+  record Erased(long queries, long events, List<String> mergedIds) {
+
+    public Erased {
+      mergedIds = List.copyOf(mergedIds);
+    }
+  }
 
   /**
    * Which users to list.

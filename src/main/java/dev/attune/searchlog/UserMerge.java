@@ -6,6 +6,7 @@ import java.time.Instant;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.springframework.context.ApplicationEventPublisher;
 import org.springframework.jdbc.core.simple.JdbcClient;
 import org.springframework.stereotype.Component;
@@ -29,9 +30,16 @@ class UserMerge {
   }
 
   long merge(String from, String into) {
-    String target = resolve(into);
-    if (resolve(from).equals(target)) {
-      throw new IllegalArgumentException("The two ids are one user already");
+    String target = mergedInto(into).orElse(into);
+    Optional<String> before = mergedInto(from);
+    if (before.isPresent()) {
+      if (before.get().equals(target)) {
+        return 0;
+      }
+      throw new AlreadyMergedException("The first user was merged into another one before.");
+    }
+    if (from.equals(target)) {
+      throw new AlreadyMergedException("The second user was merged into the first one before.");
     }
     jdbc.sql("insert into merged_user (from_user, into_user) values (?, ?)").params(from, target).update();
     jdbc.sql("update merged_user set into_user = ? where into_user = ?").params(target, from).update();
@@ -57,6 +65,7 @@ class UserMerge {
     for (int start = 0; start < moved.size(); start += CHUNK) {
       publish(from, moved.subList(start, Math.min(moved.size(), start + CHUNK)));
     }
+    publisher.publishEvent(new UsersMerged(from, target));
     return moved.size();
   }
 
@@ -68,13 +77,12 @@ class UserMerge {
             items.stream().map(i -> new Withdrawal(i.query() ? Kind.QUERY : Kind.EVENT, i.id(), from)).toList()));
   }
 
-  private String resolve(String user) {
+  Optional<String> mergedInto(String user) {
     return jdbc
         .sql("select into_user from merged_user where from_user = ?")
         .param(user)
         .query(String.class)
-        .optional()
-        .orElse(user);
+        .optional();
   }
 
   private record Item(boolean query, String id, Instant at) {}

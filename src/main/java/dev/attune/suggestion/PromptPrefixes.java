@@ -109,9 +109,11 @@ class PromptPrefixes {
 
   @EventListener
   void onActivity(ActivityRecorded activity) {
-    Stream.concat(
+    Stream.of(
             activity.queries().stream().map(query -> query.userId()),
-            activity.events().stream().map(event -> event.userId()))
+            activity.events().stream().map(event -> event.userId()),
+            activity.withdrawn().stream().map(item -> item.userId()))
+        .flatMap(ids -> ids)
         .filter(Objects::nonNull)
         .distinct()
         .forEach(this::drop);

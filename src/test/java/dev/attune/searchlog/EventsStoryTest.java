@@ -199,7 +199,7 @@ class EventsStoryTest {
     assertThat(log.session(user, "none", 5)).isEmpty();
     assertThat(log.own(user, "", 5)).isEmpty();
     assertThat(users.user(user)).isEmpty();
-    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(0, 0));
+    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(0, 0, List.of()));
   }
 
   @Test
@@ -287,7 +287,7 @@ class EventsStoryTest {
     List<JsonNode> exported = new ArrayList<>();
     users.export(user, exported::add);
 
-    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(1, 1));
+    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(1, 1, List.of()));
     assertThat(users.remaining(user)).isZero();
     log.ingest(exported.stream());
 
@@ -308,7 +308,7 @@ class EventsStoryTest {
         """);
     assertThat(users.remaining(user)).isEqualTo(3);
 
-    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(1, 1));
+    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(1, 1, List.of()));
 
     assertThat(users.remaining(user)).isZero();
     assertThat(users.user("other-" + ns).orElseThrow().events()).isEqualTo(1);
@@ -342,7 +342,11 @@ class EventsStoryTest {
             tuple("one", "~2025-05-01T10:00:00.000000Z"));
     assertThat(users.user("old-" + ns)).isEmpty();
     assertThat(catchThrowable(() -> users.merge(user, "old-" + ns)))
-        .isInstanceOf(IllegalArgumentException.class);
+        .isInstanceOf(AlreadyMergedException.class);
+    assertThat(users.merge("old-" + ns, user)).as("done before").isZero();
+    assertThat(users.mergedInto("old-" + ns)).contains(user);
+    assertThat(users.erase(user)).isEqualTo(new UserLogs.Erased(3, 0, List.of("old-" + ns)));
+    assertThat(users.remaining("old-" + ns)).isZero();
   }
 
   @Test

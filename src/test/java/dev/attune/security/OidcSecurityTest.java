@@ -97,6 +97,9 @@ class OidcSecurityTest {
     assertThat(get("/actuator/prometheus", admin)).isEqualTo(200);
     assertThat(get("/api/v1/admin/overview", ingest)).isEqualTo(403);
     assertThat(get("/api/v1/admin/overview", search)).isEqualTo(403);
+    assertThat(merge("/api/v1/admin/users/ada/merge/ben", null)).isEqualTo(401);
+    assertThat(merge("/api/v1/admin/users/ada/merge/ben", search)).as("not even oneself").isEqualTo(403);
+    assertThat(merge("/api/v1/admin/users/ada/merge/ben", admin)).as("no such users yet").isEqualTo(404);
     // Allowed through security, and then no such document.
     assertThat(get("/api/v1/documents/none", search)).isEqualTo(404);
     assertThat(get("/api/v1/documents/none", ingest)).isEqualTo(404);
@@ -164,6 +167,10 @@ class OidcSecurityTest {
 
   private int get(String path, @Nullable String token) throws Exception {
     return send(HttpRequest.newBuilder(URI.create(url + path)), token);
+  }
+
+  private int merge(String path, @Nullable String token) throws Exception {
+    return send(HttpRequest.newBuilder(URI.create(url + path)).POST(HttpRequest.BodyPublishers.noBody()), token);
   }
 
   private int delete(String path, String token) throws Exception {

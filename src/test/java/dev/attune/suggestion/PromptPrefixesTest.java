@@ -40,6 +40,9 @@ class PromptPrefixesTest {
     prefixes.onActivity(new ActivityRecorded(List.of(query("a")), List.of()));
     assertThat(read(prefixes, "a")).isFalse();
     assertThat(read(prefixes, "b")).isTrue();
+    prefixes.onActivity(new ActivityRecorded(List.of(query("c")), List.of(),
+        List.of(new ActivityRecorded.Withdrawal(ActivityRecorded.Kind.QUERY, "q", "a"))));
+    assertThat(read(prefixes, "a")).as("an item turned out to be another user's").isFalse();
     prefixes.onErasure(new UserErased("b"));
     assertThat(prefixes.size()).isEqualTo(1);
     assertThat(read(prefixes, "b")).isFalse();
