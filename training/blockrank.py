@@ -139,6 +139,14 @@ class Lora(nn.Module):
         return F.linear(x, self.merged)
 
 
+def rope_tables(weights, positions):
+    """Cosines and sines [positions, half the head size], fp32 of angles in fp64."""
+    half = weights.head_size // 2
+    angles = torch.arange(positions).double()[:, None] * weights.theta ** (
+        -2.0 * torch.arange(half).double() / weights.head_size)
+    return angles.cos().float(), angles.sin().float()
+
+
 def rotate(x, cos, sin):
     """RoPE, half-split; x is [..., tokens, head size], cos and sin [tokens, half]."""
     a, b = x.float().chunk(2, -1)
@@ -152,6 +160,12 @@ def norm(x, weight, epsilon):
 def heads_of(x, weight, size):
     """[batch, heads, tokens, head size]"""
     return F.linear(x, weight).unflatten(-1, (-1, size)).transpose(1, 2)
+
+
+def added_mask(visible, shape, dtype):
+    """To be added to logits; visible: bool [.., tokens, keys], repeated for the folded query heads."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, -torch.inf)
+    return torch.cat([mask] * (shape.heads // shape.kv_heads), -2)
 
 
 def attend(q, k, v, mask):
@@ -205,11 +219,9 @@ class BlockRank(nn.Module):
             for name in ("attn_norm", "ffn_norm"):
                 if f"{i}.{name}" in weights.values:
                     self.register_buffer(f"norm-{i}-{name}", weights.values[f"{i}.{name}"], persistent=False)
-        half = weights.head_size // 2
-        angles = torch.arange(4096).double()[:, None] * weights.theta ** (
-            -2.0 * torch.arange(half).double() / weights.head_size)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        cos, sin = rope_tables(weights, 4096)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
 
     def merge(self):
         for lora in self.maps.values():
@@ -229,11 +241,7 @@ class BlockRank(nn.Module):
         return self.cos[position:position + tokens], self.sin[position:position + tokens]
 
     def mask(self, visible):
-        """To be added to logits; visible: bool [.., tokens, keys], repeated for the folded query heads."""
-        repeat = self.shape.heads // self.shape.kv_heads
-        mask = torch.zeros(visible.shape, dtype=self.dtype, device=visible.device)
-        mask = mask.masked_fill(~visible, -torch.inf)
-        return torch.cat([mask] * repeat, -2)
+        return added_mask(visible, self.shape, self.dtype)
 
     def read(self, tokens, position, prefix=None, there=None):
         """

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blockrank import NAMES, attend, heads_of, layer, norm, rotate
+from blockrank import NAMES, added_mask, attend, heads_of, layer, norm, rope_tables, rotate
 
 PREFIX = "base_model.model.model.layers"
 
@@ -35,11 +35,9 @@ class Causal(nn.Module):
         for i in range(self.layers):
             for name in ("attn_norm", "ffn_norm"):
                 self.register_buffer(f"norm-{i}-{name}", weights.values[f"{i}.{name}"], persistent=False)
-        half = weights.head_size // 2
-        angles = torch.arange(1024).double()[:, None] * weights.theta ** (
-            -2.0 * torch.arange(half).double() / weights.head_size)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        cos, sin = rope_tables(weights, 1024)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
 
     def merge(self):
         """Computes the merged weights once for a pass; gradients flow through them."""
@@ -52,9 +50,7 @@ class Causal(nn.Module):
                 getattr(self, f"norm-{i}-attn_norm"), getattr(self, f"norm-{i}-ffn_norm"))
 
     def mask(self, visible):
-        """To be added to logits; visible: bool [.., tokens, keys], repeated for the folded query heads."""
-        mask = torch.zeros(visible.shape, dtype=self.dtype, device=visible.device).masked_fill(~visible, -torch.inf)
-        return torch.cat([mask] * (self.shape.heads // self.shape.kv_heads), -2)
+        return added_mask(visible, self.shape, self.dtype)
 
     def causal(self, tokens, before):
         return self.mask(torch.ones(tokens, before + tokens, dtype=torch.bool, device=self.cos.device).tril(before))

@@ -18,8 +18,8 @@ import java.util.function.ToDoubleFunction;
 /**
  * Prefill and decode of this engine beside llama.cpp on the same file with the same threads, in turns in one process.
  * Arguments: rounds (default 7), then class paths of other builds of this engine, compared as well. Prints the minimum
- * and the median of each; {@code -Dwork=decode} takes only works whose names start so. A program in one file, for the Java
- * launcher, because llama.cpp is no dependency of the build; see docs/benchmarks.md for the command.
+ * and the median of each; {@code -Dwork=decode} takes only works whose names start so. A program in one file, for the
+ * Java launcher, because llama.cpp is no dependency of the build; see docs/benchmarks.md for the command.
  */
 public final class LlamaCppBenchmark {
 

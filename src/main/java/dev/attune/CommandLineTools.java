@@ -22,8 +22,8 @@ import picocli.CommandLine.Model.CommandSpec;
 /**
  * The tools of the command line. A room adds one by a Spring component with picocli's {@code @Command(name = …)} that
  * is a {@code Callable<Integer>} or {@code Runnable}; it runs in the application context without web server and
- * without the demo. A tool that names its settings itself ({@link EnableConfigurationProperties}) needs nothing else: it
- * runs alone, without database and beside a running service.
+ * without the demo. A tool that names its settings itself ({@link EnableConfigurationProperties}) needs nothing else:
+ * it runs alone, without database and beside a running service.
  */
 final class CommandLineTools {
 
@@ -105,8 +105,9 @@ final class CommandLineTools {
         .description("Personal search. Without a command the service starts.")
         .footer(
             "",
-            "attune COMMAND --help shows the options of a command. Every command takes configuration properties: --server.port=9000, --attune.data-dir=/srv/attune,",
-            "--attune.llm.model=/models/my.gguf, --spring.datasource.url=jdbc:postgresql://…");
+            "attune COMMAND --help shows the options of a command. Every command takes configuration properties:",
+            "--server.port=9000, --attune.data-dir=/srv/attune, --attune.llm.model=/models/my.gguf,",
+            "--spring.datasource.url=jdbc:postgresql://…");
     CommandSpec serve = CommandSpec.wrapWithoutInspection((Runnable) () -> {}).name("serve");
     serve.usageMessage().description("Run the service (default).");
     overview.addSubcommand("serve", serve);
@@ -127,7 +128,8 @@ final class CommandLineTools {
     Map<String, Class<?>> tools = new TreeMap<>();
     for (BeanDefinition found : scanner.findCandidateComponents("dev.attune")) {
       Class<?> type =
-          ClassUtils.resolveClassName(String.valueOf(found.getBeanClassName()), AttuneApplication.class.getClassLoader());
+          ClassUtils.resolveClassName(
+              String.valueOf(found.getBeanClassName()), AttuneApplication.class.getClassLoader());
       Command annotation = type.getAnnotation(Command.class);
       if (annotation != null && type.isAnnotationPresent(Component.class)) {
         tools.put(annotation.name(), type);

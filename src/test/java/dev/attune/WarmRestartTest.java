@@ -67,7 +67,8 @@ class WarmRestartTest {
   private static ServiceProcess start(Path data) throws IOException {
     // The kernels need the optimising compiler.
     return ServiceProcess.start(
-        data, "-XX:TieredStopAtLevel=4", "--attune.llm.model=" + TestModel.FILE, "--attune.ranking.layer=2", "--attune.ranking.store-size=64MB");
+        data, "-XX:TieredStopAtLevel=4", "--attune.llm.model=" + TestModel.FILE, "--attune.ranking.layer=2",
+        "--attune.ranking.store-size=64MB");
   }
 
   private static void awaitModel(String url) {

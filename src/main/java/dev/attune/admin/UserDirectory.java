@@ -112,7 +112,8 @@ class UserDirectory {
                     "sort",
                     Arrays.stream(UserLogs.UserSort.values())
                         .map(UserDirectory::camelCase)
-                        .collect(Collectors.joining(", ", "must be one of entities, ", ", with - in front for descending"))));
+                        .collect(Collectors.joining(
+                            ", ", "must be one of entities, ", ", with - in front for descending"))));
   }
 
   private static String camelCase(UserLogs.UserSort sort) {

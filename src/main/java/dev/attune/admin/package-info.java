@@ -1,7 +1,12 @@
 /**
  * Views over the fleet of user stores and over single users, jobs, models and quality.
  */
-@ApplicationModule(displayName = "Administration", allowedDependencies = {"search", "retrieval", "ranking", "suggestion", "knowledge", "entity", "searchlog", "llm", "web", "datadir", "demo"})
+@ApplicationModule(
+    displayName = "Administration",
+    allowedDependencies = {
+        "search", "retrieval", "ranking", "suggestion", "knowledge", "entity", "searchlog", "llm", "web",
+        "datadir", "demo"
+    })
 @NullMarked
 package dev.attune.admin;
 

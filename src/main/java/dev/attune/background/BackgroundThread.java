@@ -10,11 +10,11 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Threads for work that nobody waits for. On Linux they get the lowest priority of the operating system (nice 19), which
- * leaves the processor to others whenever they want it; Java's own thread priorities have no effect there.
+ * Threads for work that nobody waits for. On Linux they get the lowest priority of the operating system (nice 19),
+ * which leaves the processor to others whenever they want it; Java's own thread priorities have no effect there.
  *
- * <p>For computing alone: threads that such a thread starts inherit its priority, among them carriers of virtual threads
- * when it wakes one (by unlocking, say) and pools of native libraries when its call is the first.
+ * <p>For computing alone: threads that such a thread starts inherit its priority, among them carriers of virtual
+ * threads when it wakes one (by unlocking, say) and pools of native libraries when its call is the first.
  */
 public final class BackgroundThread {
 

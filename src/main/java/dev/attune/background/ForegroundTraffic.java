@@ -3,8 +3,8 @@ package dev.attune.background;
 import java.time.Duration;
 
 /**
- * Lets background work step aside while somebody waits for an answer. The start of the service counts as a request: what
- * may wait does not make the start longer. Thread-safe.
+ * Lets background work step aside while somebody waits for an answer. The start of the service counts as a request:
+ * what may wait does not make the start longer. Thread-safe.
  */
 public final class ForegroundTraffic {
 
@@ -40,8 +40,8 @@ public final class ForegroundTraffic {
   }
 
   /**
-   * Returns once no request has run for {@code quiet}, or after {@code patience}: a service that is never quiet gets its
-   * background work done too, though slowly.
+   * Returns once no request has run for {@code quiet}, or after {@code patience}: a service that is never quiet gets
+   * its background work done too, though slowly.
    */
   public synchronized void awaitQuiet(Duration quiet, Duration patience) throws InterruptedException {
     while (starting) {

@@ -31,6 +31,8 @@ final class EmbeddedPostgres implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(EmbeddedPostgres.class);
   private static final String DATABASE = "attune";
   private static final int PORT_ATTEMPTS = 3;
+  private static final Duration BETWEEN_STARTS = Duration.ofMillis(100);
+  private static final Duration BETWEEN_CONNECTIONS = Duration.ofMillis(20);
 
   private final DatabaseProperties properties;
   private final PostgresHome home;
@@ -85,7 +87,7 @@ final class EmbeddedPostgres implements AutoCloseable {
               "Processes of an earlier PostgreSQL did not end within " + properties.startTimeout()
                   + " (attune.database.start-timeout):\n" + e.getMessage(), e);
         }
-        sleep();
+        pause(BETWEEN_STARTS);
       } catch (IOException | RuntimeException e) {
         postgres.close();
         throw e instanceof DatabaseException known ? known : new DatabaseException("PostgreSQL: " + e, e);
@@ -204,22 +206,13 @@ final class EmbeddedPostgres implements AutoCloseable {
                   + "attune.database.start-timeout): " + e.getMessage() + "\n" + lastWords(), e);
         }
       }
-      pause();
+      pause(BETWEEN_CONNECTIONS);
     }
   }
 
-  private static void sleep() {
+  private static void pause(Duration time) {
     try {
-      Thread.sleep(100);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new DatabaseException("Interrupted while PostgreSQL was starting", e);
-    }
-  }
-
-  private void pause() {
-    try {
-      server.waitFor(20, TimeUnit.MILLISECONDS);
+      Thread.sleep(time);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new DatabaseException("Interrupted while PostgreSQL was starting", e);

@@ -39,7 +39,8 @@ final class PostgresCluster {
     try {
       if (Files.exists(cluster.resolve("PG_VERSION"))) {
         if (!Files.exists(passwordFile)) {
-          throw new DatabaseException("The database " + cluster + " is there, but its password " + passwordFile + " is gone.");
+          throw new DatabaseException(
+              "The database " + cluster + " is there, but its password " + passwordFile + " is gone.");
         }
         checkVersion(cluster);
         return Files.readString(passwordFile).strip();
@@ -129,7 +130,8 @@ final class PostgresCluster {
       }
     } catch (java.util.concurrent.TimeoutException e) {
       throw new DatabaseException(
-          "PostgreSQL process " + named.get().pid() + " still uses " + home.cluster() + " and does not end. End it.", e);
+          "PostgreSQL process %d still uses %s and does not end. End it.".formatted(named.get().pid(), home.cluster()),
+          e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new DatabaseException("Interrupted while starting PostgreSQL", e);

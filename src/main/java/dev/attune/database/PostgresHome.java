@@ -46,9 +46,9 @@ record PostgresHome(Path state, Path base) {
       Files.setPosixFilePermissions(base, passable);
       if (!account.canPass(base)) {
         throw new DatabaseException(
-            "The service runs as root, and PostgreSQL's account (uid %d) can reach neither %s nor %s. Put attune.data-dir"
-                    .formatted(account.uid(), state, systemDir)
-                + " where all parent directories can be passed (chmod o+x), or run the service as another account.");
+            ("The service runs as root, and PostgreSQL's account (uid %d) can reach neither %s nor %s. Put"
+                + " attune.data-dir where all parent directories can be passed (chmod o+x), or run the service as"
+                + " another account.").formatted(account.uid(), state, systemDir));
       }
       Files.writeString(base.resolve("owner"), dataDirectory.root() + "\n");
       Files.writeString(location, base + "\n");

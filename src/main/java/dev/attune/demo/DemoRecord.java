@@ -19,7 +19,9 @@ class DemoRecord {
   }
 
   void put(String key, String value) {
-    jdbc.sql("insert into service_info (key, value) values (?, ?) on conflict (key) do update set value = excluded.value")
+    jdbc.sql(
+            "insert into service_info (key, value) values (?, ?)"
+                + " on conflict (key) do update set value = excluded.value")
         .param("demo." + key)
         .param(value)
         .update();

@@ -1,18 +1,9 @@
 package dev.attune.entity;
 
-import java.io.BufferedReader;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
-import java.util.function.Consumer;
-import java.util.zip.GZIPInputStream;
 
 /** How ordinary a word is. Names made of ordinary words ("It", "Up", "Mother") need more evidence to be linked. */
 final class CommonWords {
@@ -28,29 +19,22 @@ final class CommonWords {
   CommonWords() {
     Map<String, Integer> counts = new HashMap<>();
     int[] most = {1};
-    read(COMMON, line -> {
+    BundledFile.forEachLine(COMMON, line -> {
       int tab = line.indexOf('\t');
       int count = Integer.parseInt(line.substring(tab + 1));
       most[0] = Math.max(most[0], count);
       counts.merge(TextTokens.matchKey(line.substring(0, tab)), count, Math::max);
     });
-    read(RARE, line -> rare.add(TextTokens.matchKey(line)));
+    BundledFile.forEachLine(RARE, line -> rare.add(TextTokens.matchKey(line)));
     double scale = Math.log1p(most[0]);
     counts.forEach((word, count) -> rarities.put(word, 1 - Math.log1p(count) / scale));
     fingerprint = counts.hashCode() * 31L + counts.size();
   }
 
-  private static void read(String name, Consumer<String> line) {
-    try (InputStream resource = Objects.requireNonNull(CommonWords.class.getResourceAsStream(name), name);
-        BufferedReader reader = new BufferedReader(
-            new InputStreamReader(new GZIPInputStream(resource), StandardCharsets.UTF_8))) {
-      reader.lines().forEach(line);
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot read " + name, e);
-    }
-  }
-
-  /** Changes with the list of common words. */
+  /**
+   * Changes with the list behind {@link #known} and {@link #rarity}, which decide on the names of entities. Rare words
+   * are left out: {@link #spelt} is asked about texts alone.
+   */
   long fingerprint() {
     return fingerprint;
   }

@@ -28,7 +28,8 @@ final class DocumentFieldReader {
   private static final Pattern ALTERNATIVE = Pattern.compile("\\s*/\\s*");
   /** Parts that are played, but that are nobody in particular. */
   private static final Pattern NOBODY = Pattern.compile(
-      "(?i)(him|her|them|it)?sel(f|ves)( .*)?|narrator|various|additional voices?|voices?|.*#.*|.*\\d.*|.*\\bvoice\\b.*");
+      "(?i)(him|her|them|it)?sel(f|ves)( .*)?|narrator|various|additional voices?|voices?"
+          + "|.*#.*|.*\\d.*|.*\\bvoice\\b.*");
 
   private final EntityProperties properties;
   private final CommonWords words;

@@ -7,8 +7,8 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * All entities, durable in the database and held in memory for look-up. Thread-safe. They are brought into memory in the
- * background when the service starts; until then look-ups find nothing, and changes wait.
+ * All entities, durable in the database and held in memory for look-up. Thread-safe. They are brought into memory in
+ * the background when the service starts; until then look-ups find nothing, and changes wait.
  */
 public interface KnowledgeBase {
 

@@ -4,12 +4,10 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.zip.GZIPInputStream;
 import org.springframework.stereotype.Component;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
@@ -55,11 +53,10 @@ public class KnowledgeImport {
 
   /** Imports the knowledge base of 14,514 Wikidata entities that comes with the service. */
   public Report importBundled() {
-    try (InputStream resource = Objects.requireNonNull(KnowledgeImport.class.getResourceAsStream(BUNDLED), BUNDLED);
-        InputStream plain = new GZIPInputStream(resource)) {
+    try (InputStream plain = BundledFile.open(BUNDLED)) {
       return importNdjson(BUNDLED_SOURCE, plain);
     } catch (IOException e) {
-      throw new UncheckedIOException("cannot read " + BUNDLED, e);
+      throw BundledFile.unreadable(BUNDLED, e);
     }
   }
 

@@ -50,7 +50,7 @@ final class SegmentBuilder {
     this.words = words;
   }
 
-  /** Changes with what names depend on: the word lists and the rules below. */
+  /** Changes with what names depend on: how ordinary words are, the demonyms, and the rules below. */
   long fingerprint() {
     return (words.fingerprint() * 31 + demonyms.fingerprint()) * 31 + RULES;
   }

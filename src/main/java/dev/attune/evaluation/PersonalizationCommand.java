@@ -53,10 +53,7 @@ class PersonalizationCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private RecordOption record;
-
-  @Option(names = "--last", defaultValue = "12",
-      description = "Of each user, the last queries that may be searched for (default: ${DEFAULT-VALUE}).")
-  private int last;
+  @Mixin private PlayOptions play;
 
   @Option(names = "--lists", defaultValue = "0",
       description = "Lists at most, spread evenly; 0 for all (default: ${DEFAULT-VALUE}).")
@@ -68,10 +65,6 @@ class PersonalizationCommand implements Callable<Integer> {
   @Option(names = "--retrieval", defaultValue = "hybrid",
       description = "Whose candidates: bm25, dense, hybrid (default: ${DEFAULT-VALUE}).")
   private String retrieval;
-
-  @Option(names = "--minutes", defaultValue = "600",
-      description = "When the time is over, what was asked until then counts (default: ${DEFAULT-VALUE}).")
-  private int minutes;
 
   PersonalizationCommand(
       SearchLog log,
@@ -103,7 +96,7 @@ class PersonalizationCommand implements Callable<Integer> {
     }
     SimulatedLog users = SimulatedLog.read();
     users.prepare(log, index, knowledge, imports, out);
-    List<Integer> moments = users.moments(last, most, false);
+    List<Integer> moments = users.moments(play.last(), most, false);
     // The whole query names what is wanted; its first word is what a user who is known would have to type.
     Map<String, Lists> kinds = new LinkedHashMap<>();
     kinds.put("as typed", new Lists());
@@ -113,7 +106,7 @@ class PersonalizationCommand implements Callable<Integer> {
     users.play(
         log,
         moments,
-        Duration.ofMinutes(minutes),
+        play.time(),
         moment -> {
           if (!moment.clicked().isEmpty()) {
             kinds.forEach((kind, lists) -> ask(moment, mode, kind.equals("first word"), lists));

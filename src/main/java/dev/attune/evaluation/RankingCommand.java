@@ -41,7 +41,7 @@ class RankingCommand implements Callable<Integer> {
   private final DataDirectory dataDirectory;
   private final Embedder embedder;
   private final ObjectProvider<RankingVariants.Factory> variants;
-  private final ObjectProvider<RankFusion> fusion;
+  private final RankFusion fusion;
   private final ObjectProvider<Models> models;
   private @Nullable RankingVariants loaded;
 
@@ -98,7 +98,7 @@ class RankingCommand implements Callable<Integer> {
       DataDirectory dataDirectory,
       Embedder embedder,
       ObjectProvider<RankingVariants.Factory> variants,
-      ObjectProvider<RankFusion> fusion,
+      RankFusion fusion,
       ObjectProvider<Models> models) {
     this.dataDirectory = dataDirectory;
     this.embedder = embedder;
@@ -137,7 +137,7 @@ class RankingCommand implements Callable<Integer> {
         Supplier<RankingVariants> ranker = this::ranker;
         QueryRanking.Setting setting =
             new QueryRanking.Setting(
-                index.documents(), mode, candidates, forms, ranker, fusion.getIfAvailable(() -> new RankFusion(0.4, 0.2)));
+                index.documents(), mode, candidates, forms, ranker, fusion);
         RunFolder folder = runOut == null ? null : new RunFolder(runOut, dataset.name(), settings(dataset, reads));
         List<Result> results = RankingEvaluation.run(dataset, chosen, setting, folder, new Progress(out));
         List<Row> ofDataset = RankingRows.of(results);

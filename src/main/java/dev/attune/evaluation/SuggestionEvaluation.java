@@ -46,6 +46,12 @@ final class SuggestionEvaluation {
       this.title = title;
       this.rung = rung;
     }
+
+    /** As options of a command write it. */
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
   }
 
   private final SuggestionLadder suggester;
@@ -53,11 +59,12 @@ final class SuggestionEvaluation {
   private final EntityLinker linker;
   private final Map<Arm, List<Outcome>> outcomes = new EnumMap<>(Arm.class);
 
-  SuggestionEvaluation(SuggestionLadder suggester, DocumentIndex index, EntityLinker linker) {
+  /** @param arms to ask on */
+  SuggestionEvaluation(SuggestionLadder suggester, DocumentIndex index, EntityLinker linker, Set<Arm> arms) {
     this.suggester = suggester;
     this.index = index;
     this.linker = linker;
-    for (Arm arm : Arm.values()) {
+    for (Arm arm : arms) {
       outcomes.put(arm, new ArrayList<>());
     }
   }
@@ -72,9 +79,9 @@ final class SuggestionEvaluation {
    */
   record Outcome(double reciprocalRank, double entityMatch, int suggested, int valid, int distinct, double millis) {}
 
-  /** Asks once on every rung. */
+  /** Asks once on each rung. */
   void ask(Moment moment) {
-    for (Arm arm : Arm.values()) {
+    for (Arm arm : outcomes.keySet()) {
       boolean stranger = arm == Arm.OTHER_USER;
       @Nullable String user = arm == Arm.QUERY ? null : stranger ? moment.stranger() : moment.user();
       SuggestionRequest request =

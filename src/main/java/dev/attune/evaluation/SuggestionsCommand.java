@@ -13,11 +13,12 @@ import dev.attune.retrieval.DocumentIndex;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.SuggestionLadder;
 import java.io.PrintWriter;
-import java.time.Duration;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.springframework.beans.factory.ObjectProvider;
 import picocli.CommandLine.Command;
@@ -48,18 +49,15 @@ class SuggestionsCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private RecordOption record;
-
-  @Option(names = "--last", defaultValue = "8",
-      description = "Of each user, the last queries that may be asked for (default: ${DEFAULT-VALUE}).")
-  private int last;
+  @Mixin private PlayOptions play;
 
   @Option(names = "--requests", defaultValue = "0",
       description = "Requests at most, spread evenly; 0 for all (default: ${DEFAULT-VALUE}).")
   private int requests;
 
-  @Option(names = "--minutes", defaultValue = "600",
-      description = "When the time is over, what was asked until then counts (default: ${DEFAULT-VALUE}).")
-  private int minutes;
+  @Option(names = "--told", split = ",", defaultValue = "query,session,history,store,back-off,other-user",
+      description = "Rungs to ask on, the raw history always among them (default: ${DEFAULT-VALUE}).")
+  private Set<Arm> told = Set.of();
 
   SuggestionsCommand(
       SearchLog log,
@@ -84,19 +82,21 @@ class SuggestionsCommand implements Callable<Integer> {
     LanguageModel model = LoadedModel.await(models, ModelRole.SUGGESTION);
     SimulatedLog users = SimulatedLog.read();
     users.prepare(log, index, knowledge, imports, out);
-    List<Integer> moments = users.moments(last, requests, true);
-    SuggestionEvaluation evaluation = new SuggestionEvaluation(suggester, index, linker);
+    List<Integer> moments = users.moments(play.last(), requests, true);
+    Set<Arm> arms = EnumSet.of(Arm.HISTORY);
+    arms.addAll(told);
+    SuggestionEvaluation evaluation = new SuggestionEvaluation(suggester, index, linker, arms);
     Progress progress = new Progress(out);
     progress.start("suggestions", moments.size(), moments.size());
     users.play(
         log,
         moments,
-        Duration.ofMinutes(minutes),
+        play.time(),
         moment -> {
           evaluation.ask(moment);
           progress.step();
         });
-    List<Row> rows = rows(evaluation);
+    List<Row> rows = rows(evaluation, arms);
     out.print(ResultTable.markdown(KEYS, List.copyOf(rows.getLast().figures().keySet()), rows));
     out.flush();
     record.write(spec, "Suggestions", model.fingerprint(), Map.of(), TOLERANCES, KEYS, rows);
@@ -104,10 +104,10 @@ class SuggestionsCommand implements Callable<Integer> {
   }
 
   /** Differences are of the entity-level match, against the raw history. */
-  private static List<Row> rows(SuggestionEvaluation evaluation) {
+  private static List<Row> rows(SuggestionEvaluation evaluation, Set<Arm> arms) {
     List<Row> rows = new ArrayList<>();
     double[] history = evaluation.values(Arm.HISTORY, Outcome::entityMatch);
-    for (Arm arm : Arm.values()) {
+    for (Arm arm : arms) {
       double[] matches = evaluation.values(arm, Outcome::entityMatch);
       double suggested = sum(evaluation.values(arm, Outcome::suggested));
       Map<String, Double> figures = new LinkedHashMap<>();

@@ -31,8 +31,8 @@ class StoreTables implements StoreStatistics {
   public List<String> bySize(String contains, boolean descending, int page, int size) {
     String order = descending ? " desc" : " asc";
     return jdbc.sql(
-            "select user_id from user_entity where strpos(lower(user_id), lower(?)) > 0 group by user_id order by count(*)"
-                + order + ", user_id limit ? offset ?")
+            "select user_id from user_entity where strpos(lower(user_id), lower(?)) > 0"
+                + " group by user_id order by count(*)" + order + ", user_id limit ? offset ?")
         .params(contains, size, (long) page * size)
         .query(String.class)
         .list();

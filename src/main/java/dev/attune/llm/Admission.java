@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Lets requests at the model. All calls of an {@link InferenceBackend} made within an operation belong to its caller:
- * callers take turns, so that one with a hundred requests does not keep the others waiting, and requests that wait at the
- * same time share the work. Thread-safe.
+ * callers take turns, so that one with a hundred requests does not keep the others waiting, and requests that wait at
+ * the same time share the work. Thread-safe.
  */
 public interface Admission {
 

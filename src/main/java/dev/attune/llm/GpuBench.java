@@ -35,7 +35,8 @@ public final class GpuBench {
       }
       if (json != null) {
         Files.writeString(json, benchmark.results().stream().map(GpuBenchmark.Result::json)
-            .collect(Collectors.joining(",\n", "{\"device\": \"" + benchmark.device() + "\", \"results\": [\n", "\n]}\n")));
+            .collect(Collectors.joining(
+                ",\n", "{\"device\": \"" + benchmark.device() + "\", \"results\": [\n", "\n]}\n")));
       }
       return true;
     } catch (CudaException e) {

@@ -18,17 +18,19 @@ import org.springframework.validation.annotation.Validated;
  * @param cache directory of downloaded models
  * @param hub address of a hub that speaks Hugging Face's HTTP interface, or null for {@code HF_ENDPOINT}; only models
  *     named {@code hf:…} are ever looked for there
- * @param backend what computes: {@code auto} is a GPU where there is one that can run the model, otherwise the CPU; {@code
- *     cuda} is the same and warns where the GPU cannot be used
+ * @param backend what computes: {@code auto} is a GPU where there is one that can run the model, otherwise the CPU;
+ *     {@code cuda} is the same and warns where the GPU cannot be used
  * @param gpuMemory bytes of a GPU's memory for keys and values, 0 for 70 % of what the weights leave free
- * @param gpuHostMemory bytes of pinned memory of the host for keys and values that do not fit into {@code gpu-memory}; taken
- *     when the model is loaded and the GPU computes, 0 for none
- * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each output and
- *     token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with large models
+ * @param gpuHostMemory bytes of pinned memory of the host for keys and values that do not fit into {@code gpu-memory};
+ *     taken when the model is loaded and the GPU computes, 0 for none
+ * @param gpuKernels directory of compiled GPU kernels: compiling them takes a minute or two, at the first start only
+ * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each
+ *     output and token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with
+ *     large models
  * @param threads threads that compute, 0 for one per core
- * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see {@link
- *     dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval heads are
- *     known, otherwise {@code full+bf16}; a GPU keeps bf16 and int8
+ * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see
+ *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval
+ *     heads are known, otherwise {@code full+bf16}; a GPU keeps bf16 and int8
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */
@@ -41,6 +43,7 @@ record LlmProperties(
     @DefaultValue("auto") @NotNull Backend backend,
     @DefaultValue("0") DataSize gpuMemory,
     @DefaultValue("1GB") DataSize gpuHostMemory,
+    @DefaultValue("~/.cache/attune/kernels") @NotBlank String gpuKernels,
     @DefaultValue("bf16") @NotNull GpuWeights gpuWeights,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue(LlmProperties.AUTO) @NotBlank String kvPolicy,

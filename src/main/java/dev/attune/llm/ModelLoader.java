@@ -106,7 +106,7 @@ final class ModelLoader {
           KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
           CudaBackend.Settings settings = new CudaBackend.Settings(kept,
               properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
-              properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS);
+              properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());
           return backend;

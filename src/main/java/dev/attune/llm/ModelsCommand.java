@@ -65,16 +65,18 @@ class ModelsCommand {
     return CommandLine.ExitCode.OK;
   }
 
-  @Command(name = "fetch", description = "Download a model of the hub (attune.llm.hub) into the cache; goes on where an "
-      + "earlier download was cut off, and checks what is there already.")
+  @Command(name = "fetch",
+      description = "Download a model of the hub (attune.llm.hub) into the cache; goes on where an "
+          + "earlier download was cut off, and checks what is there already.")
   int fetch(@Parameters(arity = "0..1", paramLabel = "MODEL", description = "hf:org/name[@revision][:file.gguf]. "
       + "Default: attune.llm.model.") @Nullable String name) {
     String source = name == null ? properties.model() : name;
     return guarded(() -> {
       Optional<HubModel> model = HubModel.parse(source);
       if (model.isEmpty()) {
-        throw new ModelFileException("'%s' is not a model of the hub (hf:org/name). The default model is fetched by the "
-            .formatted(source) + "build, or with `python3 models/fetch.py`");
+        throw new ModelFileException(
+            "'%s' is not a model of the hub (hf:org/name). The default model is fetched by the "
+                .formatted(source) + "build, or with `python3 models/fetch.py`");
       }
       print("Ready at " + places.fetch(model.get(), (file, bytes, of) -> {
         print("%-40s %8.1f of %.1f MB".formatted(file, bytes / 1048576.0, of / 1048576.0));
@@ -128,7 +130,8 @@ class ModelsCommand {
       String sum = Checksums.of(file);
       Optional<String> lock = locked.ofFile(name).map(LockedModels.Entry::sha256);
       String wanted = lock.orElse(recorded.get(name));
-      String verdict = wanted == null ? "nothing recorded" : wanted.equals(sum) ? "right" : "WRONG, should be " + wanted;
+      String verdict =
+          wanted == null ? "nothing recorded" : wanted.equals(sum) ? "right" : "WRONG, should be " + wanted;
       print("%s  %s: %s%s".formatted(sum, name, verdict, lock.isPresent() ? " (models.lock)" : ""));
       status = sum.equals(wanted) ? status : CommandLine.ExitCode.SOFTWARE;
     }

@@ -55,8 +55,8 @@ public record RopeScaling(String description, List<Double> divisors, double atte
   }
 
   /**
-   * YaRN (arXiv 2309.00071): pairs that turn more than {@code fast} times within the first context are kept, those below
-   * {@code slow} turns are slowed down, between them a ramp over the pair's index.
+   * YaRN (arXiv 2309.00071): pairs that turn more than {@code fast} times within the first context are kept, those
+   * below {@code slow} turns are slowed down, between them a ramp over the pair's index.
    *
    * @param truncate whether the ramp's ends are whole indices
    */

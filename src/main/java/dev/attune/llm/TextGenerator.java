@@ -6,8 +6,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Generates text after prompts. Everything of one call is decoded as one batch over what the prompts share; what a prompt
- * gives does not depend on the others. Thread-safe.
+ * Generates text after prompts. Everything of one call is decoded as one batch over what the prompts share; what a
+ * prompt gives does not depend on the others. Thread-safe.
  */
 public interface TextGenerator {
 

@@ -164,7 +164,8 @@ final class DiskTier implements AutoCloseable {
               k -> store.place(k.space(), Digest.of(k.documentId()), Digest.of(k.contentHash())), backends::get);
         }
       } catch (IOException | RuntimeException e) {
-        log.warn("Documents that were read cannot be written to disk; trying again in {} s", AFTER_FAILURE.toSeconds(), e);
+        log.warn(
+            "Documents that were read cannot be written to disk; trying again in {} s", AFTER_FAILURE.toSeconds(), e);
         synchronized (queue) {
           pausedUntil = System.nanoTime() + AFTER_FAILURE.toNanos();
         }

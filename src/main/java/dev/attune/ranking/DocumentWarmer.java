@@ -25,8 +25,8 @@ import org.springframework.context.event.EventListener;
 
 /**
  * One background thread that reads documents one by one while no request runs, until all are read or the store is full;
- * what is in use is never dropped for it. What is on disk counts as read, so after a restart it goes on where it was. At
- * the start it also drops entries of documents that are no longer in the index.
+ * what is in use is never dropped for it. What is on disk counts as read, so after a restart it goes on where it was.
+ * At the start it also drops entries of documents that are no longer in the index.
  */
 final class DocumentWarmer implements DocumentWarming, SmartLifecycle {
 

@@ -4,7 +4,8 @@ import dev.attune.llm.LanguageModel;
 import java.util.List;
 
 /**
- * The blocks of a ranking prompt as token ids, for tools that train a ranking model or check one outside of the service.
+ * The blocks of a ranking prompt as token ids, for tools that train a ranking model or check one outside of the
+ * service.
  */
 public final class PromptTokens {
 

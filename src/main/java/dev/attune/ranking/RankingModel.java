@@ -51,7 +51,8 @@ final class RankingModel {
     }
     this.instruction = read(tokens);
     this.space =
-        model.fingerprint() + '/' + model.backend().name() + '/' + properties.layer() + '/' + prompt.fingerprint() + kept();
+        model.fingerprint() + '/' + model.backend().name() + '/' + properties.layer() + '/' + prompt.fingerprint()
+            + kept();
     this.cost = new ReadingCost(measure());
   }
 

@@ -22,10 +22,10 @@ import org.springframework.validation.annotation.Validated;
  * @param scoreTransform what is done to the attention before it is a score; {@code none} unless a collection shows that
  *     another is better
  * @param documentTokens longest document block, frame included; longer documents are cut at a word boundary
- * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: its last one, those of the
- *     title, and rare words
- * @param documentCodec {@code f32}, {@code bf16} or {@code int8}: how keys and values of documents are kept; the codec of
- *     {@code attune.llm.kv-policy} when not set
+ * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: its last one, those of
+ *     the title, and rare words
+ * @param documentCodec {@code f32}, {@code bf16} or {@code int8}: how keys and values of documents are kept; the codec
+ *     of {@code attune.llm.kv-policy} when not set
  * @param queryTokens longest query; longer ones are cut
  * @param memoryTokens most tokens of the user's memory in the last block; lines that do not fit are left out
  * @param lastPosition RoPE position of the last block, beyond every document
@@ -33,13 +33,14 @@ import org.springframework.validation.annotation.Validated;
  * @param batch documents read in one call of the backend
  * @param residentSize bytes of document keys and values kept in memory of the service, which are those not on disk; the
  *     least recently used go first
- * @param storeSize bytes of document keys and values kept on disk, in the data directory; what was used least goes first,
- *     0 keeps nothing on disk
+ * @param storeSize bytes of document keys and values kept on disk, in the data directory; what was used least goes
+ *     first, 0 keeps nothing on disk
  * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read
  * @param warm which documents are read in the background while no request runs
  * @param warmField numeric document field that orders documents nobody has searched for yet, highest first
  * @param blockrankWeight weight of BlockRank beside retrieval, whose weight is 1; 0 switches it off. The default was
- *     chosen for the ranking adapter of the default model ({@code training/sweep.py}); a model without one wants 0.1 or less
+ *     chosen for the ranking adapter of the default model ({@code training/sweep.py}); a model without one wants 0.1 or
+ *     less
  * @param affinityWeight weight of the user's affinity beside retrieval; bounds what personalization can move
  */
 @Validated

@@ -65,11 +65,13 @@ public final class RankingVariants {
    */
   public Masses rank(String query, List<RankCandidate> candidates, List<String> memory, List<Form> forms) {
     if (candidates.isEmpty()) {
-      return new Masses(forms.stream().map(f -> new double[0]).toList(), forms.stream().map(f -> Duration.ZERO).toList());
+      return new Masses(forms.stream().map(f -> new double[0]).toList(),
+          forms.stream().map(f -> Duration.ZERO).toList());
     }
     KvSegment instruction = model.instruction(query);
     BlockPrompt.LastBlock last = model.prompt().last(query, memory);
-    List<Map<Form, KvSegment>> read = read(instruction, candidates, forms.stream().map(Form::plain).distinct().toList());
+    List<Map<Form, KvSegment>> read =
+        read(instruction, candidates, forms.stream().map(Form::plain).distinct().toList());
     List<double[]> masses = new ArrayList<>();
     List<Duration> times = new ArrayList<>();
     for (Form form : forms) {

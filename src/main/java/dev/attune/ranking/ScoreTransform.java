@@ -20,8 +20,8 @@ public enum ScoreTransform {
    */
   SINKS_REDISTRIBUTED,
   /**
-   * What a document gains from layer to layer over the upper half of the layers that are run, summed, instead of its mass
-   * at the last one (after the gaze shift of GIFT).
+   * What a document gains from layer to layer over the upper half of the layers that are run, summed, instead of its
+   * mass at the last one (after the gaze shift of GIFT).
    */
   ACCUMULATED;
 

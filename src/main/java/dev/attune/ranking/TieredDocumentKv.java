@@ -13,8 +13,9 @@ import java.util.concurrent.TimeoutException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory above disk. What was just read is held in memory until it is written; from then on it is used where the file is
- * mapped and no longer counts as memory of the service. Without a disk tier, or when the disk refuses, memory is all.
+ * Memory above disk. What was just read is held in memory until it is written; from then on it is used where the file
+ * is mapped and no longer counts as memory of the service. Without a disk tier, or when the disk refuses, memory is
+ * all.
  */
 final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
 
@@ -93,7 +94,8 @@ final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
   @Override
   public boolean holds(String documentId) {
     synchronized (this) {
-      if (resident.holds(documentId) || readings.keySet().stream().anyMatch(key -> key.documentId().equals(documentId))) {
+      if (resident.holds(documentId)
+          || readings.keySet().stream().anyMatch(key -> key.documentId().equals(documentId))) {
         return true;
       }
     }

@@ -1,7 +1,9 @@
 /**
  * BlockRank: prompt blocks, attention scores, the document KV store, affinity fusion and the rerank resource.
  */
-@ApplicationModule(displayName = "In-context ranking", allowedDependencies = {"background", "llm", "llm :: kv", "retrieval", "knowledge", "entity", "web", "datadir"})
+@ApplicationModule(
+    displayName = "In-context ranking",
+    allowedDependencies = {"background", "llm", "llm :: kv", "retrieval", "knowledge", "entity", "web", "datadir"})
 @NullMarked
 package dev.attune.ranking;
 

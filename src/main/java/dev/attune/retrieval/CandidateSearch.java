@@ -122,7 +122,8 @@ final class CandidateSearch {
       return Hits.NONE;
     }
     TopDocs top =
-        searcher.search(query, new TopFieldCollectorManager(BY_SCORE_THEN_ID, Math.min(depth, docs), Integer.MAX_VALUE));
+        searcher.search(query,
+            new TopFieldCollectorManager(BY_SCORE_THEN_ID, Math.min(depth, docs), Integer.MAX_VALUE));
     List<Integer> order = new ArrayList<>();
     Map<Integer, Double> scores = new HashMap<>();
     for (ScoreDoc hit : top.scoreDocs) {

@@ -52,8 +52,10 @@ class DocumentController {
           @io.swagger.v3.oas.annotations.parameters.RequestBody(
               required = true,
               content = {
-                @Content(mediaType = MediaType.APPLICATION_NDJSON_VALUE, schema = @Schema(implementation = Document.class)),
-                @Content(mediaType = MediaType.APPLICATION_JSON_VALUE, schema = @Schema(implementation = Document[].class))
+                @Content(mediaType = MediaType.APPLICATION_NDJSON_VALUE,
+                    schema = @Schema(implementation = Document.class)),
+                @Content(mediaType = MediaType.APPLICATION_JSON_VALUE,
+                    schema = @Schema(implementation = Document[].class))
               }))
   Report put(InputStream body, @RequestParam(defaultValue = "true") boolean refresh) {
     Batches batches = new Batches(refresh);

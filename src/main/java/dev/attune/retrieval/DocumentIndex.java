@@ -25,8 +25,8 @@ public interface DocumentIndex {
   long size();
 
   /**
-   * Writes every document into the index again, as it was sent and with its vector, and tells the listener of changes; a
-   * document that is written meanwhile stays as it is written.
+   * Writes every document into the index again, as it was sent and with its vector, and tells the listener of changes;
+   * a document that is written meanwhile stays as it is written.
    *
    * @param progress asked after each batch with the number of documents so far; false ends the work
    * @return how many documents were written

@@ -164,7 +164,8 @@ final class DocumentJson {
       Object value = value(field.getValue());
       if (value == null) {
         throw new InvalidDocumentException(
-            id, "fields." + name + " must be a string, a finite number or a list of at most " + MAX_VALUES + " strings");
+            id,
+            "fields." + name + " must be a string, a finite number or a list of at most " + MAX_VALUES + " strings");
       }
       fields.put(name, value);
     }

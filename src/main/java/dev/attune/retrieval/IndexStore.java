@@ -24,8 +24,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A Lucene index on disk with one writer at a time. A write is committed (synced to disk) before {@link #write} returns.
- * After kill −9 the next start finds the last commit: the operating system frees the lock.
+ * A Lucene index on disk with one writer at a time. A write is committed (synced to disk) before {@link #write}
+ * returns. After kill −9 the next start finds the last commit: the operating system frees the lock.
  */
 final class IndexStore implements Closeable {
 

@@ -21,8 +21,8 @@ import org.apache.lucene.util.Bits;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@link DocumentIndex} on Apache Lucene: BM25F, an HNSW graph of vectors, doc values for filters and facets. See {@code
- * IndexFields} for the layout.
+ * {@link DocumentIndex} on Apache Lucene: BM25F, an HNSW graph of vectors, doc values for filters and facets. See
+ * {@code IndexFields} for the layout.
  */
 public final class LuceneDocumentIndex implements DocumentIndex, AutoCloseable {
 

@@ -1,7 +1,11 @@
 /**
  * The request pipeline: retrieve, rank, explain, within a latency budget, degrading rather than failing.
  */
-@ApplicationModule(displayName = "Search", allowedDependencies = {"background", "retrieval", "ranking", "suggestion", "knowledge", "entity", "searchlog", "llm", "web"})
+@ApplicationModule(
+    displayName = "Search",
+    allowedDependencies = {
+        "background", "retrieval", "ranking", "suggestion", "knowledge", "entity", "searchlog", "llm", "web"
+    })
 @NullMarked
 package dev.attune.search;
 

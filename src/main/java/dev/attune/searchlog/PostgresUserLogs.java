@@ -20,7 +20,8 @@ class PostgresUserLogs implements UserLogs {
 
   private static final String USERS =
       """
-      select user_id, count(*) filter (where kind = 'query') as queries, count(*) filter (where kind = 'event') as events,
+      select user_id, count(*) filter (where kind = 'query') as queries,
+        count(*) filter (where kind = 'event') as events,
         min(at) as first_seen, max(at) as last_seen, bool_and(simulated) as simulated
       from log_step
       """;

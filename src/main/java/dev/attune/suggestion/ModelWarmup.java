@@ -78,8 +78,8 @@ class ModelWarmup {
         List.of(topic("Space Opera", words), topic("Detective Fiction", words), topic("Nature Documentary", words));
     SuggestionContext nobody =
         new SuggestionContext(
-            null, "classic films", null, topics.stream().map(Topic::focus).toList(), List.of(), List.of(), List.of(), Set.of(),
-            Instant.now());
+            null, "classic films", null, topics.stream().map(Topic::focus).toList(), List.of(), List.of(), List.of(),
+            Set.of(), Instant.now());
     Prepared prepared = generator.prepare(model, nobody, 0);
     generator.write(prepared, topics, LIMIT, (topic, written) -> true);
     log.debug("Warmed up in {} ms", (System.nanoTime() - start) / 1_000_000);

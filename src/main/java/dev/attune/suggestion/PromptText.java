@@ -26,8 +26,8 @@ record PromptText(int[] tokens, String text) {
   }
 
   /**
-   * Text of others after a space, in lower case, on one line and cut at a word boundary; nothing in it becomes a control
-   * token.
+   * Text of others after a space, in lower case, on one line and cut at a word boundary; nothing in it becomes a
+   * control token.
    *
    * @param budget most tokens; 0 or less gives nothing
    */

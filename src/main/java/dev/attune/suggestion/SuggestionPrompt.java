@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The prompt of K-LaMP (arXiv 2311.06318, §3.3) in three pieces, each tokenised on its own so that its keys and values
  * can be kept: the instruction with examples (the same for everybody), the context of one request (memory, session,
- * page, query), and the entity that one suggestion is to be about with the first words of the answer. All text of others
- * is in lower case, as queries are.
+ * page, query), and the entity that one suggestion is to be about with the first words of the answer. All text of
+ * others is in lower case, as queries are.
  *
  * <pre>{@code
  * <|im_start|>system

@@ -1,7 +1,9 @@
 /**
  * K-LaMP query suggestions: prompts, decoding, filters, back-off.
  */
-@ApplicationModule(displayName = "Suggestions", allowedDependencies = {"background", "llm", "knowledge", "entity", "searchlog", "retrieval", "web"})
+@ApplicationModule(
+    displayName = "Suggestions",
+    allowedDependencies = {"background", "llm", "knowledge", "entity", "searchlog", "retrieval", "web"})
 @NullMarked
 package dev.attune.suggestion;
 

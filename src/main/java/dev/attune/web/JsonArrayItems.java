@@ -3,9 +3,6 @@ package dev.attune.web;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.util.Iterator;
-import java.util.NoSuchElementException;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
@@ -14,7 +11,7 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectReader;
 
 /** Items of one JSON array, parsed one at a time. */
-final class JsonArrayItems implements Iterator<JsonItem> {
+final class JsonArrayItems extends JsonItems {
 
   /** The parser reads ahead by its own buffer, which must not count against an item. */
   private static final int READ_AHEAD = 16_384;
@@ -24,8 +21,6 @@ final class JsonArrayItems implements Iterator<JsonItem> {
   private final ObjectReader json;
   private final int maxBytes;
   private long index;
-  private @Nullable JsonItem next;
-  private boolean ended;
 
   JsonArrayItems(InputStream in, ObjectReader json, int maxBytes) {
     this.in = new Metered(in);
@@ -37,29 +32,12 @@ final class JsonArrayItems implements Iterator<JsonItem> {
   }
 
   @Override
-  public boolean hasNext() {
-    if (next == null && !ended) {
-      next = readItem();
-    }
-    return next != null;
-  }
-
-  @Override
-  public JsonItem next() {
-    if (!hasNext()) {
-      throw new NoSuchElementException();
-    }
-    JsonItem item = next;
-    next = null;
-    return Objects.requireNonNull(item);
-  }
-
-  private @Nullable JsonItem readItem() {
+  @Nullable JsonItem read() {
     in.allow(maxBytes + READ_AHEAD);
     try {
       JsonToken token = parser.nextToken();
       if (token == JsonToken.END_ARRAY) {
-        ended = true;
+        end();
         return parser.nextToken() == null ? null : malformed("there is more after the end of the array");
       }
       if (token == null) {
@@ -76,7 +54,7 @@ final class JsonArrayItems implements Iterator<JsonItem> {
   }
 
   private JsonItem malformed(String reason) {
-    ended = true;
+    end();
     return new JsonItem.Malformed(index++, reason);
   }
 

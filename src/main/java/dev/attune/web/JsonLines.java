@@ -3,24 +3,18 @@ package dev.attune.web;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.util.Iterator;
-import java.util.NoSuchElementException;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.ObjectReader;
 
 /** Items of newline-delimited JSON. */
-final class JsonLines implements Iterator<JsonItem> {
+final class JsonLines extends JsonItems {
 
   private final InputStream in;
   private final ObjectReader json;
   private final int maxBytes;
   private final ByteArrayOutputStream line = new ByteArrayOutputStream(1024);
   private long index;
-  private @Nullable JsonItem next;
-  private boolean ended;
 
   JsonLines(InputStream in, ObjectReader json, int maxBytes) {
     this.in = in;
@@ -29,29 +23,7 @@ final class JsonLines implements Iterator<JsonItem> {
   }
 
   @Override
-  public boolean hasNext() {
-    if (next == null && !ended) {
-      try {
-        next = readItem();
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-      ended = next == null;
-    }
-    return next != null;
-  }
-
-  @Override
-  public JsonItem next() {
-    if (!hasNext()) {
-      throw new NoSuchElementException();
-    }
-    JsonItem item = next;
-    next = null;
-    return Objects.requireNonNull(item);
-  }
-
-  private @Nullable JsonItem readItem() throws IOException {
+  @Nullable JsonItem read() throws IOException {
     while (true) {
       line.reset();
       boolean tooLong = false;

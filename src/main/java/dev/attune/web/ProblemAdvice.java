@@ -149,7 +149,8 @@ class ProblemAdvice extends ResponseEntityExceptionHandler {
     log.error("Request failed, reference {}", reference, e);
     ProblemDetail problem =
         Problems.problem(
-            HttpStatus.INTERNAL_SERVER_ERROR, "Something went wrong in the service; its log has the details.", List.of());
+            HttpStatus.INTERNAL_SERVER_ERROR, "Something went wrong in the service; its log has the details.",
+            List.of());
     problem.setProperty("reference", reference);
     return handleExceptionInternal(e, problem, new HttpHeaders(), HttpStatus.INTERNAL_SERVER_ERROR, request);
   }

@@ -60,7 +60,8 @@ class AdminIntegrationTest {
   @Test
   void jobsAreStartedOnceAndAudited() {
     rest.post().uri("/api/v1/documents").contentType(MediaType.APPLICATION_NDJSON)
-        .body("{\"id\":\"admin-job-1\",\"title\":\"Reindexed\",\"text\":\"quokkaword\"}").exchange().expectStatus().isOk();
+        .body("{\"id\":\"admin-job-1\",\"title\":\"Reindexed\",\"text\":\"quokkaword\"}")
+        .exchange().expectStatus().isOk();
     for (String job : List.of("rebuild", "reindex")) {
       rest.post().uri("/api/v1/admin/jobs/" + job).header("X-Audit-Reason", "test of jobs").exchange()
           .expectStatus().isEqualTo(202);
@@ -181,6 +182,7 @@ class AdminIntegrationTest {
   }
 
   private JsonNode get(String uri) {
-    return json.readTree(rest.get().uri(uri).exchange().expectStatus().isOk().expectBody().returnResult().getResponseBody());
+    return json.readTree(
+        rest.get().uri(uri).exchange().expectStatus().isOk().expectBody().returnResult().getResponseBody());
   }
 }

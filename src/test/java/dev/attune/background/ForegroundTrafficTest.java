@@ -83,6 +83,7 @@ class ForegroundTrafficTest {
     String line = stat.get(10, TimeUnit.SECONDS);
     assertThat(line.substring(line.lastIndexOf(')') + 2).split(" ")[16]).isEqualTo("19");
     String own = Files.readString(Path.of("/proc/thread-self/stat"));
-    assertThat(own.substring(own.lastIndexOf(')') + 2).split(" ")[16]).as("the caller's is as before").isNotEqualTo("19");
+    assertThat(own.substring(own.lastIndexOf(')') + 2).split(" ")[16]).as("the caller's is as before")
+        .isNotEqualTo("19");
   }
 }

@@ -63,7 +63,8 @@ class AdminBrowserTest extends BrowserFixture {
     Locator today = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Searches by day"));
     assertThat(today.getByRole(AriaRole.ROWHEADER).first())
         .hasText(LocalDate.now(ZoneOffset.UTC).toString());
-    Locator retrieval = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Retrieval").setExact(true));
+    Locator retrieval = page.getByRole(
+        AriaRole.REGION, new Page.GetByRoleOptions().setName("Retrieval").setExact(true));
     Locator bm25 =
         retrieval.getByRole(AriaRole.ROW)
             .filter(new Locator.FilterOptions().setHasText("cranfield"))

@@ -150,14 +150,16 @@ abstract class BrowserFixture {
     contexts.add(context);
     String service = address("/");
     context.route(
-        url -> !url.startsWith(service) && !url.startsWith("data:") && !url.startsWith("blob:"), route -> route.abort());
+        url -> !url.startsWith(service) && !url.startsWith("data:") && !url.startsWith("blob:"),
+        route -> route.abort());
     context.setDefaultTimeout(PATIENCE_MS);
     PlaywrightAssertions.setDefaultAssertionTimeout(PATIENCE_MS);
     Page page = context.newPage();
     page.onPageError(error -> faults.add(error));
     page.onConsoleMessage(
         message -> {
-          if (message.text().contains("Content Security Policy") || message.text().contains("Content-Security-Policy")) {
+          if (message.text().contains("Content Security Policy")
+              || message.text().contains("Content-Security-Policy")) {
             faults.add(message.text());
           }
         });

@@ -2,13 +2,8 @@ package dev.attune.entity;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.BufferedReader;
-import java.io.IOException;
-import java.io.InputStreamReader;
-import java.nio.charset.StandardCharsets;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Objects;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 
@@ -30,22 +25,23 @@ class DemonymsTest {
   }
 
   @Test
-  void theListIsInOrder() throws IOException {
+  void theListIsInOrder() {
     Set<String> countries = new HashSet<>();
-    try (BufferedReader reader = new BufferedReader(new InputStreamReader(
-        Objects.requireNonNull(Demonyms.class.getResourceAsStream("/kb/demonyms.tsv")), StandardCharsets.UTF_8))) {
-      for (String line : reader.lines().filter(line -> !line.startsWith("#")).toList()) {
-        assertThat(line).matches("[^\\t,]+\\t[^\\t;]+");
-        for (String country : line.substring(0, line.indexOf('\t')).split(";")) {
-          assertThat(countries.add(TextTokens.nameKey(country))).as(country).isTrue();
-        }
-        for (String word : line.substring(line.indexOf('\t') + 1).split(",")) {
-          assertThat(word).isEqualTo(word.strip()).matches("\\p{Lu}.*");
-          // A word that everybody writes for something else would be found everywhere.
-          assertThat(new CommonWords().rarity(TextTokens.matchKey(word))).as(word).isGreaterThan(0.5);
-        }
+    CommonWords common = new CommonWords();
+    BundledFile.forEachLine(Demonyms.RESOURCE, line -> {
+      if (line.startsWith("#")) {
+        return;
       }
-    }
+      assertThat(line).matches("[^\\t,]+\\t[^\\t;]+");
+      for (String country : line.substring(0, line.indexOf('\t')).split(";")) {
+        assertThat(countries.add(TextTokens.nameKey(country))).as(country).isTrue();
+      }
+      for (String word : line.substring(line.indexOf('\t') + 1).split(",")) {
+        assertThat(word).isEqualTo(word.strip()).matches("\\p{Lu}.*");
+        // A word that everybody writes for something else would be found everywhere.
+        assertThat(common.rarity(TextTokens.matchKey(word))).as(word).isGreaterThan(0.5);
+      }
+    });
     assertThat(countries).hasSizeGreaterThan(200);
   }
 }

@@ -2,18 +2,11 @@ package dev.attune.entity;
 
 import dev.attune.demo.MovieCorpus;
 import dev.attune.retrieval.Document;
-import java.io.BufferedReader;
-import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.stream.Stream;
-import java.util.zip.GZIPInputStream;
 import org.springframework.boot.context.properties.bind.Binder;
 import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
 import tools.jackson.databind.json.JsonMapper;
@@ -38,13 +31,8 @@ final class FilmKnowledge {
   static KnowledgeSnapshot load() {
     List<KnowledgeRow> rows = new ArrayList<>();
     JsonMapper json = JsonMapper.builder().build();
-    try (BufferedReader reader = new BufferedReader(new InputStreamReader(new GZIPInputStream(Objects.requireNonNull(
-        KnowledgeImport.class.getResourceAsStream(KnowledgeImport.BUNDLED))), StandardCharsets.UTF_8))) {
-      reader.lines().forEach(line ->
-          rows.add(new KnowledgeRow(KnowledgeImport.entity(json.readTree(line)), "wikidata", null)));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    BundledFile.forEachLine(KnowledgeImport.BUNDLED, line ->
+        rows.add(new KnowledgeRow(KnowledgeImport.entity(json.readTree(line)), "wikidata", null)));
     KnowledgeSnapshot curated = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
     DocumentFieldReader reader = new DocumentFieldReader(PROPERTIES, WORDS);
     Map<String, List<DocumentEntity>> byDocument = new HashMap<>();

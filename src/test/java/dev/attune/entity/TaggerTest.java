@@ -149,7 +149,9 @@ class TaggerTest {
     assertThat(found).isEqualTo(expected);
   }
 
-  /** Whether the first two and three letters of the name are at most one mistake away from some beginning of the text. */
+  /**
+   * Whether the first two and three letters of the name are at most one mistake away from some beginning of the text.
+   */
   private static boolean wellBegun(String text, String name) {
     for (int letters = 2; letters <= 3; letters++) {
       boolean begun = false;
@@ -169,7 +171,7 @@ class TaggerTest {
     for (int i = 0; i <= a.length(); i++) {
       for (int j = 0; j <= b.length(); j++) {
         if (i == 0 || j == 0) {
-          d[i][j] = i == 0 && j == 0 ? 0 : i == 0 ? d[0][j - 1] + cost(b.charAt(j - 1)) : d[i - 1][0] + cost(a.charAt(i - 1));
+          d[i][j] = i > 0 ? d[i - 1][0] + cost(a.charAt(i - 1)) : j > 0 ? d[0][j - 1] + cost(b.charAt(j - 1)) : 0;
           continue;
         }
         char x = a.charAt(i - 1);

@@ -25,9 +25,11 @@ class DatasetReaderTest {
     zip(
         "npl/corpus.jsonl.gz",
         "{\"_id\":\"1\",\"title\":\"One\",\"text\":\"first\"}\n{\"_id\":\"2\",\"title\":\"\",\"text\":\"second\"}\n");
-    zip("npl/queries.jsonl.gz", "{\"_id\":\"q1\",\"text\":\"a\"}\n{\"_id\":\"q2\",\"text\":\"b\"}\n{\"_id\":\"q3\",\"text\":\"c\"}\n");
+    zip("npl/queries.jsonl.gz",
+        "{\"_id\":\"q1\",\"text\":\"a\"}\n{\"_id\":\"q2\",\"text\":\"b\"}\n{\"_id\":\"q3\",\"text\":\"c\"}\n");
     Files.createDirectories(data.resolve("npl/qrels"));
-    Files.writeString(data.resolve("npl/qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq1\t1\t2\nq1\t2\t0\nq2\t2\t1\nq3\t1\t0\n");
+    Files.writeString(data.resolve("npl/qrels/test.tsv"),
+        "query-id\tcorpus-id\tscore\nq1\t1\t2\nq1\t2\t0\nq2\t2\t1\nq3\t1\t0\n");
   }
 
   @Test

@@ -38,8 +38,8 @@ class EvaluateCommandsTest {
 
   @Test
   void runsAreMeasuredAndTheLaterOnesCompared() throws IOException {
-    int code = execute(new RunCommand(), "--qrels", file("qrels.txt"), "--run", file("good.run") + "," + file("half.run"),
-        "--per-query", file("queries.tsv"));
+    int code = execute(new RunCommand(), "--qrels", file("qrels.txt"), "--run",
+        file("good.run") + "," + file("half.run"), "--per-query", file("queries.tsv"));
     assertThat(code).isZero();
     assertThat(out.toString())
         .contains("half.run answers 1 of 2 judged queries; the others score 0")
@@ -61,6 +61,13 @@ class EvaluateCommandsTest {
     assertThat(err.toString()).contains("empty.txt holds no judgments");
     assertThat(execute(new RunCommand(), "--qrels", file("none.txt"), "--run", file("good.run"))).isEqualTo(2);
     assertThat(err.toString()).contains("none.txt");
+  }
+
+  @Test
+  void rungsThatDoNotExistAreNamedWithThoseThatDo() {
+    Object command = new SuggestionsCommand(null, null, null, null, null, null, null);
+    assertThat(execute(command, "--told", "history,stor")).isEqualTo(2);
+    assertThat(err.toString()).contains("stor", "back-off", "other-user");
   }
 
   @Test

@@ -34,11 +34,13 @@ class LinkingEvaluationTest {
   void countsMentionsOnce() {
     Score score =
         LinkingEvaluation.linker(
-            (text, context) -> List.of(new Mention(0, 4, "dune", "Q1", 1), new Mention(5, 9, "cast", "Q2", 1)), TEXTS, IDS);
+            (text, context) -> List.of(new Mention(0, 4, "dune", "Q1", 1), new Mention(5, 9, "cast", "Q2", 1)),
+            TEXTS, IDS);
     assertThat(score).isEqualTo(new Score(2, 1, 2, 1));
     assertThat(score.f1()).isCloseTo(2.0 / 3, within(1e-12));
     assertThat(score.f1All()).isCloseTo(0.5, within(1e-12));
-    assertThat(LinkingEvaluation.linker((text, context) -> List.of(new Mention(5, 9, "cast", "Q1", 1)), TEXTS, IDS).right())
+    assertThat(LinkingEvaluation.linker((text, context) -> List.of(new Mention(5, 9, "cast", "Q1", 1)), TEXTS, IDS)
+        .right())
         .as("the right entity in the wrong place").isZero();
   }
 
@@ -57,17 +59,20 @@ class LinkingEvaluationTest {
   @Test
   void readsWhatIsPublished() throws IOException {
     zip("gerdaq_devel.xml.gz",
-        "<?xml version='1.0' encoding='UTF-8'?>\n<dataset><instance>a &amp; <annotation rank_0_id=\"1\" rank_0_score=\"1\" "
-            + "rank_0_title=\"Dune\">dune</annotation> x</instance><instance>none</instance></dataset>");
+        "<?xml version='1.0' encoding='UTF-8'?>\n<dataset><instance>a &amp; <annotation rank_0_id=\"1\" "
+            + "rank_0_score=\"1\" rank_0_title=\"Dune\">dune</annotation> x</instance>"
+            + "<instance>none</instance></dataset>");
     assertThat(LinkedTexts.read(directory, "gerdaq-devel"))
-        .containsExactly(new LinkedText("a & dune x", List.of(new Gold(4, 8, "Dune"))), new LinkedText("none", List.of()));
+        .containsExactly(new LinkedText("a & dune x", List.of(new Gold(4, 8, "Dune"))),
+            new LinkedText("none", List.of()));
     zip("ConEL22_EL_Val.json.gz",
         "[{\"turns\":[{\"speaker\":\"SYSTEM\",\"utterance\":\"hi\"},{\"speaker\":\"USER\",\"utterance\":\"😀 Dune\","
             + "\"el_annotations\":[{\"mention\":\"Dune\",\"entity\":\"Dune_(film)\",\"span\":[2,6]}]}]}]");
     assertThat(LinkedTexts.read(directory, "conel-val"))
         .containsExactly(new LinkedText("😀 Dune", List.of(new Gold(3, 7, "Dune (film)"))));
     zip("ids.json.gz",
-        "{\"/m/1\":{\"wikidata_id\":\"Q9\",\"wikipedia\":\"https://en.wikipedia.org/wiki/Caf%C3%A9_%2B_1\"},\"/m/2\":{}}");
+        "{\"/m/1\":{\"wikidata_id\":\"Q9\",\"wikipedia\":\"https://en.wikipedia.org/wiki/Caf%C3%A9_%2B_1\"},"
+            + "\"/m/2\":{}}");
     assertThat(LinkedTexts.wikidataIds(directory.resolve("ids.json.gz"))).isEqualTo(Map.of("Café + 1", "Q9"));
   }
 

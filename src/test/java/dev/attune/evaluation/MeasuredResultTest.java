@@ -20,8 +20,9 @@ class MeasuredResultTest {
     figures.put("ndcg10", ndcg);
     figures.put("difference", 0.01);
     return new MeasuredResult(
-        "retrieval", "A: title", "evaluate ranking --queries 0", "abc", "2026-01-02", "2 cores", null, "More\nthan one line",
-        Map.of("npl", "0123"), Map.of("ndcg10", 0.002), List.of("dataset"), List.of(new Row(Map.of("dataset", "007"), figures)));
+        "retrieval", "A: title", "evaluate ranking --queries 0", "abc", "2026-01-02", "2 cores", null,
+        "More\nthan one line", Map.of("npl", "0123"), Map.of("ndcg10", 0.002), List.of("dataset"),
+        List.of(new Row(Map.of("dataset", "007"), figures)));
   }
 
   @Test
@@ -43,14 +44,16 @@ class MeasuredResultTest {
     assertThat(ResultComparison.differences(kept, result(0.4316, 92))).singleElement().asString().contains("queries");
     MeasuredResult otherData =
         new MeasuredResult(
-            "retrieval", "", "", "", "", "", null, null, Map.of("npl", "4567"), Map.of(), List.of("dataset"), List.of());
+            "retrieval", "", "", "", "", "", null, null, Map.of("npl", "4567"), Map.of(), List.of("dataset"),
+            List.of());
     assertThat(ResultComparison.differences(kept, otherData)).hasSize(2);
   }
 
   @Test
   void aPlaceOfADocumentIsFilled() {
     Map<String, MeasuredResult> results = Map.of("retrieval", result(0.5, 3));
-    String filled = ResultTable.fill("Before\n<!-- result: retrieval -->\nold\n<!-- end of result -->\nAfter\n", results);
+    String filled = ResultTable.fill(
+        "Before\n<!-- result: retrieval -->\nold\n<!-- end of result -->\nAfter\n", results);
     assertThat(filled)
         .isEqualTo(
             "Before\n<!-- result: retrieval -->\n"

@@ -21,7 +21,8 @@ class RankingMetricsTest {
   @Example
   void ndcgHasLinearGainAndLogDiscount() {
     // DCG = 2/log2(2) + 0 + 3/log2(4) = 3.5; ideal = 3 + 2/log2(3) + 1/2 = 4.761859507142915.
-    assertThat(RankingMetrics.ndcg(List.of("b", "x", "a"), GRADES, 10)).isCloseTo(3.5 / 4.761859507142915, within(1e-12));
+    assertThat(RankingMetrics.ndcg(List.of("b", "x", "a"), GRADES, 10))
+        .isCloseTo(3.5 / 4.761859507142915, within(1e-12));
     // The ideal is cut too: at depth 1 it is 3.
     assertThat(RankingMetrics.ndcg(List.of("b", "a"), GRADES, 1)).isCloseTo(2.0 / 3, within(1e-12));
     assertThat(RankingMetrics.ndcg(List.of("a", "b", "c"), GRADES, 10)).isCloseTo(1, within(1e-12));
@@ -36,7 +37,8 @@ class RankingMetricsTest {
 
   @Example
   void reciprocalRankAndRecall() {
-    assertThat(RankingMetrics.reciprocalRank(List.of("d", "x", "c", "a"), GRADES, 10)).isCloseTo(1 / 3.0, within(1e-12));
+    assertThat(RankingMetrics.reciprocalRank(List.of("d", "x", "c", "a"), GRADES, 10))
+        .isCloseTo(1 / 3.0, within(1e-12));
     assertThat(RankingMetrics.reciprocalRank(List.of("d", "x", "c"), GRADES, 2)).isZero();
     assertThat(RankingMetrics.recall(List.of("d", "a", "x", "c"), GRADES, 100)).isCloseTo(2 / 3.0, within(1e-12));
     assertThat(RankingMetrics.recall(List.of("d", "a", "c"), GRADES, 2)).isCloseTo(1 / 3.0, within(1e-12));

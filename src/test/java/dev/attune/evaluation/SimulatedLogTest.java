@@ -15,7 +15,8 @@ class SimulatedLogTest {
   private static final JsonMapper MAPPER = JsonMapper.builder().build();
 
   private static ObjectNode query(String id, String user, String session, String text, int secondsAgo) {
-    ObjectNode item = MAPPER.createObjectNode().put("query_id", id).put("user_query", text).put("seconds_ago", secondsAgo);
+    ObjectNode item =
+        MAPPER.createObjectNode().put("query_id", id).put("user_query", text).put("seconds_ago", secondsAgo);
     item.putObject("query_attributes").put("user_id", user).put("session_id", session);
     return item;
   }

@@ -19,7 +19,8 @@ class TrecFilesTest {
 
   @Test
   void judgmentsOfTrecAndOfBeirAreTheSame() throws IOException {
-    Path trec = Files.writeString(folder.resolve("a.qrels"), "q1 0 d1 2\nq1\t0\td2\t0\n\nq2 Q0 d 3 1\n".replace("d 3", "d3"));
+    Path trec = Files.writeString(
+        folder.resolve("a.qrels"), "q1 0 d1 2\nq1\t0\td2\t0\n\nq2 Q0 d 3 1\n".replace("d 3", "d3"));
     Path beir =
         Files.writeString(folder.resolve("b.tsv"), "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td3\t1\n");
     Map<String, Map<String, Integer>> expected = Map.of("q1", Map.of("d1", 2, "d2", 0), "q2", Map.of("d3", 1));

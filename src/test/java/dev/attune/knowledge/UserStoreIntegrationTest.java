@@ -219,7 +219,8 @@ class UserStoreIntegrationTest {
         """.formatted(canary));
     String user = "/api/v1/users/" + newUser();
     for (String path : List.of("/entities", "/entities?q=kffilmj", "/export", "/entities/work:kf9/events")) {
-      assertThat(get(user + path).toString()).doesNotContain(canary).doesNotContain("work:kf9\",\"label\":\"Kffilmj\",\"type\"");
+      assertThat(get(user + path).toString()).doesNotContain(canary)
+          .doesNotContain("work:kf9\",\"label\":\"Kffilmj\",\"type\"");
     }
   }
 }

@@ -141,7 +141,8 @@ class AdapterTest {
             new Pass(OTHER, 0, List.of(), 2, true, Logits.NONE, null)))
         .forEach(result -> context.add(result.kv()));
     return model.backend()
-        .run(List.of(new Pass(QUERY, 60, context, 2, false, Logits.NONE, new Probe(new int[] {1, 4}, new int[] {0, 1}))))
+        .run(List.of(new Pass(
+            QUERY, 60, context, 2, false, Logits.NONE, new Probe(new int[] {1, 4}, new int[] {0, 1}))))
         .getFirst().attention();
   }
 
@@ -231,11 +232,13 @@ class AdapterTest {
       String a = key(0, "self_attn.q_proj", 'A');
       String b = key(0, "self_attn.q_proj", 'B');
       assertRefused(base, file -> file.random(a, random, 1, 4, HIDDEN), "one of its two factors");
-      assertRefused(base, file -> file.random(a, random, 1, 4, 41).random(b, random, 1, 96, 4), "do not fit the [96, 40]");
+      assertRefused(base, file -> file.random(a, random, 1, 4, 41).random(b, random, 1, 96, 4),
+          "do not fit the [96, 40]");
       assertRefused(base, file -> file.random(a, random, 1, 4, 40).random(b, random, 1, 96, 5), "do not fit");
       assertRefused(base, file -> file.random("base_model.model.lm_head.lora_A.weight", random, 1, 4, 40),
           "'base_model.model.lm_head.lora_A.weight' is not a low-rank factor");
-      assertRefused(base, file -> file.random(a.replace(".0.", ".3."), random, 1, 4, 40), "changes layer 3, but tiny has 3");
+      assertRefused(base, file -> file.random(a.replace(".0.", ".3."), random, 1, 4, 40),
+          "changes layer 3, but tiny has 3");
       assertRefused(base, file -> {}, "holds no low-rank factors");
       assertThatThrownBy(() -> new LoraFiles("test", settings(Map.of()), right, "abc  other.gguf\n")
           .adapter(config, base.sha256())).hasMessageContaining("trained for another model");

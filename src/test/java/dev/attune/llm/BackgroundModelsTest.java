@@ -37,6 +37,7 @@ import org.springframework.util.unit.DataSize;
 class BackgroundModelsTest {
 
   private static final String CACHE = "~/.cache/attune/models";
+  private static final String KERNELS = "~/.cache/attune/kernels";
   private static final Adapters NO_ADAPTERS = new Adapters("none", "none");
 
   private static final Scheduler SCHEDULER = new Scheduler(8, new SimpleMeterRegistry());
@@ -45,7 +46,7 @@ class BackgroundModelsTest {
 
   private static LlmProperties properties(String model) {
     return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        GpuWeights.BF16, 1, "full+bf16", 8, NO_ADAPTERS);
+        KERNELS, GpuWeights.BF16, 1, "full+bf16", 8, NO_ADAPTERS);
   }
 
   /** The status after loading. */
@@ -170,7 +171,7 @@ class BackgroundModelsTest {
     LlmProperties cuda =
         new LlmProperties(
             write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0), DataSize.ofBytes(0),
-                GpuWeights.BF16, 1, "full+f32", 8, NO_ADAPTERS);
+                KERNELS, GpuWeights.BF16, 1, "full+f32", 8, NO_ADAPTERS);
     try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
     }
@@ -298,8 +299,8 @@ class BackgroundModelsTest {
         .random(module + "B.weight", new Random(2), 1, 40, 2)
         .bytes());
     LlmProperties settings = new LlmProperties(
-        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0), GpuWeights.BF16, 1, "full+bf16", 8,
-        new Adapters(good.toString(), directory.resolve("absent").toString()));
+        model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
+        KERNELS, GpuWeights.BF16, 1, "full+bf16", 8, new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
       assertThat(status.state()).isEqualTo(State.READY);
@@ -322,7 +323,8 @@ class BackgroundModelsTest {
 
   @Test
   void razorIsTheChoiceWhereRetrievalHeadsAreKnown() throws IOException {
-    try (ModelLoader.Loaded tiny = ModelLoader.load(Path.of("src/test/resources/checkpoints/smollm2/model.safetensors"), null, 1)) {
+    try (ModelLoader.Loaded tiny =
+        ModelLoader.load(Path.of("src/test/resources/checkpoints/smollm2/model.safetensors"), null, 1)) {
       assertThat(tiny.backend().kvPolicy()).isEqualTo("full+bf16");
     }
     try (ModelLoader.Loaded measured = ModelLoader.load(TestModel.FILE, null, 1)) {
@@ -335,7 +337,7 @@ class BackgroundModelsTest {
   void misspeltPolicyStopsTheStart() {
     LlmProperties wrong =
         new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-            GpuWeights.BF16, 1, "full+int3", 8, NO_ADAPTERS);
+            KERNELS, GpuWeights.BF16, 1, "full+int3", 8, NO_ADAPTERS);
     assertThatThrownBy(() -> models(wrong)).hasMessageContaining("int3");
   }
 
@@ -345,7 +347,7 @@ class BackgroundModelsTest {
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
         "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO,
-        DataSize.ofBytes(0), DataSize.ofGigabytes(1), GpuWeights.BF16, 0, "auto", 64, new Adapters("bundled", "bundled")));
+        DataSize.ofBytes(0), DataSize.ofGigabytes(1), KERNELS, GpuWeights.BF16, 0, "auto", 64, new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -56,7 +56,8 @@ class BlockAttentionTest {
       for (int[] document : documents) {
         blocks.add(new DenseOracle.Block(document, instruction.length, List.of(0)));
       }
-      blocks.add(new DenseOracle.Block(last, LAST_POSITION, IntStream.rangeClosed(0, documents.size()).boxed().toList()));
+      blocks.add(new DenseOracle.Block(
+          last, LAST_POSITION, IntStream.rangeClosed(0, documents.size()).boxed().toList()));
       return blocks;
     }
 
@@ -234,7 +235,10 @@ class BlockAttentionTest {
     Random random = new Random(seed);
     int[] tokens = random.ints(length, 0, tiny.config().vocabulary()).toArray();
     float[][] whole =
-        tiny.backend().run(List.of(new Pass(tokens, 7, List.of(), layers, false, Logits.ALL, null))).getFirst().logits();
+        tiny.backend()
+            .run(List.of(new Pass(tokens, 7, List.of(), layers, false, Logits.ALL, null)))
+            .getFirst()
+            .logits();
     List<KvSegment> context = new ArrayList<>();
     for (int from = 0; from < length; ) {
       int to = random.nextInt(4) == 0 ? from + 1 : from + 1 + random.nextInt(length - from);

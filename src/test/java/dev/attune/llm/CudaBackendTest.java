@@ -224,7 +224,9 @@ class CudaBackendTest {
       List<float[][]> both = new ArrayList<>();
       for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
         List<KvSegment> before =
-            context == 0 ? List.of() : List.of(kv(backend.run(List.of(read(3, context, 0, List.of(), LAYERS))).getFirst()));
+            context == 0
+                ? List.of()
+                : List.of(kv(backend.run(List.of(read(3, context, 0, List.of(), LAYERS))).getFirst()));
         Pass pass = new Pass(tokens(4, count), context, before, LAYERS, count == 5, Logits.ALL, null);
         both.add(backend.run(List.of(pass)).getFirst().logits());
       }

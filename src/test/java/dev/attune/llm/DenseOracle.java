@@ -11,7 +11,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class DenseOracle {
 
-  /** A block of tokens; each of its tokens sees all tokens of the blocks in {@code sees}, and its own block causally. */
+  /**
+   * A block of tokens; each of its tokens sees all tokens of the blocks in {@code sees}, and its own block causally.
+   */
   record Block(int[] tokens, int firstPosition, List<Integer> sees) {}
 
   /** What the last block sees of the first one, head by head. */
@@ -70,7 +72,9 @@ final class DenseOracle {
     return Arrays.copyOfRange(logits, firstOfLast(), logits.length);
   }
 
-  /** Attention masses of blocks: rows of the last block, softmax over the tokens of the scored blocks; mean over heads. */
+  /**
+   * Attention masses of blocks: rows of the last block, softmax over the tokens of the scored blocks; mean over heads.
+   */
   double[] masses(int layer, int[] rows, List<Integer> scored) {
     double[] masses = new double[scored.size()];
     for (double[] head : massesByHead(layer, rows, scored)) {

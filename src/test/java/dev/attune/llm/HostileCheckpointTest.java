@@ -125,7 +125,8 @@ class HostileCheckpointTest {
 
   @Test
   void anyValueAnywhereInTheConfigurationIsRefusedOrHarmless() throws IOException {
-    List<Object> hostile = List.of(0, -1, 1, 7, Integer.MAX_VALUE, 1L << 40, 1e300, "x", List.of(1), Map.of("a", 1), true);
+    List<Object> hostile =
+        List.of(0, -1, 1, 7, Integer.MAX_VALUE, 1L << 40, 1e300, "x", List.of(1), Map.of("a", 1), true);
     for (String name : List.of("smollm2", "qwen2")) {
       copy(name);
       for (String key : json("config.json").propertyNames()) {

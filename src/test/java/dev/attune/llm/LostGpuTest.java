@@ -47,7 +47,8 @@ class LostGpuTest {
     Path path = Files.createTempFile("tiny", ".gguf");
     Files.write(path, TinyGguf.model(7, 3, 128, 6, 2, 64, 192, true).bytes());
     LlmProperties properties = new LlmProperties(path.toString(), path.getParent().toString(), null,
-        LlmProperties.Backend.CUDA, DataSize.ofMegabytes(64), DataSize.ofBytes(0), GpuWeights.BF16, 2, "full+bf16", 8, new Adapters("none", "none"));
+        LlmProperties.Backend.CUDA, DataSize.ofMegabytes(64), DataSize.ofBytes(0),
+        path.resolveSibling("kernels").toString(), GpuWeights.BF16, 2, "full+bf16", 8, new Adapters("none", "none"));
     BackgroundModels models = new BackgroundModels(properties, new Scheduler(8, new SimpleMeterRegistry())).start();
     settle(models);
     if (!"cuda".equals(models.status().backend())) {

@@ -32,7 +32,7 @@ class ModelsCommandTest {
 
   private LlmProperties settings(String model, @Nullable String hub) {
     return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        GpuWeights.BF16, 1, "full+f32", 8,
+        cache.resolve("kernels").toString(), GpuWeights.BF16, 1, "full+f32", 8,
         new Adapters("none", "none"));
   }
 

@@ -41,7 +41,8 @@ class RetentionTest {
 
   @Property(tries = 25)
   void raggedHeadsEqualADenseOracle(
-      @ForAll long seed, @ForAll @IntRange(min = 1, max = 80) int length, @ForAll @IntRange(min = 1, max = 20) int rows) {
+      @ForAll long seed, @ForAll @IntRange(min = 1, max = 80) int length,
+      @ForAll @IntRange(min = 1, max = 20) int rows) {
     Random random = new Random(seed);
     int[] first = tokens(random, length);
     int[] last = tokens(random, rows);

@@ -117,7 +117,8 @@ class TextGeneratorTest {
     LanguageModel model = TestModel.get();
     int[] tokens = model.tokenizer().encodeWithControls(LIST);
     List<TextGenerator.Prompt> prompts = List.of(
-        new TextGenerator.Prompt(tokens, options(1, 64, 0.9, 1)), new TextGenerator.Prompt(tokens, options(1, 1, 0, 0)));
+        new TextGenerator.Prompt(tokens, options(1, 64, 0.9, 1)),
+        new TextGenerator.Prompt(tokens, options(1, 1, 0, 0)));
     List<Integer> finished = new ArrayList<>();
     long before = model.backend().work().tokens();
     generator.generate(model, List.of(), prompts, (prompt, generation) -> {

@@ -207,7 +207,8 @@ class BlockRankerTest {
         .mapToInt(c -> fixture.model().prompt().document("", c.text()).length)
         .sum();
     // Tokens after the last signal token are not run.
-    int lastTokens = 1 + Arrays.stream(fixture.model().prompt().last("market", List.of()).signals()).max().orElseThrow();
+    int lastTokens =
+        1 + Arrays.stream(fixture.model().prompt().last("market", List.of()).signals()).max().orElseThrow();
     int threads = 4;
     long before = model.backend().work().tokens();
     CyclicBarrier together = new CyclicBarrier(threads);

@@ -23,13 +23,16 @@ class RankingVariantsTest {
   void areTheMassesOfARankerWithTheseSettings() {
     List<RankCandidate> list = RankingFixture.candidates("variants", TEXTS);
     RankingVariants variants = new RankingVariants.Factory(RankingFixture.properties(Map.of())).of(TestModel.get());
-    List<Form> forms = List.of(Form.FULL, new Form(KvCodec.INT8, 1, ScoreTransform.NONE), new Form(KvCodec.INT8, 0.25, ScoreTransform.NONE));
+    List<Form> forms = List.of(
+        Form.FULL, new Form(KvCodec.INT8, 1, ScoreTransform.NONE), new Form(KvCodec.INT8, 0.25, ScoreTransform.NONE));
     Masses masses = variants.rank("how does blood move", list, List.of(), forms);
-    assertThat(masses.masses().get(0)).isEqualTo(new RankingFixture(Map.of()).rank("how does blood move", list).scores());
+    assertThat(masses.masses().get(0))
+        .isEqualTo(new RankingFixture(Map.of()).rank("how does blood move", list).scores());
     Map<String, String> small = Map.of("document-codec", "int8", "kept-tokens", "0.25");
     assertThat(masses.masses().get(2)).isEqualTo(new RankingFixture(small).rank("how does blood move", list).scores());
     assertThat(masses.masses().get(1)).isNotEqualTo(masses.masses().get(0)).isNotEqualTo(masses.masses().get(2));
-    assertThat(variants.rank("how does blood move", list, List.of(), forms).masses().get(2)).isEqualTo(masses.masses().get(2));
+    assertThat(variants.rank("how does blood move", list, List.of(), forms).masses().get(2))
+        .isEqualTo(masses.masses().get(2));
   }
 
   @ParameterizedTest

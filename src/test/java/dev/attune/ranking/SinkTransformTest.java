@@ -44,7 +44,8 @@ class SinkTransformTest {
 
   @Property(tries = 200)
   void massesAreADistributionThatAPermutationPermutes(
-      @ForAll long seed, @ForAll @IntRange(min = 1, max = 5) int heads, @ForAll @IntRange(min = 1, max = 7) int documents) {
+      @ForAll long seed, @ForAll @IntRange(min = 1, max = 5) int heads,
+      @ForAll @IntRange(min = 1, max = 7) int documents) {
     Random random = new Random(seed);
     int[] sizes = random.ints(documents, 1, 30).toArray();
     int tokens = Arrays.stream(sizes).sum();
@@ -73,7 +74,8 @@ class SinkTransformTest {
   }
 
   private static float[] flat(float[][][] drawn, boolean backwards) {
-    float[] flat = new float[Arrays.stream(drawn).mapToInt(head -> Arrays.stream(head).mapToInt(d -> d.length).sum()).sum()];
+    int size = Arrays.stream(drawn).mapToInt(head -> Arrays.stream(head).mapToInt(d -> d.length).sum()).sum();
+    float[] flat = new float[size];
     int at = 0;
     for (float[][] head : drawn) {
       for (int d = 0; d < head.length; d++) {

@@ -35,7 +35,8 @@ class LuceneDocumentIndexTest {
           film("2", "Alien", "The crew of a spaceship meets a deadly creature. It hunts them.", "Ridley Scott", 1979),
           film("3", "Amélie", "A waitress in Paris decides to help the people around her.", "Jean-Pierre Jeunet", 2001),
           film("4", "It", "In the town of Derry children fight a clown.", "Andy Muschietti", 2017),
-          film("5", "Star Wars", "A farm boy joins a princess & a smuggler <against> an empire.", "George Lucas", 1977));
+          film(
+              "5", "Star Wars", "A farm boy joins a princess & a smuggler <against> an empire.", "George Lucas", 1977));
 
   @TempDir Path directory;
   private LuceneDocumentIndex index;

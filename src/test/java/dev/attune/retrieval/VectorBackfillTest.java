@@ -17,7 +17,8 @@ class VectorBackfillTest {
 
   private static final List<Document> DOCUMENTS =
       IntStream.range(0, 40)
-          .mapToObj(i -> new Document("d" + i, "Title " + i, i == 7 ? "a dog barks" : "about tax law", null, null, Map.of()))
+          .mapToObj(i -> new Document(
+              "d" + i, "Title " + i, i == 7 ? "a dog barks" : "about tax law", null, null, Map.of()))
           .toList();
 
   @TempDir Path directory;

@@ -41,7 +41,8 @@ class OptionalPartsTest {
 
   @Test
   void aLatePartGoesOnWithoutBeingInterrupted() throws Exception {
-    assertThat(parts.await("personalization", late(), Duration.ofMillis(5), "fallback", degradation)).isEqualTo("fallback");
+    assertThat(parts.await("personalization", late(), Duration.ofMillis(5), "fallback", degradation))
+        .isEqualTo("fallback");
     mayEnd.countDown();
     assertThat(interrupted.get(10, TimeUnit.SECONDS)).isFalse();
     assertThat(degradation.parts()).containsExactly("personalization");
@@ -49,7 +50,8 @@ class OptionalPartsTest {
 
   @Test
   void workThatHeedsItIsInterrupted() throws Exception {
-    assertThat(parts.awaitOrInterrupt("ranking", late(), Duration.ofMillis(5), "fallback", degradation)).isEqualTo("fallback");
+    assertThat(parts.awaitOrInterrupt("ranking", late(), Duration.ofMillis(5), "fallback", degradation))
+        .isEqualTo("fallback");
     assertThat(interrupted.get(10, TimeUnit.SECONDS)).isTrue();
   }
 

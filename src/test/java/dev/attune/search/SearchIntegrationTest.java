@@ -32,9 +32,11 @@ class SearchIntegrationTest {
   void documents() {
     index.put(
         List.of(
-            film("search-1", "Zorvax Rising", "A pilot crosses the zorvax desert.", "Ada Quill", "Science Fiction", 1991),
+            film("search-1", "Zorvax Rising", "A pilot crosses the zorvax desert.",
+                "Ada Quill", "Science Fiction", 1991),
             film("search-2", "Zorvax Falling", "The zorvax desert takes its pilot back.", "Bo Tern", "Drama", 1999),
-            film("search-3", "Return to Zorvax", "Old friends meet in zorvax <b>again</b>.", "Ada Quill", "Drama", 2005)));
+            film("search-3", "Return to Zorvax", "Old friends meet in zorvax <b>again</b>.",
+                "Ada Quill", "Drama", 2005)));
   }
 
   private static Document film(String id, String title, String text, String director, String genre, int year) {
@@ -57,13 +59,15 @@ class SearchIntegrationTest {
     assertThat(hit.get("rank").asInt()).isEqualTo(1);
     assertThat(hit.get("snippet").asString()).contains("<mark>");
     assertThat(answer.get("timings").propertyNames()).containsExactly("retrieveMs", "rankMs", "totalMs");
-    assertThat(answer.get("ranking").propertyNames()).containsExactly("model", "attention", "documents", "warmDocuments");
+    assertThat(answer.get("ranking").propertyNames())
+        .containsExactly("model", "attention", "documents", "warmDocuments");
     assertThat(answer.at("/facets/genres").size()).isEqualTo(2);
   }
 
   @Test
   void everyRequestHasAQueryIdOfItsOwn() {
-    assertThat(search("{\"query\":\"zorvax\"}").get("queryId")).isNotEqualTo(search("{\"query\":\"zorvax\"}").get("queryId"));
+    assertThat(search("{\"query\":\"zorvax\"}").get("queryId"))
+        .isNotEqualTo(search("{\"query\":\"zorvax\"}").get("queryId"));
   }
 
   @Test
@@ -130,12 +134,15 @@ class SearchIntegrationTest {
   @Test
   void aPageOfEmojiIsIndexedFoundAndSuggestedFor() {
     String page = "😀🎉👩‍👩‍👧‍👦🇳🇴".repeat(1_000);
-    index.put(List.of(new Document("search-emoji", "🎬 zorvaxmoji 🎬", page, null, null, Map.of("genres", List.of("🎭")))));
-    JsonNode answer = search("{\"query\":\"zorvaxmoji 😀🎉\",\"userId\":\"search-emoji-user\",\"retrieval\":\"lexical\"}");
+    index.put(List.of(new Document(
+        "search-emoji", "🎬 zorvaxmoji 🎬", page, null, null, Map.of("genres", List.of("🎭")))));
+    JsonNode answer = search(
+        "{\"query\":\"zorvaxmoji 😀🎉\",\"userId\":\"search-emoji-user\",\"retrieval\":\"lexical\"}");
     assertThat(ids(answer)).contains("search-emoji");
     assertThat(search("{\"query\":\"" + "😀".repeat(2_000) + "\"}").get("hits").isArray()).isTrue();
     rest.post().uri("/api/v1/suggestions").contentType(MediaType.APPLICATION_JSON)
-        .body("{\"userId\":\"search-emoji-user\",\"budgetMs\":500,\"page\":{\"title\":\"🎬\",\"text\":\"" + page + "\"}}")
+        .body("{\"userId\":\"search-emoji-user\",\"budgetMs\":500,"
+            + "\"page\":{\"title\":\"🎬\",\"text\":\"" + page + "\"}}")
         .exchange().expectStatus().isOk();
     index.delete("search-emoji");
   }

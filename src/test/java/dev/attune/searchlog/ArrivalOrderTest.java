@@ -159,15 +159,22 @@ class ArrivalOrderTest {
 
   private ObjectNode event(String ns, String id, Instant at) {
     return json.createObjectNode()
-        .put("application", ns).put("event_id", ns + "-" + id).put("action_name", "click").put("timestamp", at.toString());
+        .put("application", ns).put("event_id", ns + "-" + id).put("action_name", "click")
+        .put("timestamp", at.toString());
   }
 
   private List<Map<String, Object>> dump(String ns) {
     List<Map<String, Object>> rows = new ArrayList<>();
     rows.addAll(
-        jdbc.sql("select q::text from logged_query q where application = ? order by query_id").param(ns).query().listOfRows());
+        jdbc.sql("select q::text from logged_query q where application = ? order by query_id")
+            .param(ns)
+            .query()
+            .listOfRows());
     rows.addAll(
-        jdbc.sql("select e::text from logged_event e where application = ? order by event_id").param(ns).query().listOfRows());
+        jdbc.sql("select e::text from logged_event e where application = ? order by event_id")
+            .param(ns)
+            .query()
+            .listOfRows());
     return rows;
   }
 
@@ -191,7 +198,8 @@ class ArrivalOrderTest {
       ActivityRecorded activity = event.getPayload();
       activity.withdrawn().forEach(
           w -> assertThat(known.remove(w.kind() + w.id())).isEqualTo(String.valueOf(w.userId())));
-      activity.queries().forEach(q -> assertThat(known.put("QUERY" + q.queryId(), String.valueOf(q.userId()))).isNull());
+      activity.queries().forEach(
+          q -> assertThat(known.put("QUERY" + q.queryId(), String.valueOf(q.userId()))).isNull());
       activity.events().forEach(e -> assertThat(known.put("EVENT" + e.eventId(), String.valueOf(e.userId()))).isNull());
     }
 

@@ -47,8 +47,10 @@ class EventsStoryTest {
     JsonNode report =
         post(
             """
-            {"query_id":"q-NS","user_id":"user-NS","user_query":"Space Opera","timestamp":"2025-05-01T10:00:00Z","query_response_hit_ids":["11","1891"]}
-            {"event_id":"e-NS","action_name":"click","query_id":"q-NS","timestamp":"2025-05-01T10:00:09Z","event_attributes":{"object":{"object_id":"11","title":"Star Wars"},"position":{"ordinal":1}}}
+            {"query_id":"q-NS","user_id":"user-NS","user_query":"Space Opera","timestamp":"2025-05-01T10:00:00Z",\
+            "query_response_hit_ids":["11","1891"]}
+            {"event_id":"e-NS","action_name":"click","query_id":"q-NS","timestamp":"2025-05-01T10:00:09Z",\
+            "event_attributes":{"object":{"object_id":"11","title":"Star Wars"},"position":{"ordinal":1}}}
             """);
 
     assertReport(report, 2, 2, 0, 0);
@@ -150,7 +152,8 @@ class EventsStoryTest {
         .containsExactly(
             "user_query", "user_id", "event_attributes", "event_attributes.position.ordinal", "timestamp",
             "user_query or action_name", "not a JSON object");
-    assertThat(statistics.lastFailures(7)).extracting(IngestionStatistics.Failure::reason).anyMatch(r -> r.startsWith("user_id"));
+    assertThat(statistics.lastFailures(7)).extracting(IngestionStatistics.Failure::reason)
+        .anyMatch(r -> r.startsWith("user_id"));
   }
 
   @Test
@@ -167,8 +170,10 @@ class EventsStoryTest {
     post(
         """
         {"query_id":"q-NS","client_id":"browser-NS","query_attributes":{"user_id":"user-NS"},"user_query":"who"}
-        {"event_id":"e1-NS","action_name":"click","user_id":"first-NS","event_attributes":{"user_id":"second-NS"},"query_id":"q-NS","client_id":"browser-NS"}
-        {"event_id":"e2-NS","action_name":"click","event_attributes":{"user_id":"second-NS"},"query_id":"q-NS","client_id":"browser-NS"}
+        {"event_id":"e1-NS","action_name":"click","user_id":"first-NS",\
+        "event_attributes":{"user_id":"second-NS"},"query_id":"q-NS","client_id":"browser-NS"}
+        {"event_id":"e2-NS","action_name":"click","event_attributes":{"user_id":"second-NS"},\
+        "query_id":"q-NS","client_id":"browser-NS"}
         {"event_id":"e3-NS","action_name":"click","query_id":"q-NS","client_id":"browser-NS"}
         {"event_id":"e4-NS","action_name":"click","query_id":"unknown-NS","client_id":"browser-NS"}
         {"event_id":"e5-NS","action_name":"click","user_id":""}
@@ -230,7 +235,9 @@ class EventsStoryTest {
   void t50_tenThousandItemsInOneRequest() {
     String body =
         IntStream.range(0, 10_000)
-            .mapToObj("{\"query_id\":\"q%d-NS\",\"user_id\":\"user-NS\",\"user_query\":\"many\",\"timestamp\":1746093600}"::formatted)
+            .mapToObj(
+                ("{\"query_id\":\"q%d-NS\",\"user_id\":\"user-NS\",\"user_query\":\"many\","
+                    + "\"timestamp\":1746093600}")::formatted)
             .collect(Collectors.joining("\n"));
 
     assertReport(post(body), 10_000, 10_000, 0, 0);
@@ -249,7 +256,9 @@ class EventsStoryTest {
   void t52_theSameItemsFromManyClientsAtOnceAreStoredOnce() throws Exception {
     String body =
         IntStream.range(0, 600)
-            .mapToObj("{\"action_name\":\"click\",\"user_id\":\"user-NS\",\"timestamp\":\"2025-05-01T10:00:00.%06dZ\"}"::formatted)
+            .mapToObj(
+                ("{\"action_name\":\"click\",\"user_id\":\"user-NS\","
+                    + "\"timestamp\":\"2025-05-01T10:00:00.%06dZ\"}")::formatted)
             .collect(Collectors.joining("\n"));
     try (var executor = Executors.newVirtualThreadPerTaskExecutor()) {
       List<Future<JsonNode>> answers =
@@ -267,8 +276,10 @@ class EventsStoryTest {
   void t60_anExportTakenInAgainGivesTheSameLog() {
     post(
         """
-        {"query_id":"q-NS","user_id":"user-NS","client_id":"b-NS","user_query":"keep","timestamp":"2025-05-01T10:00:00Z","query_response_hit_ids":["1"],"query_attributes":{"simulated":true}}
-        {"event_id":"e-NS","action_name":"click","query_id":"q-NS","session_id":"s","timestamp":"2025-05-01T10:00:09Z","event_attributes":{"object":{"title":"t","text":"x","url":"/u"},"position":{"ordinal":2}}}
+        {"query_id":"q-NS","user_id":"user-NS","client_id":"b-NS","user_query":"keep",\
+        "timestamp":"2025-05-01T10:00:00Z","query_response_hit_ids":["1"],"query_attributes":{"simulated":true}}
+        {"event_id":"e-NS","action_name":"click","query_id":"q-NS","session_id":"s","timestamp":"2025-05-01T10:00:09Z",\
+        "event_attributes":{"object":{"title":"t","text":"x","url":"/u"},"position":{"ordinal":2}}}
         """);
     List<LoggedQuery> queries = new ArrayList<>();
     List<LoggedEvent> events = new ArrayList<>();
@@ -302,7 +313,10 @@ class EventsStoryTest {
     assertThat(users.remaining(user)).isZero();
     assertThat(users.user("other-" + ns).orElseThrow().events()).isEqualTo(1);
     assertThat(
-            jdbc.sql("select count(*) from logged_event e where e::text like ?").param("%" + user + "%").query(Long.class).single())
+            jdbc.sql("select count(*) from logged_event e where e::text like ?")
+                .param("%" + user + "%")
+                .query(Long.class)
+                .single())
         .isZero();
   }
 
@@ -315,7 +329,10 @@ class EventsStoryTest {
         """);
 
     assertThat(users.merge("old-" + ns, user)).isEqualTo(1);
-    post("{\"query_id\":\"q3-NS\",\"user_id\":\"old-NS\",\"user_query\":\"three\",\"timestamp\":\"2025-05-01T10:20:00Z\"}\n");
+    post(
+        """
+        {"query_id":"q3-NS","user_id":"old-NS","user_query":"three","timestamp":"2025-05-01T10:20:00Z"}
+        """);
 
     assertThat(log.recentQueries(user, 5))
         .extracting(LoggedQuery::text, LoggedQuery::sessionId)

@@ -20,8 +20,8 @@ class UbiParserFuzzTest {
   private static final List<String> NAMES =
       List.of(
           "user_query", "action_name", "timestamp", "query_id", "event_id", "user_id", "client_id", "session_id",
-          "event_attributes", "query_attributes", "object", "data", "position", "ordinal", "index", "object_id", "title",
-          "text", "url", "query_response_hit_ids", "application", "simulated", "create");
+          "event_attributes", "query_attributes", "object", "data", "position", "ordinal", "index", "object_id",
+          "title", "text", "url", "query_response_hit_ids", "application", "simulated", "create");
 
   private final UbiParser parser = UbiParserTest.parser(SearchLogProperties.Actions.LENIENT);
 
@@ -76,7 +76,8 @@ class UbiParserFuzzTest {
     Arbitrary<JsonNode> texts =
         Arbitraries.oneOf(
                 Arbitraries.strings().ofMaxLength(300),
-                Arbitraries.of("", " ", "click", "2025-01-01T00:00:00Z", "1717527761998", "\u0000", "\ud800", "x\ude00"))
+                Arbitraries.of("", " ", "click", "2025-01-01T00:00:00Z", "1717527761998", "\u0000", "\ud800",
+                    "x\ude00"))
             .map(NODES::stringNode);
     return Arbitraries.oneOf(
         texts,

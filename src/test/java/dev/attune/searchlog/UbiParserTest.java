@@ -54,9 +54,10 @@ class UbiParserTest {
     UbiItem item =
         parse(
             """
-            {"action_name":"click","event_id":"e1","user_query":"red shoes","query_id":null,"user_id":"","client_id":"c",
-            "timestamp":1739872800000,"event_attributes":{"user_id":"u1","session_id":"s","position":{"ordinal":3,"x":1.5,
-            "y":-2},"object":{"object_id":42,"title":"Red shoe","text":"A shoe.","url":"http://example.org/42"}}}""");
+            {"action_name":"click","event_id":"e1","user_query":"red shoes","query_id":null,"user_id":"",
+            "client_id":"c","timestamp":1739872800000,"event_attributes":{"user_id":"u1","session_id":"s",
+            "position":{"ordinal":3,"x":1.5,"y":-2},"object":{
+            "object_id":42,"title":"Red shoe","text":"A shoe.","url":"http://example.org/42"}}}""");
 
     assertThat(item)
         .isInstanceOfSatisfying(
@@ -78,14 +79,15 @@ class UbiParserTest {
     UbiItem sort =
         parse(
             """
-            {"action_name":"product_sort","timestamp":1717527762042,"event_attributes":{"data":{"object_id_field":"sort_event",
-            "object_id":"fake"},"position":{"index":9}}}""");
+            {"action_name":"product_sort","timestamp":1717527762042,"event_attributes":{"data":{
+            "object_id_field":"sort_event","object_id":"fake"},"position":{"index":9}}}""");
     UbiItem docs =
         parse(
             """
-            {"action_name":"item_click","timestamp":1717527762080,"event_attributes":{"object":{"description":"Laptop bag",
-            "content":"In this example"},"position":{"xy":{"x":1,"y":2}}}}""");
-    UbiItem search = parse("{\"action_name\":\"search\",\"event_attributes\":null,\"message\":null,\"timestamp\":1717527762080}");
+            {"action_name":"item_click","timestamp":1717527762080,"event_attributes":{"object":{
+            "description":"Laptop bag","content":"In this example"},"position":{"xy":{"x":1,"y":2}}}}""");
+    UbiItem search = parse(
+        "{\"action_name\":\"search\",\"event_attributes\":null,\"message\":null,\"timestamp\":1717527762080}");
 
     assertThat(sort)
         .isInstanceOfSatisfying(

@@ -49,6 +49,7 @@ class QueryTextTest {
 
   @Provide
   Arbitrary<List<String>> queries() {
-    return Arbitraries.of("dune", "arrival", "space", "movies", "villeneuve", "2049", "été").list().ofMinSize(1).ofMaxSize(6);
+    return Arbitraries.of("dune", "arrival", "space", "movies", "villeneuve", "2049", "été")
+        .list().ofMinSize(1).ofMaxSize(6);
   }
 }

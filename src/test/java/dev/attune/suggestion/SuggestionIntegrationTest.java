@@ -82,7 +82,8 @@ class SuggestionIntegrationTest {
     rest.post().uri("/api/v1/events").contentType(MediaType.parseMediaType("application/x-ndjson"))
         .body(
             """
-            {"query_id":"suggestion-q1","user_query":"orlin vexley","timestamp":"%s","query_attributes":{"user_id":"%s"}}
+            {"query_id":"suggestion-q1","user_query":"orlin vexley","timestamp":"%s",\
+            "query_attributes":{"user_id":"%s"}}
             {"action_name":"click","event_id":"suggestion-e1","query_id":"suggestion-q1","user_id":"%2$s",\
             "timestamp":"%s","event_attributes":{"object":{"object_id":"suggestion-1"}}}
             {"query_id":"suggestion-q2","user_query":"orlin vexley interviews","timestamp":"%s",\
@@ -141,7 +142,8 @@ class SuggestionIntegrationTest {
     rest.put().uri("/api/v1/users/" + user + "/settings").contentType(MediaType.APPLICATION_JSON)
         .body("{\"personalization\":\"off\",\"learning\":\"on\",\"sensitive\":[]}").exchange().expectStatus().isOk();
     JsonNode off = post("{\"userId\":\"" + user + "\",\"query\":\"starlore\",\"budgetMs\":60000}");
-    assertThat(off.get("suggestions")).isEqualTo(post("{\"query\":\"starlore\",\"budgetMs\":60000}").get("suggestions"));
+    assertThat(off.get("suggestions"))
+        .isEqualTo(post("{\"query\":\"starlore\",\"budgetMs\":60000}").get("suggestions"));
   }
 
   @Test
@@ -151,7 +153,8 @@ class SuggestionIntegrationTest {
       Suggestions answer = suggester(models, textGenerator).suggest(request(USER, query, Duration.ofMinutes(1)));
       Set<Set<String>> different = new HashSet<>();
       for (Suggestion suggestion : answer.suggestions()) {
-        assertThat(QueryText.words(query)).as(suggestion.text()).doesNotContainSequence(QueryText.words(suggestion.text()));
+        assertThat(QueryText.words(query)).as(suggestion.text())
+            .doesNotContainSequence(QueryText.words(suggestion.text()));
         assertThat(different.add(QueryText.words(suggestion.text()))).isTrue();
         assertThat(index.search(
                     new DocumentIndex.RetrievalRequest(

@@ -79,7 +79,8 @@ class SuggestionPromptTest {
     SuggestionContext context =
         new SuggestionContext(
             "u", "science fiction", new Page("Arrival", "Aliens land."), List.of(familiar, unfamiliar),
-            List.of("denis villeneuve best films", "weather"), List.of("amy adams"), List.of(), Set.of(), Instant.EPOCH);
+            List.of("denis villeneuve best films", "weather"), List.of("amy adams"),
+            List.of(), Set.of(), Instant.EPOCH);
     SuggestionPrompt prompt = new SuggestionPrompt(tokenizer, 400);
     assertThat(prompt.context(context).text())
         .isEqualTo(

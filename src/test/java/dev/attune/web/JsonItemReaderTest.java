@@ -21,7 +21,8 @@ class JsonItemReaderTest {
 
   private static final JsonMapper JSON = JsonMapper.builder().build();
   private final JsonItemReader reader =
-      new JsonItemReader(JSON, new WebProperties(DataSize.ofMegabytes(1), DataSize.ofGigabytes(1), DataSize.ofKilobytes(32)));
+      new JsonItemReader(JSON,
+          new WebProperties(DataSize.ofMegabytes(1), DataSize.ofGigabytes(1), DataSize.ofKilobytes(32)));
 
   @Property(tries = 200)
   void linesAndArrayGiveTheSameItems(@ForAll @Size(max = 20) List<String> texts) {

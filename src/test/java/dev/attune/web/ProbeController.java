@@ -28,7 +28,8 @@ class ProbeController {
     this.items = items;
   }
 
-  record Question(@NotBlank String query, @Nullable @Max(500) Integer size, @Nullable Kind kind, @Nullable List<Part> parts) {}
+  record Question(
+      @NotBlank String query, @Nullable @Max(500) Integer size, @Nullable Kind kind, @Nullable List<Part> parts) {}
 
   record Part(int number) {}
 

@@ -28,7 +28,8 @@ class ProblemsIntegrationTest {
         Arguments.of("{\"query\":\"a\",\"size\":501}", "size", "must be less than or equal to 500"),
         Arguments.of("{\"query\":\"a\",\"size\":\"many\"}", "size", "must be a number"),
         Arguments.of("{\"query\":\"a\",\"kind\":\"huge\"}", "kind", "must be one of small, large"),
-        Arguments.of("{\"query\":\"a\",\"parts\":[{\"number\":1},{\"number\":{}}]}", "parts[1].number", "must be a number"),
+        Arguments.of("{\"query\":\"a\",\"parts\":[{\"number\":1},{\"number\":{}}]}", "parts[1].number",
+            "must be a number"),
         Arguments.of("{\"query\":\"a\",\"parts\":7}", "parts", "must be a list"));
   }
 
@@ -43,7 +44,8 @@ class ProblemsIntegrationTest {
 
   @Test
   void bodiesThatCannotBeRead() {
-    assertThat(post("{\"query\":", MediaType.APPLICATION_JSON, 400).get("detail").asString()).contains("not valid JSON");
+    assertThat(post("{\"query\":", MediaType.APPLICATION_JSON, 400).get("detail").asString())
+        .contains("not valid JSON");
     assertThat(post("", MediaType.APPLICATION_JSON, 400).get("detail").asString()).contains("missing");
     post("query=a", MediaType.APPLICATION_FORM_URLENCODED, 415);
     post("x", MediaType.MULTIPART_FORM_DATA, 415);

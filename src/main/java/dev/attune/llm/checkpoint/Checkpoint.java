@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * A model on disk: one GGUF file, or a directory in Hugging Face's layout ({@code config.json}, {@code tokenizer.json} and
- * safetensors, in one file or sharded with an index).
+ * A model on disk: one GGUF file, or a directory in Hugging Face's layout ({@code config.json}, {@code tokenizer.json}
+ * and safetensors, in one file or sharded with an index).
  *
  * <p>Tensors are asked for by GGUF's names ({@code token_embd.weight}, {@code blk.0.attn_q.weight}, …) in both formats.
  */
@@ -37,8 +37,8 @@ public sealed interface Checkpoint extends AutoCloseable permits GgufCheckpoint,
   Collection<? extends WeightTensor> tensors();
 
   /**
-   * Whether rows of query and key weights are permuted so that dimensions {@code 2i} and {@code 2i + 1} of a head rotate
-   * together, not {@code i} and {@code i + headSize / 2}.
+   * Whether rows of query and key weights are permuted so that dimensions {@code 2i} and {@code 2i + 1} of a head
+   * rotate together, not {@code i} and {@code i + headSize / 2}.
    */
   boolean interleavedRotation();
 

@@ -47,7 +47,11 @@ public final class Checksums {
 
   /** The sum of a file, in hex. */
   public static String of(Path file) throws IOException {
-    MessageDigest digest = sha256();
+    return of(file, sha256());
+  }
+
+  /** What a digest says of what it was given and then a file, in hex. */
+  public static String of(Path file, MessageDigest digest) throws IOException {
     byte[] buffer = new byte[1 << 20];
     try (InputStream in = Files.newInputStream(file)) {
       for (int read; (read = in.read(buffer)) >= 0; ) {

@@ -92,7 +92,8 @@ public final class HuggingFaceCheckpoint implements Checkpoint {
     try (Stream<Path> all = Files.list(directory)) {
       List<Path> found = all.filter(file -> file.toString().endsWith(".safetensors")).sorted().toList();
       if (found.size() != 1) {
-        throw new ModelFileException("%s holds %d safetensors files but no %s".formatted(directory, found.size(), INDEX));
+        throw new ModelFileException(
+            "%s holds %d safetensors files but no %s".formatted(directory, found.size(), INDEX));
       }
       return found;
     }

@@ -7,8 +7,8 @@ import java.util.stream.IntStream;
 
 /**
  * Puts together what single segments say about a softmax that runs over all of them: for each query row the maximum
- * {@code m} of a segment's logits, in units of log 2, and the sum {@code l} of {@code 2^(logit - m)}. The segment's mass is
- * {@code l 2^(m - M) / L}, with {@code M} the maximum and {@code L} the total over segments.
+ * {@code m} of a segment's logits, in units of log 2, and the sum {@code l} of {@code 2^(logit - m)}. The segment's
+ * mass is {@code l 2^(m - M) / L}, with {@code M} the maximum and {@code L} the total over segments.
  *
  * <p>Each segment's numbers depend on nothing else, the maximum is exact and the total is taken in the order of
  * content, so permuting the segments permutes the masses bit by bit.

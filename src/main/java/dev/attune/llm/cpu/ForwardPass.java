@@ -8,7 +8,6 @@ import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.ModelConfig;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CancellationException;
@@ -24,51 +23,22 @@ import org.jspecify.annotations.Nullable;
  */
 final class ForwardPass {
 
-  /** Loops over fewer rows than this are not worth sharing out. */
-  private static final int SERIAL_ROWS = 16;
-
-  /** A pass of the batch: its rows are {@code first} … {@code first + tokens - 1}. */
-  private static final class Sequence {
-    final Pass pass;
-    final int first;
-    final int tokens;
-    /** Context in the order of content: the order in which sums are taken. */
-    final List<CpuKvSegment> context;
-    final @Nullable CpuKvSegment kept;
-
-    Sequence(Pass pass, int first, @Nullable CpuKvSegment kept) {
-      this.pass = pass;
-      this.first = first;
-      this.tokens = pass.tokens().length;
-      this.context = CpuBackend.inContentOrder(pass.context());
-      this.kept = kept;
-    }
-  }
-
-  /** Query rows of one KV head of one sequence, at most those of {@link BlockAttention#PANELS} panels. */
-  private record AttentionTask(Sequence sequence, int head, int firstRow, int rows) {
-
-    /** Products of panel and slot, and so about how long it takes. */
-    long cost() {
-      long slots = sequence.context.stream().mapToLong(CpuKvSegment::meanSlots).sum() + sequence.tokens;
-      return slots * ((rows + Lanes.PANEL - 1) / Lanes.PANEL);
-    }
-  }
+  /** Rows whose logits are computed at once. */
+  private static final int LOGIT_ROWS = 16;
 
   private final LlamaWeights weights;
   private final ModelConfig config;
   private final LowRank lowRank;
   private final HeadInputs inputs;
   private final WorkerPool pool;
+  private final Products products;
+  private final SequenceAttention attention;
   private final Workspace w;
   private final CpuBackend.Counters counters;
   private final List<Sequence> sequences = new ArrayList<>();
-  private final List<AttentionTask> attentionTasks = new ArrayList<>();
   private IntConsumer inspection = layer -> {};
   private final int rows;
   private final int layers;
-  /** Query heads per KV head. */
-  private final int group;
 
   ForwardPass(
       LlamaWeights weights, LowRank lowRank, Rope rope, WorkerPool pool, Workspace workspace,
@@ -80,31 +50,16 @@ final class ForwardPass {
     this.pool = pool;
     this.w = workspace;
     this.counters = counters;
+    this.products = new Products(pool, workspace.scratch, counters);
     this.layers = passes.getFirst().layers();
-    this.group = config.heads() / config.kvHeads();
     int first = 0;
     for (int i = 0; i < passes.size(); i++) {
       Sequence sequence = new Sequence(passes.get(i), first, kept.get(i));
       sequences.add(sequence);
       first += sequence.tokens;
-      for (int head = 0; head < config.kvHeads(); head++) {
-        addAttentionTasks(sequence, head);
-      }
     }
     rows = first;
-    // Long ones first, so that the threads end together.
-    attentionTasks.sort(Comparator.comparingLong(AttentionTask::cost).reversed());
-  }
-
-  /** Tasks of many panels, and of one panel at the end: small ones fill what is left of the threads' time. */
-  private void addAttentionTasks(Sequence sequence, int head) {
-    int all = sequence.tokens * group;
-    int most = BlockAttention.PANELS * Lanes.PANEL;
-    for (int row = 0; row < all; ) {
-      int count = all - row <= most ? Math.min(all - row, Lanes.PANEL) : most;
-      attentionTasks.add(new AttentionTask(sequence, head, row, count));
-      row += count;
-    }
+    attention = new SequenceAttention(config, pool, workspace, counters, sequences);
   }
 
   List<PassResult> run() {
@@ -117,27 +72,27 @@ final class ForwardPass {
       LlamaWeights.Layer l = weights.layers().get(layer);
       normalize(l.attentionNorm());
       CpuAdapter.Layer change = lowRank.layer(layer);
-      multiply(rows, w.normed, 0, w.hiddenStride, w.qkv, 0, w.qkvStride, false, l.query(), l.key(), l.value());
+      products.multiply(rows, w.normed, 0, w.hiddenStride, w.qkv, 0, w.qkvStride, false, l.query(), l.key(), l.value());
       adapt(change.attention(), w.normed, w.hiddenStride, w.qkv, w.qkvStride, 0, w.queryStride,
           w.queryStride + w.keyStride);
       rotateAndKeep(layer);
       inspection.accept(layer);
-      attend(layer);
-      multiply(rows, w.mixed, 0, w.attentionStride, w.residual, 0, w.hiddenStride, true, l.attentionOutput());
+      attention.attend(layer);
+      products.multiply(rows, w.mixed, 0, w.attentionStride, w.residual, 0, w.hiddenStride, true, l.attentionOutput());
       adapt(change.output(), w.mixed, w.attentionStride, w.residual, w.hiddenStride, 0);
       normalize(l.feedForwardNorm());
       gateAndUp(l, change.inner());
-      multiply(rows, w.inner, 0, w.feedForwardStride, w.residual, 0, w.hiddenStride, true, l.down());
+      products.multiply(rows, w.inner, 0, w.feedForwardStride, w.residual, 0, w.hiddenStride, true, l.down());
       adapt(change.down(), w.inner, w.feedForwardStride, w.residual, w.hiddenStride, 0);
     }
     if (layers > 0) {
       counters.tokens.add(rows);
     }
-    List<float[]> attention = layers < config.layers() ? probe(layers) : List.of();
+    List<float[]> masses = layers < config.layers() ? probe(layers) : List.of();
     List<PassResult> results = new ArrayList<>();
     for (int i = 0; i < sequences.size(); i++) {
       Sequence s = sequences.get(i);
-      results.add(new PassResult(s.kept, logits(s), attention.isEmpty() ? new float[0] : attention.get(i)));
+      results.add(new PassResult(s.kept, logits(s), masses.isEmpty() ? new float[0] : masses.get(i)));
     }
     return results;
   }
@@ -160,60 +115,8 @@ final class ForwardPass {
   }
 
   private void normalize(float[] weight) {
-    forRows(rows, (row, worker) -> Lanes.rmsNorm(w.residual, row * w.hiddenStride, weight, config.normEpsilon(), w.normed,
-        row * w.hiddenStride, config.hidden()));
-  }
-
-  /** Runs {@code body} for so many rows. */
-  private void forRows(int count, WorkerPool.Task body) {
-    int chunk = Math.max(SERIAL_ROWS, count / (4 * pool.threads()));
-    pool.forEach((count + chunk - 1) / chunk, (task, worker) -> {
-      for (int row = task * chunk; row < Math.min(count, (task + 1) * chunk); row++) {
-        body.run(row, worker);
-      }
-    });
-  }
-
-  /** {@code out (+)= in . matrices}, the outputs of the matrices side by side. */
-  private void multiply(
-      int count, float[] in, int inOffset, int inStride, float[] out, int outOffset, int outStride, boolean add,
-      PackedMatrix... matrices) {
-    int panels = 0;
-    for (PackedMatrix matrix : matrices) {
-      panels += matrix.panels();
-      counters.projection.add(2L * count * matrix.outputs * matrix.inputs);
-    }
-    sumGroups(count, in, inOffset, inStride, matrices);
-    int total = panels;
-    int blocks = (count + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
-    pool.forEach(blocks * total, (task, worker) -> {
-      int row = task / total * Gemm.ROW_BLOCK;
-      int panel = task % total;
-      int target = outOffset + row * outStride + panel * Gemm.PANEL;
-      int matrix = 0;
-      while (panel >= matrices[matrix].panels()) {
-        panel -= matrices[matrix++].panels();
-      }
-      int n = Math.min(Gemm.ROW_BLOCK, count - row);
-      if (!add) {
-        clear(out, target, outStride, n);
-      }
-      Gemm.panel(in, inOffset + row * inStride, inStride, n, matrices[matrix], panel, out, target, outStride,
-          w.scratch[worker]);
-    });
-  }
-
-  /** What products with minima need beside their inputs. */
-  private void sumGroups(int count, float[] in, int offset, int stride, PackedMatrix... matrices) {
-    if (Arrays.stream(matrices).anyMatch(matrix -> matrix.hasMinima)) {
-      forRows(count, (row, worker) -> Gemm.sumGroups(in, offset + row * stride, matrices[0].inputs));
-    }
-  }
-
-  private static void clear(float[] out, int offset, int stride, int rows) {
-    for (int row = 0; row < rows; row++) {
-      Arrays.fill(out, offset + row * stride, offset + row * stride + Gemm.PANEL, 0);
-    }
+    products.forRows(rows, (row, worker) -> Lanes.rmsNorm(w.residual, row * w.hiddenStride, weight,
+        config.normEpsilon(), w.normed, row * w.hiddenStride, config.hidden()));
   }
 
   /** Adds the change of products with the same input, the output of each at its column. */
@@ -232,7 +135,7 @@ final class ForwardPass {
       lowRank.reduce(change, rows, w.normed, 0, w.hiddenStride);
     }
     counters.projection.add(4L * rows * config.feedForward() * config.hidden());
-    sumGroups(rows, w.normed, 0, w.hiddenStride, l.gate(), l.up());
+    products.sumGroups(rows, w.normed, 0, w.hiddenStride, l.gate(), l.up());
     int panels = l.gate().panels();
     int blocks = (rows + Gemm.ROW_BLOCK - 1) / Gemm.ROW_BLOCK;
     pool.forEach(blocks * panels, (task, worker) -> {
@@ -243,8 +146,8 @@ final class ForwardPass {
       int out = row * w.feedForwardStride + panel * Gemm.PANEL;
       Gemm.Scratch scratch = w.scratch[worker];
       float[] up = scratch.product;
-      clear(w.inner, out, w.feedForwardStride, count);
-      clear(up, 0, Gemm.PANEL, count);
+      Products.clear(w.inner, out, w.feedForwardStride, count);
+      Products.clear(up, 0, Gemm.PANEL, count);
       Gemm.panel(w.normed, in, w.hiddenStride, count, l.gate(), panel, w.inner, out, w.feedForwardStride, scratch);
       Gemm.panel(w.normed, in, w.hiddenStride, count, l.up(), panel, up, 0, Gemm.PANEL, scratch);
       if (change != null) {
@@ -260,20 +163,19 @@ final class ForwardPass {
   private void rotateAndKeep(int layer) {
     LlamaWeights.Layer l = weights.layers().get(layer);
     for (Sequence s : sequences) {
-      int chunk = Math.max(SERIAL_ROWS, s.tokens / (4 * pool.threads()));
-      pool.forEach((s.tokens + chunk - 1) / chunk, (task, worker) -> {
-        for (int i = task * chunk; i < Math.min(s.tokens, (task + 1) * chunk); i++) {
-          int at = (s.first + i) * w.qkvStride;
-          inputs.queries(l, w.qkv, at, s.pass.firstPosition() + i);
-          inputs.keys(l, w.qkv, at + w.queryStride, s.pass.firstPosition() + i);
-          inputs.values(l, w.qkv, at + w.queryStride + w.keyStride);
-        }
+      products.forRows(s.tokens, (row, worker) -> {
+        int at = (s.first + row) * w.qkvStride;
+        inputs.queries(l, w.qkv, at, s.pass.firstPosition() + row);
+        inputs.keys(l, w.qkv, at + w.queryStride, s.pass.firstPosition() + row);
+        inputs.values(l, w.qkv, at + w.queryStride + w.keyStride);
       });
     }
     keep(layer, true);
   }
 
-  /** Stores keys, and values if wanted, of sequences that keep them; a whole head at once, since int8 scales need it. */
+  /**
+   * Stores keys, and values if wanted, of sequences that keep them; a whole head at once, since int8 scales need it.
+   */
   private void keep(int layer, boolean withValues) {
     List<Sequence> keeping = sequences.stream().filter(s -> s.kept != null).toList();
     pool.forEach(keeping.size() * config.kvHeads(), (task, worker) -> {
@@ -288,73 +190,6 @@ final class ForwardPass {
     });
   }
 
-  private void attend(int layer) {
-    long pairs = 0;
-    long bytes = 0;
-    for (Sequence s : sequences) {
-      // Per query head; heads of a group see the same slots.
-      long seen = 0;
-      for (CpuKvSegment segment : s.context) {
-        seen += segment.slots(layer);
-        bytes += segment.bytesOf(layer);
-      }
-      pairs += group * s.tokens * seen + config.heads() * s.tokens * (s.tokens + 1L) / 2;
-    }
-    counters.attention.add(4L * pairs * config.headSize());
-    counters.cacheBytes.add(bytes);
-    pool.forEach(attentionTasks.size(), (task, worker) -> attend(layer, attentionTasks.get(task), w.attention[worker]));
-  }
-
-  /** Row {@code r} of a KV head is query head {@code r % group} of token {@code r / group}. */
-  private void attend(int layer, AttentionTask task, BlockAttention attention) {
-    Sequence s = task.sequence;
-    int headSize = config.headSize();
-    int panels = (task.rows + Lanes.PANEL - 1) / Lanes.PANEL;
-    for (int lane = 0; lane < task.rows; lane++) {
-      QueryPanel panel = attention.panels[lane / Lanes.PANEL];
-      if (lane % Lanes.PANEL == 0) {
-        panel.begin(Math.min(Lanes.PANEL, task.rows - lane));
-      }
-      int row = task.firstRow + lane;
-      int token = row / group;
-      panel.load(lane % Lanes.PANEL, w.qkv, (s.first + token) * w.qkvStride + queryOffset(task.head, row), token);
-    }
-    attention.attend(layer, task.head, s.context, tail(s, task.head), panels);
-    for (int lane = 0; lane < task.rows; lane++) {
-      float[] output = attention.panels[lane / Lanes.PANEL].output;
-      int row = task.firstRow + lane;
-      int at = (s.first + row / group) * w.attentionStride + queryOffset(task.head, row);
-      for (int d = 0; d < headSize; d++) {
-        w.mixed[at + d] = output[d * Lanes.PANEL + lane % Lanes.PANEL];
-      }
-    }
-  }
-
-  private BlockAttention.Tail tail(Sequence s, int head) {
-    int keys = s.first * w.qkvStride + w.queryStride + head * config.headSize();
-    return new BlockAttention.Tail() {
-      @Override
-      public void keys(int from, int count, float[] rows) {
-        copy(keys, from, count, rows);
-      }
-
-      @Override
-      public void values(int from, int count, float[] rows) {
-        copy(keys + w.keyStride, from, count, rows);
-      }
-
-      private void copy(int start, int from, int count, float[] rows) {
-        for (int i = 0; i < count; i++) {
-          System.arraycopy(w.qkv, start + (from + i) * w.qkvStride, rows, i * config.headSize(), config.headSize());
-        }
-      }
-    };
-  }
-
-  private int queryOffset(int kvHead, int row) {
-    return (kvHead * group + row % group) * config.headSize();
-  }
-
   /** Keys of the next layer for kept segments, and attention masses; an empty array where there is no probe. */
   private List<float[]> probe(int layer) {
     LlamaWeights.Layer l = weights.layers().get(layer);
@@ -363,7 +198,7 @@ final class ForwardPass {
     List<float[]> masses = new ArrayList<>();
     for (Sequence s : sequences) {
       if (s.kept != null) {
-        keepNextKeys(s, layer, l, change);
+        keepNextKeys(s, l, change);
       }
       masses.add(s.pass.probe() == null ? new float[0] : probe(s, s.pass.probe(), layer, l, change));
     }
@@ -371,9 +206,8 @@ final class ForwardPass {
     return masses;
   }
 
-  private void keepNextKeys(
-      Sequence s, int layer, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
-    multiply(s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride, w.qkv,
+  private void keepNextKeys(Sequence s, LlamaWeights.Layer l, CpuAdapter.@Nullable Group change) {
+    products.multiply(s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride, w.qkv,
         s.first * w.qkvStride + w.queryStride, w.qkvStride, false, l.key());
     if (change != null) {
       lowRank.reduce(change, s.tokens, w.normed, s.first * w.hiddenStride, w.hiddenStride);
@@ -392,7 +226,7 @@ final class ForwardPass {
     for (int i = 0; i < probed.length; i++) {
       System.arraycopy(w.normed, (s.first + probed[i]) * w.hiddenStride, in, i * w.hiddenStride, config.hidden());
     }
-    multiply(probed.length, in, 0, w.hiddenStride, queries, 0, w.queryStride, false, l.query());
+    products.multiply(probed.length, in, 0, w.hiddenStride, queries, 0, w.queryStride, false, l.query());
     if (change != null) {
       lowRank.reduce(change, probed.length, in, 0, w.hiddenStride);
       lowRank.add(change, 0, probed.length, queries, 0, w.queryStride);
@@ -400,29 +234,7 @@ final class ForwardPass {
     for (int i = 0; i < probed.length; i++) {
       inputs.queries(l, queries, i * w.queryStride, s.pass.firstPosition() + probed[i]);
     }
-    List<CpuKvSegment> scored =
-        Arrays.stream(probe.scored()).mapToObj(i -> (CpuKvSegment) s.pass.context().get(i)).toList();
-    long slots = scored.stream().mapToLong(segment -> segment.slots(layer)).sum();
-    counters.attention.add(2L * probed.length * group * slots * config.headSize());
-    counters.cacheBytes.add(scored.stream().mapToLong(segment -> segment.keyBytesOf(layer)).sum());
-
-    AttentionMass mass = new AttentionMass(scored, config.kvHeads(), probed.length * group);
-    int panels = (probed.length * group + Lanes.PANEL - 1) / Lanes.PANEL;
-    pool.forEach(config.kvHeads() * panels * scored.size(), (task, worker) -> {
-      int segment = task % scored.size();
-      int head = task / scored.size() / panels;
-      int firstRow = task / scored.size() % panels * Lanes.PANEL;
-      int count = Math.min(Lanes.PANEL, probed.length * group - firstRow);
-      QueryPanel panel = w.attention[worker].panels[0];
-      panel.begin(count);
-      for (int lane = 0; lane < count; lane++) {
-        int row = firstRow + lane;
-        panel.load(lane, queries, row / group * w.queryStride + queryOffset(head, row), 0);
-      }
-      w.attention[worker].measure(layer, head, scored.get(segment));
-      mass.put(segment, head, firstRow, panel.maximum, panel.sum, count);
-    });
-    return probe.byHead() ? mass.perHead(group) : mass.perSegment();
+    return attention.measure(layer, s, probe, queries);
   }
 
   private float[][] logits(Sequence s) {
@@ -440,11 +252,11 @@ final class ForwardPass {
     float[][] logits = new float[count][];
     // In pieces, so that the logits of a long text are not held twice.
     int stride = output.paddedOutputs();
-    float[] out = new float[Math.min(count, SERIAL_ROWS) * stride];
-    for (int from = 0; from < count; from += SERIAL_ROWS) {
-      int n = Math.min(SERIAL_ROWS, count - from);
+    float[] out = new float[Math.min(count, LOGIT_ROWS) * stride];
+    for (int from = 0; from < count; from += LOGIT_ROWS) {
+      int n = Math.min(LOGIT_ROWS, count - from);
       float[] piece = Arrays.copyOfRange(in, from * w.hiddenStride, (from + n) * w.hiddenStride);
-      multiply(n, piece, 0, w.hiddenStride, out, 0, stride, false, output);
+      products.multiply(n, piece, 0, w.hiddenStride, out, 0, stride, false, output);
       for (int i = 0; i < n; i++) {
         logits[from + i] = Arrays.copyOfRange(out, i * stride, i * stride + config.vocabulary());
       }

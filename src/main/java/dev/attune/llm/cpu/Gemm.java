@@ -10,11 +10,11 @@ import java.util.Arrays;
  * Matrix products with packed weights: {@code c[row][output] += sum over i of a[row][i] * weight[output][i]}.
  *
  * <p>The sum of an output is taken in one order, whatever else is in the batch: in each group of inputs that share a
- * scale, {@code s = sum of a[i] * code[i]} by fused multiply-adds over ascending {@code i}; over ascending groups {@code
- * c += scale * s}; then {@code m = sum over groups of (sum of the group's a[i]) * minimum}, and {@code c += m}. Weights
- * without scales are one group with scale 1. A row's result so depends neither on its neighbours nor on their number,
- * though one row is multiplied by {@link RowProduct} straight from the packed codes, and more rows by tiles that read
- * codes unpacked to floats.
+ * scale, {@code s = sum of a[i] * code[i]} by fused multiply-adds over ascending {@code i}; over ascending groups
+ * {@code c += scale * s}; then {@code m = sum over groups of (sum of the group's a[i]) * minimum}, and {@code c += m}.
+ * Weights without scales are one group with scale 1. A row's result so depends neither on its neighbours nor on their
+ * number, though one row is multiplied by {@link RowProduct} straight from the packed codes, and more rows by tiles
+ * that read codes unpacked to floats.
  */
 final class Gemm {
 
@@ -112,11 +112,11 @@ final class Gemm {
     }
     float[] scales = scaled ? scratch.scales : ONES;
     for (int half = 0; half < PANEL; half += TILE) {
-      GemmTiles.multiply(a, aOffset, aStride, rows, inputs, weights.group, scratch.codes, half * inputs, scales, half, c,
-          cOffset + half, cStride, scratch.sums);
+      GemmTiles.multiply(a, aOffset, aStride, rows, inputs, weights.group, scratch.codes, half * inputs, scales, half,
+          c, cOffset + half, cStride, scratch.sums);
       if (weights.hasMinima) {
-        GemmTiles.multiply(a, sums, aStride, rows, groups, groups, scratch.minima, half * groups, ONES, half, c, cOffset + half,
-            cStride, scratch.sums);
+        GemmTiles.multiply(a, sums, aStride, rows, groups, groups, scratch.minima, half * groups, ONES, half, c,
+            cOffset + half, cStride, scratch.sums);
       }
     }
   }

@@ -9,8 +9,8 @@ import jdk.incubator.vector.FloatVector;
 /**
  * The inner products of {@link Gemm}: a few rows with one tile of outputs.
  *
- * <p>They call the Vector API and nothing else: a helper of ours that the compiler declines to inline into a method of this
- * size would have its vector arguments, the accumulators, live as objects (measured: four times slower).
+ * <p>They call the Vector API and nothing else: a helper of ours that the compiler declines to inline into a method of
+ * this size would have its vector arguments, the accumulators, live as objects (measured: four times slower).
  */
 final class GemmTiles {
 
@@ -19,9 +19,9 @@ final class GemmTiles {
   /** Rows of a tile for 16 vector registers: twelve accumulators, two vectors of weights, a broadcast. */
   static final int ROWS = 6;
   /**
-   * Whether there are 32 vector registers, so that tiles of eight rows do not spill. With 16, six rows do not spill if the
-   * method has one loop and no other work: with the loop over groups in it the compiler moves broadcasts up, and it is 0.7
-   * times as fast as four rows instead of 1.15 times.
+   * Whether there are 32 vector registers, so that tiles of eight rows do not spill. With 16, six rows do not spill if
+   * the method has one loop and no other work: with the loop over groups in it the compiler moves broadcasts up, and it
+   * is 0.7 times as fast as four rows instead of 1.15 times.
    */
   private static final boolean MANY_REGISTERS =
       FLOATS.vectorBitSize() == 512 || System.getProperty("os.arch").equals("aarch64");

@@ -13,8 +13,8 @@ import java.util.function.IntUnaryOperator;
  * A weight matrix {@code [outputs, inputs]} in its own precision and the layout that {@link Gemm} reads: panels of
  * {@link Gemm#PANEL} outputs side by side, missing outputs of the last panel zero. A panel holds, for each group of
  * inputs, the scales {@code [PANEL]} (f32; of codes only) and then words of 32 bits {@code [words][PANEL]}, each with
- * consecutive inputs of one output, the first in the lowest bits; at its end the minima {@code [inputs / 32][PANEL]}, if
- * there are any.
+ * consecutive inputs of one output, the first in the lowest bits; at its end the minima {@code [inputs / 32][PANEL]},
+ * if there are any.
  */
 public final class PackedMatrix {
 

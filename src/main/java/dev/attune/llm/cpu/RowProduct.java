@@ -20,9 +20,9 @@ import jdk.incubator.vector.IntVector;
  * apart.
  *
  * <p>As in {@link Gemm}, not even the smallest helper may be called: these methods are beyond the number of nodes up to
- * which the compiler inlines what is not marked for it as the Vector API's own methods are (measured: ten times slower).
- * Words are shifted one code at a time rather than each code from the word, or the compiler takes all codes of four words
- * out first and keeps them on the stack.
+ * which the compiler inlines what is not marked for it as the Vector API's own methods are (measured: ten times
+ * slower). Words are shifted one code at a time rather than each code from the word, or the compiler takes all codes of
+ * four words out first and keeps them on the stack.
  */
 final class RowProduct {
 

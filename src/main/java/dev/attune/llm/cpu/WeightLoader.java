@@ -76,8 +76,8 @@ final class WeightLoader {
   }
 
   /**
-   * Query and key weights. Where the file has its rows permuted, that is undone: it has, in each head, rows (2i, 2i + 1)
-   * where the model was trained with rows (i, i + headSize / 2).
+   * Query and key weights. Where the file has its rows permuted, that is undone: it has, in each head, rows
+   * (2i, 2i + 1) where the model was trained with rows (i, i + headSize / 2).
    */
   private PackedMatrix rotated(String name, int outputs, int inputs) {
     if (!file.interleavedRotation()) {

@@ -8,8 +8,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A fixed number of threads that share out the tasks of one parallel loop at a time. A transformer step is hundreds of
- * loops of some 10–1000 µs, and waking a parked thread takes as long as one of them: helpers therefore wait awake, giving
- * way to whoever else wants their core, until no loop has come for {@link #AWAKE_NANOS}, and then park.
+ * loops of some 10–1000 µs, and waking a parked thread takes as long as one of them: helpers therefore wait awake,
+ * giving way to whoever else wants their core, until no loop has come for {@link #AWAKE_NANOS}, and then park.
  */
 final class WorkerPool implements AutoCloseable {
 

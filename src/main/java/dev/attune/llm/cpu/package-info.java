@@ -2,8 +2,9 @@
  * The backend that every machine has: fp32 arithmetic with the Vector API on a fixed pool of threads.
  *
  * <p>Way of a pass: {@link dev.attune.llm.cpu.CpuBackend} checks and queues it, {@code ForwardPass} runs the layers
- * over a batch of passes, {@code Gemm} multiplies with {@link dev.attune.llm.cpu.PackedMatrix} weights, {@code
- * BlockAttention} attends over context segments and the causal tail.
+ * over a batch of passes, {@code Products} and {@code SequenceAttention} share out its work among the threads, {@code
+ * Gemm} multiplies with {@link dev.attune.llm.cpu.PackedMatrix} weights, {@code BlockAttention} attends over context
+ * segments and the causal tail.
  *
  * <p><b>Determinism.</b> Every number is computed by the same sequence of operations whatever else is in the batch and
  * whatever the threads do:

@@ -11,6 +11,7 @@ import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -74,8 +75,17 @@ public final class CudaBackend implements OwningBackend {
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
+   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside requests;
+   *     null to compile each when it is first needed, at every start
    */
-  public record Settings(KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams) {}
+  public record Settings(
+      KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams, @Nullable Path kernels) {
+
+    /** Without a place for compiled kernels. */
+    public Settings(KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams) {
+      this(policy, fp8, deviceMemory, hostMemory, streams, null);
+    }
+  }
 
   /**
    * Copies the weights to the first GPU and compiles the kernels.

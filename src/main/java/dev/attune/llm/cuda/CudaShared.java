@@ -30,6 +30,7 @@ final class CudaShared implements AutoCloseable {
   private volatile @Nullable Nvrtc compiler;
   private volatile @Nullable Copies copies;
   private volatile @Nullable SegmentMemory memory;
+  private volatile @Nullable AheadCompiler ahead;
   private volatile String description = "";
 
   CudaShared(ModelConfig config, CudaBackend.Settings settings, Consumer<CudaException> lost) {
@@ -57,7 +58,7 @@ final class CudaShared implements AutoCloseable {
       device = new CudaDevice(first);
     }
     try {
-      Nvrtc opened = compiler == null ? new Nvrtc() : Objects.requireNonNull(compiler);
+      Nvrtc opened = compiler == null ? new Nvrtc(cache()) : Objects.requireNonNull(compiler);
       Lane lane = new Lane(device, new Kernels(device, opened, config));
       compiler = opened;
       root = first == null ? device : first;
@@ -68,8 +69,15 @@ final class CudaShared implements AutoCloseable {
     }
   }
 
+  private @Nullable KernelCache cache() {
+    return settings.kernels() == null ? null : new KernelCache(settings.kernels());
+  }
+
   /** Sets up memory for segments, once the weights are there. */
   void ready(CudaDevice device) {
+    if (settings.kernels() != null) {
+      ahead = new AheadCompiler(Objects.requireNonNull(compiler), device.architecture, config);
+    }
     long limit = settings.deviceMemory() > 0 ? settings.deviceMemory() : (long) (device.freeBytes() * SEGMENT_SHARE);
     MemorySegment host = pinned(device, settings.hostMemory());
     Copies stream = new Copies(device);
@@ -109,6 +117,10 @@ final class CudaShared implements AutoCloseable {
   /** Ends passes under way, then copies, then what the memory belongs to. */
   @Override
   public void close() {
+    AheadCompiler compiling = ahead;
+    if (compiling != null) {
+      compiling.close();
+    }
     List<Lanes> all;
     synchronized (this) {
       all = List.copyOf(lanes).reversed();

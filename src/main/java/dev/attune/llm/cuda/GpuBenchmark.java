@@ -55,7 +55,7 @@ public final class GpuBenchmark implements AutoCloseable {
 
   private final PrintWriter out;
   private final CudaDevice device;
-  private final Nvrtc compiler = new Nvrtc();
+  private final Nvrtc compiler = new Nvrtc(null);
   private final CublasLt cublas;
   private final DeviceTimer timer;
 

@@ -106,6 +106,9 @@ final class Kernels {
     }
   }
 
+  /** All layers of a last block. */
+  static final String LAYERS = "layers.cu";
+
   private final CudaDevice device;
   private final Nvrtc compiler;
   private final ModelConfig config;
@@ -230,10 +233,15 @@ final class Kernels {
 
   /** All layers of a last block; see {@link FusedLayers}. */
   Kernel layers(int tokenTiles, boolean int8) {
-    return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module("layers.cu",
-        "-DHEAD_SIZE=" + config.headSize(), "-DHIDDEN=" + config.hidden(), "-DHEADS=" + config.heads(),
+    return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
+        layersOptions(config, tokenTiles, int8)).kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+  }
+
+  /** What the kernel of all layers is compiled for. */
+  static List<String> layersOptions(ModelConfig config, int tokenTiles, boolean int8) {
+    return List.of("-DHEAD_SIZE=" + config.headSize(), "-DHIDDEN=" + config.hidden(), "-DHEADS=" + config.heads(),
         "-DKV_HEADS=" + config.kvHeads(), "-DFEED_FORWARD=" + config.feedForward(), "-DTOKEN_TILES=" + tokenTiles,
-        "-DINT8=" + (int8 ? 1 : 0)).kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+        "-DINT8=" + (int8 ? 1 : 0));
   }
 
   /** How to share out a product of few tokens with a matrix. */
@@ -279,7 +287,11 @@ final class Kernels {
   }
 
   private KernelModule module(String resource, String... options) {
+    return module(resource, List.of(options));
+  }
+
+  private KernelModule module(String resource, List<String> options) {
     return modules.computeIfAbsent(List.of(resource, String.join(" ", options)), key -> new KernelModule(
-        device, compiler.compile(resource, device.architecture, List.of(options)).code(), resource));
+        device, compiler.compile(resource, device.architecture, options).code(), resource));
   }
 }

@@ -12,17 +12,22 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /** Compiles kernel sources to machine code, on a thread with a stack of {@link #STACK_BYTES}. Needs no GPU. */
 final class Nvrtc {
 
   private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"([^\"]+)\"$");
+
+  private static final List<String> OPTIONS = List.of("--std=c++17", "--ptxas-options=-v", "-lineinfo");
 
   /** As much as a process's first thread has, which compilers are made for; Java threads have an eighth of it. */
   static final long STACK_BYTES = 8 << 20;
@@ -35,18 +40,23 @@ final class Nvrtc {
   private final MethodHandle codeSize;
   private final MethodHandle code;
   private final MethodHandle destroy;
-  /** Each lane and each backend loads the same code. */
-  private static final Map<List<String>, Compiled> COMPILED = new HashMap<>();
+  /** Each lane and each backend loads the same code; different code can be compiled side by side. */
+  private static final Map<List<String>, FutureTask<Compiled>> COMPILED = new ConcurrentHashMap<>();
 
-  /** Machine code and what the assembler says of its registers. */
+  private final String version;
+  private final @Nullable KernelCache cache;
+
+  /** Machine code, and what the assembler says of its registers, empty when the code was compiled by an earlier start. */
   record Compiled(byte[] code, String log) {}
 
   /**
    * Loads the compiler.
    *
+   * @param cache where machine code is kept, or null to compile always
    * @throws CudaException when it is not there
    */
-  Nvrtc() {
+  Nvrtc(@Nullable KernelCache cache) {
+    this.cache = cache;
     // The compiler opens its built-in headers by name only, which finds them where they are loaded already.
     for (String builtins : List.of("libnvrtc-builtins.so.13.0", "libnvrtc-builtins.so.13.1", "libnvrtc-builtins.so.13.2",
         "libnvrtc-builtins.so.13.3", "libnvrtc-builtins.so.13.4", "libnvrtc-builtins.so.13.5")) {
@@ -65,6 +75,20 @@ final class Nvrtc {
     codeSize = library.function("nvrtcGetCUBINSize", "lp");
     code = library.function("nvrtcGetCUBIN", "lp");
     destroy = library.function("nvrtcDestroyProgram", "p");
+    version = version(library.function("nvrtcVersion", "pp"));
+  }
+
+  private static String version(MethodHandle get) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment major = arena.allocate(ValueLayout.JAVA_INT);
+      MemorySegment minor = arena.allocate(ValueLayout.JAVA_INT);
+      check((int) get.invokeExact(major, minor), "Asking for the compiler's version");
+      return major.get(ValueLayout.JAVA_INT, 0) + "." + minor.get(ValueLayout.JAVA_INT, 0);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   /**
@@ -78,26 +102,60 @@ final class Nvrtc {
     key.add(architecture);
     key.add(resource);
     key.add(place);
-    synchronized (COMPILED) {
-      Compiled known = COMPILED.get(key);
-      if (known == null) {
-        known = compileAnew(resource, architecture, options);
-        COMPILED.put(key, known);
-      }
-      return known;
+    FutureTask<Compiled> task = COMPILED.computeIfAbsent(
+        key, unknown -> new FutureTask<>(() -> foundOrCompiled(resource, architecture, options)));
+    // Does nothing when another thread has begun with it.
+    task.run();
+    try {
+      return get(task);
+    } catch (ExecutionException e) {
+      COMPILED.remove(key, task);
+      throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
     }
   }
 
-  private Compiled compileAnew(String resource, String architecture, List<String> options) {
+  /** An interrupt is of the caller's pass, which looks for it itself; others wait for this code too. */
+  private static Compiled get(FutureTask<Compiled> task) throws ExecutionException {
+    boolean interrupted = false;
+    try {
+      while (true) {
+        try {
+          return task.get();
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  private Compiled foundOrCompiled(String resource, String architecture, List<String> options) {
     String source = numbered("common.cuh") + INCLUDE.matcher(numbered(resource))
         .replaceAll(match -> Matcher.quoteReplacement(numbered(match.group(1))));
+    KernelCache kept = cache;
+    if (kept == null) {
+      return compileAnew(source, resource, architecture, options);
+    }
+    List<String> madeOf = new ArrayList<>(options);
+    madeOf.addAll(List.of(source, architecture, version, String.join(" ", OPTIONS)));
+    return kept.find(madeOf).map(machineCode -> new Compiled(machineCode, "")).orElseGet(() -> {
+      Compiled compiled = compileAnew(source, resource, architecture, options);
+      kept.keep(madeOf, compiled.code);
+      return compiled;
+    });
+  }
+
+  private Compiled compileAnew(String source, String resource, String architecture, List<String> options) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment handle = arena.allocate(ADDRESS);
       check((int) create.invokeExact(handle, arena.allocateFrom(source), arena.allocateFrom(resource), 0,
           MemorySegment.NULL, MemorySegment.NULL), "Creating a program for " + resource);
       long program = handle.get(JAVA_LONG, 0);
-      List<String> all = new ArrayList<>(List.of(
-          "--gpu-architecture=" + architecture, "--std=c++17", "--ptxas-options=-v", "-lineinfo"));
+      List<String> all = new ArrayList<>(OPTIONS);
+      all.add("--gpu-architecture=" + architecture);
       all.addAll(options);
       MemorySegment texts = arena.allocate(ADDRESS, all.size());
       for (int i = 0; i < all.size(); i++) {

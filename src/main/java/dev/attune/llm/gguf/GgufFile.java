@@ -1,6 +1,7 @@
 package dev.attune.llm.gguf;
 
 import dev.attune.llm.ModelFileException;
+import dev.attune.llm.checkpoint.WeightTensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -14,7 +15,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -217,18 +217,7 @@ public final class GgufFile implements AutoCloseable {
     for (Info info : infos) {
       addTensor(info, start);
     }
-    checkDisjoint();
-  }
-
-  private void checkDisjoint() {
-    List<GgufTensor> order = new ArrayList<>(tensors.values());
-    order.sort(Comparator.comparingLong(tensor -> tensor.data().address()));
-    for (int i = 1; i < order.size(); i++) {
-      GgufTensor before = order.get(i - 1);
-      if (before.data().address() + before.data().byteSize() > order.get(i).data().address()) {
-        throw error("tensors '%s' and '%s' overlap".formatted(before.name(), order.get(i).name()));
-      }
-    }
+    WeightTensor.requireDisjoint(tensors.values(), this::error);
   }
 
   private record Info(String name, long[] dimensions, int type, long offset) {}

@@ -164,8 +164,9 @@ public final class Hub implements AutoCloseable {
         case 200 -> {
           return JsonMapper.shared().readTree(body);
         }
-        case 401, 403 -> throw new ModelFileException(("%s does not exist, or the hub gives it to people with permission"
-            + " only: download it yourself and set attune.llm.model to its directory").formatted(model));
+        case 401, 403 -> throw new ModelFileException(
+            ("%s does not exist, or the hub gives it to people with permission"
+                + " only: download it yourself and set attune.llm.model to its directory").formatted(model));
         case 404 -> throw new ModelFileException("%s does not exist on %s".formatted(model, endpoint));
         default -> throw new IOException("%s answered with status %d".formatted(address, response.statusCode()));
       }

@@ -54,8 +54,9 @@ public record HeadScores(String model, String fingerprint, String command, float
   private static HeadScores load(String resource, String name) {
     try (InputStream in = HeadScores.class.getResourceAsStream(resource)) {
       if (in == null) {
-        throw new IllegalStateException(("There is no calibration of retrieval heads for %s (%s); make one with `attune "
-            + "calibrate` or use a KV policy without razor").formatted(name, resource));
+        throw new IllegalStateException(
+            ("There is no calibration of retrieval heads for %s (%s); make one with `attune "
+                + "models calibrate` or use a KV policy without razor").formatted(name, resource));
       }
       return JsonMapper.shared().readValue(in, HeadScores.class);
     } catch (IOException e) {

@@ -139,7 +139,8 @@ public final class LoraAdapter {
     }
     for (Map.Entry<String, Set<String>> plain : PLAIN.entrySet()) {
       JsonNode value = settings.path(plain.getKey());
-      String text = value.isValueNode() && !value.isNull() ? value.asString() : value.isContainer() ? value.toString() : "";
+      String text =
+          value.isValueNode() && !value.isNull() ? value.asString() : value.isContainer() ? value.toString() : "";
       if (!text.isEmpty() && !text.equals("[]") && !plain.getValue().contains(text)) {
         throw new ModelFileException("%s: %s = %s of adapter_config.json is not supported"
             .formatted(name, plain.getKey(), value));

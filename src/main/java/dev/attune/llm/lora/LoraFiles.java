@@ -2,6 +2,7 @@ package dev.attune.llm.lora;
 
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.ModelFileException;
+import dev.attune.llm.checkpoint.Checksums;
 import dev.attune.llm.safetensors.SafetensorsFile;
 import java.io.IOException;
 import java.io.InputStream;
@@ -10,15 +11,14 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The files of one adapter, read whole (a few MB): {@code adapter_config.json}, {@code adapter_model.safetensors}, and
- * optionally {@code base.sha256}: SHA-256 sums, one a line as {@code sha256sum} prints them, of the model files that the
- * adapter was trained for; it is then refused for any other.
+ * optionally {@code base.sha256}: SHA-256 sums, one a line as {@code sha256sum} prints them, of the model files that
+ * the adapter was trained for; it is then refused for any other.
  *
  * @param name for messages
  */
@@ -81,13 +81,9 @@ public record LoraFiles(String name, byte[] configuration, byte[] weights, @Null
   }
 
   private String fingerprint() {
-    try {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      digest.update(configuration);
-      digest.update(weights);
-      return HexFormat.of().formatHex(digest.digest(), 0, 16);
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("Every Java platform has SHA-256", e);
-    }
+    MessageDigest digest = Checksums.sha256();
+    digest.update(configuration);
+    digest.update(weights);
+    return HexFormat.of().formatHex(digest.digest(), 0, 16);
   }
 }

@@ -1,6 +1,7 @@
 package dev.attune.llm.safetensors;
 
 import dev.attune.llm.ModelFileException;
+import dev.attune.llm.checkpoint.WeightTensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -9,13 +10,10 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
@@ -135,7 +133,7 @@ public final class SafetensorsFile implements AutoCloseable {
         tensors.put(entry.getKey(), tensor(entry.getKey(), entry.getValue(), data));
       }
     }
-    checkDisjoint();
+    WeightTensor.requireDisjoint(tensors.values(), this::error);
   }
 
   private JsonNode header(long length) {
@@ -196,16 +194,5 @@ public final class SafetensorsFile implements AutoCloseable {
       throw error("tensor '%s' has %s where a whole number belongs".formatted(tensor, node));
     }
     return node.longValue();
-  }
-
-  private void checkDisjoint() {
-    List<SafetensorsTensor> order = new ArrayList<>(tensors.values());
-    order.sort(Comparator.comparingLong(tensor -> tensor.data().address()));
-    for (int i = 1; i < order.size(); i++) {
-      SafetensorsTensor before = order.get(i - 1);
-      if (before.data().address() + before.data().byteSize() > order.get(i).data().address()) {
-        throw error("tensors '%s' and '%s' overlap".formatted(before.name(), order.get(i).name()));
-      }
-    }
   }
 }

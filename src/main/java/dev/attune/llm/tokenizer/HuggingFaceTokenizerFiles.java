@@ -42,7 +42,8 @@ final class HuggingFaceTokenizerFiles {
     if (!type.equals("BPE")) {
       throw error("tokenizer.json", "tokenizer model '" + type + "' is not supported (BPE is)");
     }
-    TokenText text = root.toString().contains("\"type\":\"ByteLevel\"") ? TokenText.BYTE_LEVEL : TokenText.SENTENCE_PIECE;
+    TokenText text =
+        root.toString().contains("\"type\":\"ByteLevel\"") ? TokenText.BYTE_LEVEL : TokenText.SENTENCE_PIECE;
     if (text == TokenText.SENTENCE_PIECE && !model.path("byte_fallback").asBoolean(false)) {
       throw error("tokenizer.json", "is neither byte-level BPE nor SentencePiece BPE with bytes for rare characters");
     }

@@ -61,7 +61,8 @@ final class SentencePieceJson {
               right.codePointCount(0, right.length())));
         }
       }
-      ways.sort(Comparator.comparing((Merge merge) -> ids.get(merge.left)).thenComparing(merge -> ids.get(merge.right)));
+      ways.sort(Comparator.comparing((Merge merge) -> ids.get(merge.left))
+          .thenComparing(merge -> ids.get(merge.right)));
       merges.addAll(ways);
     });
     // A stable sort, reversed as a whole, keeps the order of equal ones.

@@ -34,13 +34,15 @@ final class TokenizerJson {
    * @param text how the vocabulary writes tokens
    * @param vocabulary text of each id
    * @param control whether an id is a control token
-   * @param withControls whether control tokens are recognised in text; without, they are not even part of the vocabulary
+   * @param withControls whether control tokens are recognised in text; without, they are not even part of the
+   *     vocabulary
    */
   static byte[] of(
       GgufFile file, TokenText text, List<String> vocabulary, boolean[] control, boolean withControls) {
     Map<String, Integer> ids = new LinkedHashMap<>();
     List<Map<String, Object>> added = added(vocabulary, control, withControls, ids);
-    Map<String, Object> root = text == TokenText.BYTE_LEVEL ? byteLevel(file, ids) : SentencePieceJson.of(file, ids, control);
+    Map<String, Object> root =
+        text == TokenText.BYTE_LEVEL ? byteLevel(file, ids) : SentencePieceJson.of(file, ids, control);
     root.put("version", "1.0");
     root.put("added_tokens", added);
     return JsonMapper.shared().writeValueAsBytes(root);

@@ -23,10 +23,11 @@ import org.jspecify.annotations.Nullable;
  * values, each at a multiple of 64, up to the size of the file
  * </pre>
  *
- * <p>The file has its full size from the start and is sparse behind the last value. A value is written before its entry,
- * so an entry that is whole names a value that was handed to the system; only after a power cut may it be missing, which
- * its checksum shows. All entries have the same size, so a damaged one costs one record, and opening a file reads its
- * directory alone. All records of a file belong to one space: when a model or prompt is gone, whole files go.
+ * <p>The file has its full size from the start and is sparse behind the last value. A value is written before its
+ * entry, so an entry that is whole names a value that was handed to the system; only after a power cut may it be
+ * missing, which its checksum shows. All entries have the same size, so a damaged one costs one record, and opening a
+ * file reads its directory alone. All records of a file belong to one space: when a model or prompt is gone, whole
+ * files go.
  */
 final class SegmentFormat {
 

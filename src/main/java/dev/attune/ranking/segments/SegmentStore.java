@@ -21,10 +21,10 @@ import org.slf4j.LoggerFactory;
  * SegmentFormat} for their layout).
  *
  * <p><b>Room.</b> When the limit is reached, files of spaces that are not in use go first. Then the less recently used
- * half of the records (by bytes) is what may go: the file that holds most of it is given up (of several, the one used longest ago), and its records of the more
- * recently used half are written again behind the newest ones, as in a CLOCK cache. At least half of a file is won at
- * each step. Files with dead records, those of deleted or changed documents, are written anew without them when half of
- * a file is dead, or a few minutes after the first death.
+ * half of the records (by bytes) is what may go: the file that holds most of it is given up (of several, the one used
+ * longest ago), and its records of the more recently used half are written again behind the newest ones, as in a CLOCK
+ * cache. At least half of a file is won at each step. Files with dead records, those of deleted or changed documents,
+ * are written anew without them when half of a file is dead, or a few minutes after the first death.
  *
  * <p><b>Threads.</b> Lookups and {@link #retain} may come from any thread and never touch a file's channel. Everything
  * that writes belongs to one thread, which must not be interrupted: an interrupt would close the channel.

@@ -76,6 +76,11 @@ DEVICE int thisBlock() {
 
 DEVICE void syncWorkers() { asm volatile("bar.sync 2, %0;" :: "n"(WORKERS) : "memory"); }
 
+// Workers have done with the tokens that took the place of queries; loaders wait for it before they write queries of the next
+// layer, which may come before when they are of other tokens.
+DEVICE void freeStages() { asm volatile("bar.arrive 15, %0;" :: "n"(THREADS) : "memory"); }
+DEVICE void awaitStages() { asm volatile("bar.sync 15, %0;" :: "n"(THREADS) : "memory"); }
+
 DEVICE void awaitBlocks(const u32* met, u32 count) {
   u32 seen;
   do {
@@ -386,7 +391,10 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     Loader<INT8, true> loader(a.attention, shared, barriers, count);
     #pragma unroll 1
     for (int layer = 0; layer < a.layers; layer++) {
-      loader.run(layer, a.sets[layer % 3].q, false, [=](bool kept) {
+      bool free = layer == 0;
+      loader.run(layer, a.sets[layer % 3].q, false, [&](bool kept) {
+        if (!free) awaitStages();
+        free = true;
         // Before all have met in the layer before, the set may hold what an earlier layer left.
         if (threadIdx.x == WORKERS) {
           awaitBlocks(&a.met->attended, layer * blocks);
@@ -435,6 +443,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
       GateUp gateUp;
       gateUp.request(a, weights.gateUp, thisBlock());
       gateUp.run(a, weights.gateUp, set->between, set->inner, true, layer, products, stages, squares);
+      if (layer + 1 < a.layers) freeStages();
     }
     {
       Down down;

@@ -31,8 +31,8 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
    * Runs one measurement.
    *
    * @param work {@code prefill N}: a prompt of N tokens through all layers and the head of its last token; {@code
-   *     documents B}: B documents of 160 tokens through 18 layers; {@code decode P N B}: N steps of B continuations of a
-   *     prompt of P tokens, each step keeping its keys and values
+   *     documents B}: B documents of 160 tokens through 18 layers; {@code decode P N B}: N steps of B continuations of
+   *     a prompt of P tokens, each step keeping its keys and values
    * @return milliseconds
    */
   @Override
@@ -95,8 +95,8 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
   }
 
   /**
-   * The clock. On a machine that others load, {@code -Dclock=cpu -XX:ActiveProcessorCount=1} measures the processor time
-   * of one computing thread instead.
+   * The clock. On a machine that others load, {@code -Dclock=cpu -XX:ActiveProcessorCount=1} measures the processor
+   * time of one computing thread instead.
    */
   public static long nanos() {
     return CPU_TIME

@@ -24,7 +24,7 @@ final class Gpu implements AutoCloseable {
   /** Opens the GPU for this thread; skips the test, saying why, when there is none. */
   static Gpu open() {
     try {
-      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc());
+      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null));
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
       throw e;

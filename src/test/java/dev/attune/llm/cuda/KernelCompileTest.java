@@ -16,9 +16,9 @@ class KernelCompileTest {
 
   private static final Pattern SPILLS = Pattern.compile("(\\d+) bytes spill stores");
 
-  private static Nvrtc compiler() {
+  static Nvrtc compiler() {
     try {
-      return new Nvrtc();
+      return new Nvrtc(null);
     } catch (CudaException e) {
       Assumptions.abort("No compiler for kernels: " + e.getMessage());
       throw e;

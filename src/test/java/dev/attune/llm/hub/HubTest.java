@@ -184,7 +184,8 @@ class HubTest {
     assertThat(HubModel.parse("/models/a.gguf")).isEmpty();
     assertThat(HubModel.parse("hf:Org/SmolLM2-1.7B@v1.0:x-Q4_0.gguf"))
         .contains(new HubModel("Org", "SmolLM2-1.7B", "v1.0", "x-Q4_0.gguf"));
-    for (String wrong : List.of("hf:", "hf:name", "hf:a/b/c", "hf:../b", "hf:a/..", "hf:a/b@../c", "hf:a/b:../c.gguf")) {
+    for (String wrong : List.of(
+        "hf:", "hf:name", "hf:a/b/c", "hf:../b", "hf:a/..", "hf:a/b@../c", "hf:a/b:../c.gguf")) {
       assertThatThrownBy(() -> HubModel.parse(wrong)).as(wrong).hasMessageContaining("is not of the form");
     }
     assertThatThrownBy(() -> new Hub(URI.create("file:///etc"), Duration.ZERO)).hasMessageContaining("attune.llm.hub");
