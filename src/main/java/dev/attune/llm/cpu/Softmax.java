@@ -23,13 +23,18 @@ public final class Softmax {
       top = Math.max(top, logits[i]);
     }
     double total = 0;
+    float[] lanes = new float[Lanes.WIDTH];
     for (int from = 0; from < whole; from += BLOCK * Lanes.WIDTH) {
       FloatVector sum = FloatVector.zero(Lanes.FLOATS);
       int end = Math.min(whole, from + BLOCK * Lanes.WIDTH);
       for (int i = from; i < end; i += Lanes.WIDTH) {
         sum = sum.add(Lanes.exp(FloatVector.fromArray(Lanes.FLOATS, logits, i).sub(top)));
       }
-      total += sum.reduceLanes(VectorOperators.ADD);
+      // In a fixed order: how reduceLanes adds is up to whether it was compiled.
+      sum.intoArray(lanes, 0);
+      for (float lane : lanes) {
+        total += lane;
+      }
     }
     for (int i = whole; i < logits.length; i++) {
       total += Math.exp(logits[i] - top);
