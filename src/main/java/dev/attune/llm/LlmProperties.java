@@ -24,9 +24,9 @@ import org.springframework.validation.annotation.Validated;
  * @param gpuHostMemory bytes of pinned memory of the host for keys and values that do not fit into {@code gpu-memory};
  *     taken when the model is loaded and the GPU computes, 0 for none
  * @param gpuKernels directory of compiled GPU kernels: compiling them takes a minute or two, at the first start only
- * @param gpuWeights numbers that a GPU reads documents and prompts with: bf16, or FP8 (E4M3) with a scale for each
- *     output and token, which takes half as much memory again as bf16 alone and reads in two thirds of the time with
- *     large models
+ * @param gpuWeights numbers that a GPU multiplies with: bf16, or FP8 (E4M3) with a scale for each output and, for
+ *     documents and prompts, each token; it takes half as much memory again as bf16 alone. Large models read in two
+ *     thirds of the time, and use it for last blocks and decoding too
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see
  *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval

@@ -71,7 +71,8 @@ public final class CudaBackend implements OwningBackend {
    * How the GPU is used.
    *
    * @param policy how sequences keep keys and values; in bf16 or int8
-   * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3)
+   * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
+   *     fits the model, last blocks and decoding with the weights in FP8
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured

@@ -6,8 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The layers' matrices in FP8 (E4M3) with a scale for each output, beside those in bf16, which passes of few tokens and the keys
- * of the layer after the last go on to use. Many rows are multiplied at twice the rate.
+ * The layers' matrices in FP8 (E4M3) with a scale for each output, beside those in bf16, which adapters are added to
+ * and which probes, the keys of the layer after the last and few tokens of small models go on to use. Many rows are
+ * multiplied at twice the rate, and few rows need half the bytes.
  */
 final class Fp8Weights {
 

@@ -37,7 +37,8 @@ public final class GpuBenchmark implements AutoCloseable {
   /**
    * One measured figure.
    *
-   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, half-warm, decode (with the length of the context and what is kept of it), or a ceiling
+   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, warm-fp8 (weights), half-warm,
+   *     decode (with the length of the context and what is kept of it), or a ceiling
    * @param documents 0 where there are none
    * @param median milliseconds of device time; for decode, of one token
    * @param p90 likewise

@@ -94,7 +94,7 @@ final class KernelModule {
       launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, 0, arguments);
     }
 
-    /** Launches blocks that wait for each other as soon as all have room, while the last of the kernel before may still run. */
+    /** Launches blocks that wait for each other as soon as all have room; the kernel before may still be ending. */
     void launchTogetherEarly(int blocks, int threads, Object... arguments) {
       launch(blocks, 1, threads, ATTRIBUTE_COOPERATIVE, ATTRIBUTE_PROGRAMMATIC_SERIALIZATION, arguments);
     }

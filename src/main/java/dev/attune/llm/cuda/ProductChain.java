@@ -11,8 +11,9 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The products between the attention of one layer and that of the next as one kernel, for few tokens and large matrices, at the
- * speed at which weights come from memory; see {@code chain.cu}. The residual and its sums of squares go from one to the next.
+ * The products between the attention of one layer and that of the next as one kernel, for few tokens and large
+ * matrices, at the speed at which weights come from memory; see {@code chain.cu}. The residual and its sums of squares
+ * go from one to the next.
  */
 final class ProductChain {
 
@@ -120,9 +121,9 @@ final class ProductChain {
   }
 
   /**
-   * The cut with which the block that has most ends first. What takes time is bringing weights and, at twice the rate, tokens; with
-   * FP8 it is multiplying, which takes as long for any part of a whole tile. A tile of gate and up is one block's, so that its sums
-   * need not be put together.
+   * The cut with which the block that has most ends first. What takes time is bringing weights and, at twice the rate,
+   * tokens; with FP8 it is multiplying, which takes as long for any part of a whole tile. A tile of gate and up is one
+   * block's, so that its sums need not be put together.
    */
   private static Cut cut(Phase phase, int inputs, int outputs, boolean fp8, int blocks) {
     int steps = (inputs * (fp8 ? 1 : 2) + STEP_BYTES - 1) / STEP_BYTES;
@@ -166,7 +167,8 @@ final class ProductChain {
   }
 
   /**
-   * From what a layer's attention left to the queries, keys and values of the next, or, after the last, to the residual.
+   * From what a layer's attention left to the queries, keys and values of the next, or, after the last, to the
+   * residual.
    *
    * @param merge {@code MergeArgs} of parts that attention left, or null
    */
@@ -188,14 +190,16 @@ final class ProductChain {
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment described = scratch.allocate(7L * MAP_BYTES, 64);
       Struct arguments = new Struct(scratch, 144).put(first.ordinal()).put(last.ordinal()).put(tokens).put(queried)
-          .put(merge == null ? 0 : 1).put((float) config.normEpsilon()).put(1).put(squares).put(buffers.residual).put(buffers.x).put(buffers.inner)
+          .put(merge == null ? 0 : 1).put((float) config.normEpsilon()).put(1).put(squares).put(buffers.residual)
+          .put(buffers.x).put(buffers.inner)
           .put(buffers.q).put(places).put(positions).put(weights.rope()).put(parts).put(met);
       for (Phase phase : Phase.values()) {
         boolean used = phase.compareTo(first) >= 0 && phase.compareTo(last) <= 0;
         Matrix matrix = used ? matrix(phase, phase == Phase.QKV ? queried : layer) : new Matrix(0, 0);
         if (used) {
-          MemorySegment.copy(TensorMap.of(device, scratch, matrix.address(), outputs(config, phase),
-              inputs(config, phase), cuts.get(phase).rows, fp8 == null ? 2 : 1), 0, described, (long) phase.ordinal() * MAP_BYTES, MAP_BYTES);
+          MemorySegment map = TensorMap.of(device, scratch, matrix.address(), outputs(config, phase),
+              inputs(config, phase), cuts.get(phase).rows, fp8 == null ? 2 : 1);
+          MemorySegment.copy(map, 0, described, (long) phase.ordinal() * MAP_BYTES, MAP_BYTES);
         }
         arguments.put(matrix.scales());
       }
@@ -211,10 +215,10 @@ final class ProductChain {
       known = Arena.ofAuto().allocate(3L * MAP_BYTES, 64);
       int attention = config.heads() * config.headSize();
       long at = 0;
-      for (List<Number> x : List.<List<Number>>of(List.of(buffers.mixed, attention), List.of(buffers.x, config.hidden()),
-          List.of(buffers.inner, config.feedForward()))) {
-        MemorySegment.copy(TensorMap.of(device, Arena.ofAuto(), x.get(0).longValue(), SkinnyProducts.MAX_TOKENS,
-            x.get(1).intValue(), width), 0, known, at, MAP_BYTES);
+      for (long[] x : new long[][] {
+          {buffers.mixed, attention}, {buffers.x, config.hidden()}, {buffers.inner, config.feedForward()}}) {
+        MemorySegment.copy(TensorMap.of(device, Arena.ofAuto(), x[0], SkinnyProducts.MAX_TOKENS, (int) x[1], width), 0,
+            known, at, MAP_BYTES);
         at += MAP_BYTES;
       }
       maps[width / 16] = known;
