@@ -132,8 +132,8 @@ public interface InferenceBackend {
     throw new UnsupportedOperationException("Backend " + name() + " does not show attention");
   }
 
-  /** Whether a {@link Probe} may ask for each head. */
-  default boolean probesHeads() {
+  /** Whether a {@link Probe} may ask for each slot. */
+  default boolean probesSlots() {
     return false;
   }
 
@@ -199,15 +199,16 @@ public interface InferenceBackend {
 
   /**
    * Attention to measure: the softmax, over the tokens of the scored segments only, of the scaled query-key logits of
-   * some rows, summed per segment, averaged over rows, and over heads too unless they are wanted apart.
+   * some rows, averaged over rows; summed per segment and averaged over heads unless they are wanted apart.
    *
    * @param rows indices of tokens of this pass whose queries are used
    * @param scored indices into the pass's context
-   * @param byHead whether each query head is to be told apart, where {@link #probesHeads}
+   * @param bySlot whether each query head and each slot of the scored segments are to be told apart, where {@link
+   *     #probesSlots}; the segments must have as many slots in each head
    */
-  record Probe(int[] rows, int[] scored, boolean byHead) {
+  record Probe(int[] rows, int[] scored, boolean bySlot) {
 
-    /** The mean over heads. */
+    /** Of whole segments. */
     public Probe(int[] rows, int[] scored) {
       this(rows, scored, false);
     }
@@ -218,8 +219,8 @@ public interface InferenceBackend {
    *
    * @param kv null unless asked for
    * @param logits {@code [1 or n][vocabulary]}, empty unless asked for
-   * @param attention one mass per scored segment, summing to 1; by head, {@code [head * segments + segment]}, each
-   *     head's summing to 1; empty unless asked for
+   * @param attention one mass per scored segment, summing to 1; by slot, {@code [head * slots + slot]}, the
+   *     scored segments one after the other and each head's summing to 1; empty unless asked for
    */
   record PassResult(@Nullable KvSegment kv, float[][] logits, float[] attention) {}
 

@@ -37,7 +37,7 @@ final class RankingModel {
           "attune.ranking.layer=%d, but %s has layers 0 to %d; about three fifths of them is a good choice"
               .formatted(properties.layer(), model.config().name(), model.config().layers() - 1));
     }
-    if (properties.scoreTransform().byHead() && !model.backend().probesHeads()) {
+    if (properties.scoreTransform().bySlot() && !model.backend().probesSlots()) {
       throw new IllegalStateException(
           "attune.ranking.score-transform=%s needs the attention of each head, which the backend %s does not give"
               .formatted(properties.scoreTransform(), model.backend().name()));

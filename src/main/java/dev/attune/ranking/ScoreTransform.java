@@ -25,8 +25,8 @@ public enum ScoreTransform {
    */
   ACCUMULATED;
 
-  /** Whether each head must be told apart, which not every backend does. */
-  boolean byHead() {
+  /** Whether each slot must be told apart, which not every backend does. */
+  boolean bySlot() {
     return this == SINKS_CALIBRATED || this == SINKS_REDISTRIBUTED;
   }
 }

@@ -65,28 +65,21 @@ final class SignalAttention {
 
   private float[] sinks(
       SinkTransform transform, KvSegment instruction, List<KvSegment> documents, LastBlock last) {
-    List<KvSegment> tokens = new ArrayList<>();
-    int[] documentOf = new int[documents.stream().mapToInt(d -> d.slots(0, 0)).sum()];
-    for (int d = 0; d < documents.size(); d++) {
-      KvSegment document = documents.get(d);
-      for (int slot = 0; slot < document.slots(0, 0); slot++) {
-        int[] one = {slot};
-        documentOf[tokens.size()] = d;
-        tokens.add(backend.retain(List.of(document), (l, head, available) -> one));
-      }
-    }
-    return transform.masses(probe(instruction, tokens, last, layer, true), documentOf);
+    int[] documentOf = IntStream.range(0, documents.size())
+        .flatMap(d -> IntStream.generate(() -> d).limit(documents.get(d).slots(0, 0)))
+        .toArray();
+    return transform.masses(probe(instruction, documents, last, layer, true), documentOf);
   }
 
   private float[] probe(KvSegment instruction, List<KvSegment> scored, LastBlock last, int at) {
     return probe(instruction, scored, last, at, false);
   }
 
-  private float[] probe(KvSegment instruction, List<KvSegment> scored, LastBlock last, int at, boolean byHead) {
+  private float[] probe(KvSegment instruction, List<KvSegment> scored, LastBlock last, int at, boolean bySlot) {
     List<KvSegment> context = new ArrayList<>(scored.size() + 1);
     context.add(instruction);
     context.addAll(scored);
-    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, scored.size()).toArray(), byHead);
+    Probe probe = new Probe(last.signals(), IntStream.rangeClosed(1, scored.size()).toArray(), bySlot);
     Pass pass = new Pass(last.tokens(), lastPosition, context, at, false, Logits.NONE, probe);
     return backend.run(List.of(pass)).getFirst().attention();
   }

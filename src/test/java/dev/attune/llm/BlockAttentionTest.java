@@ -87,8 +87,8 @@ class BlockAttentionTest {
       return probe(context, rows, scored, false);
     }
 
-    Pass probe(List<KvSegment> context, int[] rows, int[] scored, boolean byHead) {
-      return new Pass(last, LAST_POSITION, context, probeLayer, false, Logits.NONE, new Probe(rows, scored, byHead));
+    Pass probe(List<KvSegment> context, int[] rows, int[] scored, boolean bySlot) {
+      return new Pass(last, LAST_POSITION, context, probeLayer, false, Logits.NONE, new Probe(rows, scored, bySlot));
     }
 
     Pass logits(List<KvSegment> context) {
@@ -133,15 +133,36 @@ class BlockAttentionTest {
         assertThat((double) masses[i]).as("mass of document %d", i).isCloseTo(expectedMasses[i],
             within(1e-4 * expectedMasses[i]));
       }
-      Pass byHead = scene.probe(below, rows, range(1, 5), true);
-      float[] ofHeads = tiny.backend().run(List.of(byHead)).getFirst().attention();
-      double[][] expectedHeads = oracle.massesByHead(scene.probeLayer, rows, List.of(1, 2, 3, 4));
-      assertThat(ofHeads).hasSize(heads * 4);
-      for (int i = 0; i < ofHeads.length; i++) {
-        assertThat((double) ofHeads[i]).as("head %d, document %d", i / 4, i % 4)
-            .isCloseTo(expectedHeads[i / 4][i % 4], within(1e-4 * expectedHeads[i / 4][i % 4]));
+      Pass bySlot = scene.probe(below, rows, range(1, 5), true);
+      float[] ofSlots = tiny.backend().run(List.of(bySlot)).getFirst().attention();
+      double[][] expectedSlots = oracle.massesBySlot(scene.probeLayer, rows, List.of(1, 2, 3, 4));
+      int slots = expectedSlots[0].length;
+      assertThat(ofSlots).hasSize(heads * slots);
+      for (int i = 0; i < ofSlots.length; i++) {
+        assertThat((double) ofSlots[i]).as("head %d, token %d", i / slots, i % slots)
+            .isCloseTo(expectedSlots[i / slots][i % slots], within(1e-4 * expectedSlots[i / slots][i % slots]));
       }
     }
+  }
+
+  /** The masses of each scored segment's slots, head by head. */
+  private static List<List<Float>> bySegment(TinyModel tiny, Pass pass, int heads) {
+    float[] masses = tiny.backend().run(List.of(pass)).getFirst().attention();
+    int slots = masses.length / heads;
+    List<List<Float>> segments = new ArrayList<>();
+    int first = 0;
+    for (int scored : Objects.requireNonNull(pass.probe()).scored()) {
+      List<Float> ofSegment = new ArrayList<>();
+      int count = pass.context().get(scored).slots(pass.layers(), 0);
+      for (int head = 0; head < heads; head++) {
+        for (int slot = 0; slot < count; slot++) {
+          ofSegment.add(masses[head * slots + first + slot]);
+        }
+      }
+      segments.add(ofSegment);
+      first += count;
+    }
+    return segments;
   }
 
   @Property(tries = 30)
@@ -162,6 +183,10 @@ class BlockAttentionTest {
     for (int i = 0; i < scored.length; i++) {
       assertThat(permutedMasses[i]).isEqualTo(masses[order.get(scored[i]) - 1]);
     }
+    int heads = tiny.config().heads();
+    assertThat(bySegment(tiny, scene.probe(permuted, rows, scored, true), heads))
+        .containsExactlyInAnyOrderElementsOf(
+            bySegment(tiny, scene.probe(segments, rows, range(1, documents + 1), true), heads));
 
     List<KvSegment> full = scene.read(tiny.config().layers());
     assertThat(tiny.backend().run(List.of(scene.logits(order.stream().map(full::get).toList()))).getFirst().logits())

@@ -77,20 +77,21 @@ final class DenseOracle {
    */
   double[] masses(int layer, int[] rows, List<Integer> scored) {
     double[] masses = new double[scored.size()];
-    for (double[] head : massesByHead(layer, rows, scored)) {
-      for (int i = 0; i < masses.length; i++) {
-        masses[i] += head[i] / config.heads();
+    int[] blocksOf = Arrays.stream(blockOf).filter(scored::contains).toArray();
+    for (double[] head : massesBySlot(layer, rows, scored)) {
+      for (int i = 0; i < head.length; i++) {
+        masses[scored.indexOf(blocksOf[i])] += head[i] / config.heads();
       }
     }
     return masses;
   }
 
-  /** The same for each head, {@code [head][block]}. */
-  double[][] massesByHead(int layer, int[] rows, List<Integer> scored) {
+  /** The same for each head and token of the scored blocks, {@code [head][token]}. */
+  double[][] massesBySlot(int layer, int[] rows, List<Integer> scored) {
     double[][] normed = norm(hidden(layer), "blk." + layer + ".attn_norm.weight");
     double[][] q = rotate(multiply(normed, "blk." + layer + ".attn_q.weight", config.heads() * config.headSize()));
     double[][] k = rotate(multiply(normed, "blk." + layer + ".attn_k.weight", config.kvHeads() * config.headSize()));
-    double[][] masses = new double[config.heads()][scored.size()];
+    double[][] masses = new double[config.heads()][(int) Arrays.stream(blockOf).filter(scored::contains).count()];
     for (int row : rows) {
       for (int head = 0; head < config.heads(); head++) {
         double[] logits = new double[token.length];
@@ -101,9 +102,10 @@ final class DenseOracle {
           }
         }
         double[] p = softmax(logits);
+        int slot = 0;
         for (int j = 0; j < token.length; j++) {
           if (scored.contains(blockOf[j])) {
-            masses[head][scored.indexOf(blockOf[j])] += p[j] / rows.length;
+            masses[head][slot++] += p[j] / rows.length;
           }
         }
       }

@@ -2,7 +2,6 @@ package dev.attune.llm.cpu;
 
 import java.util.Comparator;
 import java.util.List;
-import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
 /**
@@ -41,48 +40,67 @@ final class AttentionMass {
 
   /** Mean over heads and rows of each segment's mass. */
   float[] perSegment() {
-    return means(row -> 0, 1);
-  }
-
-  /**
-   * Mean over rows of each segment's mass, for each query head.
-   *
-   * @param group query heads of a KV head; they follow each other in its rows
-   * @return {@code [head * segments + segment]}
-   */
-  float[] perHead(int group) {
-    return means(row -> row / rows * group + row % rows % group, maxima[0].length / rows * group);
-  }
-
-  private float[] means(IntUnaryOperator groupOf, int groups) {
     int n = segments.size();
-    int[] order = IntStream.range(0, n)
-        .boxed()
-        .sorted(Comparator.comparingLong(i -> segments.get(i).contentId()))
-        .mapToInt(Integer::intValue)
-        .toArray();
     int all = maxima[0].length;
-    double[] mass = new double[groups * n];
+    int[] order = inOrderOfContent();
+    double[] mass = new double[n];
     double[] part = new double[n];
     for (int row = 0; row < all; row++) {
-      double maximum = Double.NEGATIVE_INFINITY;
-      for (float[] m : maxima) {
-        maximum = Math.max(maximum, m[row]);
-      }
+      double maximum = maximum(row);
       double total = 0;
       for (int i : order) {
         part[i] = sums[i][row] * StrictMath.pow(2, maxima[i][row] - maximum);
         total += part[i];
       }
-      int first = groupOf.applyAsInt(row) * n;
       for (int i = 0; i < n; i++) {
-        mass[first + i] += part[i] / total;
+        mass[i] += part[i] / total;
       }
     }
-    float[] result = new float[mass.length];
-    for (int i = 0; i < mass.length; i++) {
-      result[i] = (float) (mass[i] / (all / groups));
+    float[] result = new float[n];
+    for (int i = 0; i < n; i++) {
+      result[i] = (float) (mass[i] / all);
     }
     return result;
+  }
+
+  /**
+   * Mean of each slot's mass over the rows of a query head, which follow each other in steps of {@code group} among those of
+   * its KV head.
+   *
+   * @param logits of the slots of each segment, in units of log 2, {@code [segment][row][slot]} for the rows of the KV head
+   * @param to where the first slot of the first segment goes; the others follow
+   */
+  void perSlot(int kvHead, int member, int group, float[][][] logits, float[] masses, int to) {
+    int[] order = inOrderOfContent();
+    int count = rows / group;
+    for (int row = member; row < rows; row += group) {
+      double maximum = maximum(kvHead * rows + row);
+      double total = 0;
+      for (int i : order) {
+        total += sums[i][kvHead * rows + row] * StrictMath.pow(2, maxima[i][kvHead * rows + row] - maximum);
+      }
+      int at = to;
+      for (float[][] ofSegment : logits) {
+        for (float logit : ofSegment[row]) {
+          masses[at++] += (float) (StrictMath.pow(2, logit - maximum) / total / count);
+        }
+      }
+    }
+  }
+
+  private int[] inOrderOfContent() {
+    return IntStream.range(0, segments.size())
+        .boxed()
+        .sorted(Comparator.comparingLong(i -> segments.get(i).contentId()))
+        .mapToInt(Integer::intValue)
+        .toArray();
+  }
+
+  private double maximum(int row) {
+    double maximum = Double.NEGATIVE_INFINITY;
+    for (float[] m : maxima) {
+      maximum = Math.max(maximum, m[row]);
+    }
+    return maximum;
   }
 }

@@ -2,6 +2,7 @@ package dev.attune.llm.cpu;
 
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Attention of a few panels of query rows of one KV head over context segments, which all rows see, and a tail, of
@@ -103,13 +104,29 @@ final class BlockAttention {
     }
   }
 
-  /** Leaves in the first panel, for each lane, the maximum of the logits over a segment and the sum of weights. */
-  void measure(int layer, int head, CpuKvSegment segment) {
+  /** Takes the logits of one slot, in units of log 2, of all lanes of a panel. */
+  @FunctionalInterface
+  interface Slots {
+    /**
+     * @param at of the first lane's in {@code logits}
+     */
+    void take(int slot, float[] logits, int at);
+  }
+
+  /**
+   * Leaves in the first panel, for each lane, the maximum of the logits over a segment and the sum of weights.
+   *
+   * @param each shown every slot, or null
+   */
+  void measure(int layer, int head, CpuKvSegment segment, @Nullable Slots each) {
     int slots = segment.slots(layer, head);
     boolean quantised = prepare(layer, head, segment, slots, 1);
     for (int from = 0; from < slots; from += BLOCK) {
       int n = Math.min(BLOCK, slots - from);
       logits(layer, head, segment, from, n, quantised, 1);
+      for (int i = 0; i < n && each != null; i++) {
+        each.take(from + i, panels[0].weights, i * Lanes.PANEL);
+      }
       panels[0].softmax(n, ONES);
     }
   }

@@ -109,7 +109,7 @@ public final class CpuBackend implements OwningBackend {
   }
 
   @Override
-  public boolean probesHeads() {
+  public boolean probesSlots() {
     return true;
   }
 

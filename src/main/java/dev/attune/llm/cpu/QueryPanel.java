@@ -25,8 +25,8 @@ final class QueryPanel {
   private final float[] last = new float[PANEL];
   /** {@code [headSize][PANEL]}: the result. */
   final float[] output;
-  /** {@code [BLOCK][PANEL]}. */
-  private final float[] weights = new float[BlockAttention.BLOCK * PANEL];
+  /** {@code [BLOCK][PANEL]}: logits, then weights. */
+  final float[] weights = new float[BlockAttention.BLOCK * PANEL];
   /** Running maximum of logits, in log2 units, and sum of weights per lane. */
   final float[] maximum = new float[PANEL];
 

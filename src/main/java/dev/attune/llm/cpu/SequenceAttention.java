@@ -140,6 +140,7 @@ final class SequenceAttention {
     counters.cacheBytes.add(scored.stream().mapToLong(segment -> segment.keyBytesOf(layer)).sum());
 
     AttentionMass mass = new AttentionMass(scored, config.kvHeads(), rows);
+    float[][][][] logits = probe.bySlot() ? logits(layer, scored, rows) : null;
     int panels = (rows + Lanes.PANEL - 1) / Lanes.PANEL;
     pool.forEach(config.kvHeads() * panels * scored.size(), (task, worker) -> {
       int segment = task % scored.size();
@@ -152,9 +153,37 @@ final class SequenceAttention {
         int row = firstRow + lane;
         panel.load(lane, queries, row / group * w.queryStride + queryOffset(head, row), 0);
       }
-      w.attention[worker].measure(layer, head, scored.get(segment));
+      w.attention[worker].measure(layer, head, scored.get(segment), logits == null ? null : (slot, from, at) -> {
+        for (int lane = 0; lane < count; lane++) {
+          logits[head][segment][firstRow + lane][slot] = from[at + lane];
+        }
+      });
       mass.put(segment, head, firstRow, panel.maximum, panel.sum, count);
     });
-    return probe.byHead() ? mass.perHead(group) : mass.perSegment();
+    if (logits == null) {
+      return mass.perSegment();
+    }
+    int all = scored.stream().mapToInt(segment -> segment.slots(layer, 0)).sum();
+    float[] masses = new float[config.heads() * all];
+    pool.forEach(config.heads(), (head, worker) ->
+        mass.perSlot(head / group, head % group, group, logits[head / group], masses, head * all));
+    return masses;
+  }
+
+  /** Room for logits, {@code [KV head][segment][row][slot]}. */
+  private float[][][][] logits(int layer, List<CpuKvSegment> scored, int rows) {
+    float[][][][] logits = new float[config.kvHeads()][scored.size()][rows][];
+    for (int head = 0; head < config.kvHeads(); head++) {
+      for (int i = 0; i < scored.size(); i++) {
+        int slots = scored.get(i).slots(layer, head);
+        if (slots != scored.get(i).slots(layer, 0)) {
+          throw new IllegalArgumentException("A probe tells slots apart only where all heads have as many");
+        }
+        for (int row = 0; row < rows; row++) {
+          logits[head][i][row] = new float[slots];
+        }
+      }
+    }
+    return logits;
   }
 }

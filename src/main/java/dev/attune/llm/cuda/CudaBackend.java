@@ -170,8 +170,8 @@ public final class CudaBackend implements OwningBackend {
     for (Pass pass : passes) {
       pass.context().forEach(segment -> context.add(own(segment)));
       PassValidation.check(pass, config);
-      if (pass.probe() != null && pass.probe().byHead()) {
-        throw new UnsupportedOperationException("Backend " + name() + " does not tell the heads of a probe apart");
+      if (pass.probe() != null && pass.probe().bySlot()) {
+        throw new UnsupportedOperationException("Backend " + name() + " does not tell the slots of a probe apart");
       }
       if (pass.probe() != null && Arrays.stream(pass.probe().scored())
           .anyMatch(i -> own(pass.context().get(i)).ragged())) {
