@@ -14,7 +14,8 @@ import java.util.stream.IntStream;
  */
 final class AttentionMass {
 
-  private final List<CpuKvSegment> segments;
+  /** The segments in the order of content, in which totals are taken. */
+  private final int[] order;
   private final int rows;
   /** {@code [segment][head * rows + row]}. */
   private final float[][] maxima;
@@ -26,10 +27,14 @@ final class AttentionMass {
    * @param rows query rows of one KV head
    */
   AttentionMass(List<CpuKvSegment> segments, int kvHeads, int rows) {
-    this.segments = segments;
     this.rows = rows;
     maxima = new float[segments.size()][kvHeads * rows];
     sums = new float[segments.size()][kvHeads * rows];
+    order = IntStream.range(0, segments.size())
+        .boxed()
+        .sorted(Comparator.comparingLong(i -> segments.get(i).contentId()))
+        .mapToInt(Integer::intValue)
+        .toArray();
   }
 
   /** Takes the numbers of {@code count} rows; different tasks may call this at once for different rows or segments. */
@@ -40,9 +45,8 @@ final class AttentionMass {
 
   /** Mean over heads and rows of each segment's mass. */
   float[] perSegment() {
-    int n = segments.size();
+    int n = order.length;
     int all = maxima[0].length;
-    int[] order = inOrderOfContent();
     double[] mass = new double[n];
     double[] part = new double[n];
     for (int row = 0; row < all; row++) {
@@ -71,7 +75,6 @@ final class AttentionMass {
    * @param to where the first slot of the first segment goes; the others follow
    */
   void perSlot(int kvHead, int member, int group, float[][][] logits, float[] masses, int to) {
-    int[] order = inOrderOfContent();
     int count = rows / group;
     for (int row = member; row < rows; row += group) {
       double maximum = maximum(kvHead * rows + row);
@@ -86,14 +89,6 @@ final class AttentionMass {
         }
       }
     }
-  }
-
-  private int[] inOrderOfContent() {
-    return IntStream.range(0, segments.size())
-        .boxed()
-        .sorted(Comparator.comparingLong(i -> segments.get(i).contentId()))
-        .mapToInt(Integer::intValue)
-        .toArray();
   }
 
   private double maximum(int row) {

@@ -148,16 +148,6 @@ final class Copies implements AutoCloseable {
   public void close() {
     end(new CudaException("The GPU was closed"));
     LockSupport.unpark(thread);
-    boolean interrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    ThreadEnd.await(List.of(thread));
   }
 }

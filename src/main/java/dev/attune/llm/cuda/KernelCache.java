@@ -1,12 +1,12 @@
 package dev.attune.llm.cuda;
 
+import dev.attune.llm.checkpoint.Checksums;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
@@ -34,7 +34,7 @@ final class KernelCache {
     try {
       byte[] content = Files.readAllBytes(file(madeOf));
       byte[] code = content.length > HASH_BYTES ? Arrays.copyOfRange(content, HASH_BYTES, content.length) : new byte[0];
-      if (code.length > 0 && Arrays.equals(sha256().digest(code), 0, HASH_BYTES, content, 0, HASH_BYTES)) {
+      if (code.length > 0 && Arrays.equals(Checksums.sha256().digest(code), 0, HASH_BYTES, content, 0, HASH_BYTES)) {
         return Optional.of(code);
       }
     } catch (IOException e) {
@@ -48,7 +48,7 @@ final class KernelCache {
       Files.createDirectories(directory);
       Path partial = Files.createTempFile(directory, "kernel", ".part");
       try {
-        byte[] content = Arrays.copyOf(sha256().digest(code), HASH_BYTES + code.length);
+        byte[] content = Arrays.copyOf(Checksums.sha256().digest(code), HASH_BYTES + code.length);
         System.arraycopy(code, 0, content, HASH_BYTES, code.length);
         Files.write(partial, content);
         Files.move(partial, file(madeOf), StandardCopyOption.ATOMIC_MOVE);
@@ -61,20 +61,12 @@ final class KernelCache {
   }
 
   private Path file(List<String> madeOf) {
-    MessageDigest hash = sha256();
+    MessageDigest hash = Checksums.sha256();
     for (String part : madeOf) {
       byte[] bytes = part.getBytes(StandardCharsets.UTF_8);
       hash.update((bytes.length + ":").getBytes(StandardCharsets.UTF_8));
       hash.update(bytes);
     }
     return directory.resolve(HexFormat.of().formatHex(hash.digest()) + ".cubin");
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException(e);
-    }
   }
 }

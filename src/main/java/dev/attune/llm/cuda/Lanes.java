@@ -236,18 +236,6 @@ final class Lanes implements AutoCloseable {
       notifyAll();
       workers.stream().filter(worker -> worker.started).forEach(worker -> ending.add(worker.thread));
     }
-    boolean interrupted = false;
-    for (Thread thread : ending) {
-      while (thread.isAlive()) {
-        try {
-          thread.join();
-        } catch (InterruptedException e) {
-          interrupted = true;
-        }
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    ThreadEnd.await(ending);
   }
 }
