@@ -30,7 +30,7 @@ final class GemmProducts {
    *
    * @param capacity rows that may be read
    * @param squares sums of squares of {@code address}'s rows, in {@code parts} parts, {@code [parts][capacity]}
-   * @param scales of the rows when they are E4M3, 0 when they are bf16
+   * @param scales of the rows when they are E4M3, 0 when they are not
    */
   record Input(long address, int rows, int capacity, long squares, int parts, long scales) {
 
@@ -42,11 +42,11 @@ final class GemmProducts {
   /**
    * A matrix {@code [outputs][inputs]}.
    *
-   * @param scales of the rows when they are E4M3, 0 when they are bf16
+   * @param scales of the rows when they are E4M3, 0 when they are not
    */
   record Matrix(long address, long scales) {
 
-    static Matrix bf16(long address) {
+    static Matrix unscaled(long address) {
       return new Matrix(address, 0);
     }
   }
@@ -108,7 +108,7 @@ final class GemmProducts {
     boolean fp8 = in.scales != 0;
     GemmShape shape = GemmShape.of(widths.get(epilogue), inputs, fp8);
     if (fp8 != (matrix.scales != 0)) {
-      throw new IllegalArgumentException("Input and matrix are not both in FP8 or both in bf16");
+      throw new IllegalArgumentException("Input and matrix are not both in FP8 or both in 16 bits");
     }
     int size = fp8 ? 1 : 2;
     MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity, (long) inputs), key ->

@@ -20,7 +20,7 @@ constexpr int X_BYTES = ROWS * 128, W_BYTES = OUTPUTS * 128, STAGE_BYTES = W_BYT
 #define OPERANDS "k32.f32.e4m3.e4m3"
 #define MODIFIERS ", p, 1, 1;"
 #else
-#define OPERANDS "k16.f32.bf16.bf16"
+#define OPERANDS "k16.f32." NUMBERS
 #define MODIFIERS ", p, 1, 1, 0, 0;"
 #endif
 
@@ -32,7 +32,7 @@ struct GemmArgs {
   const float* squares;     // [squareParts][rowCapacity]: sums of squares of x, in parts
   int squareParts;
   int rowCapacity;
-  bf16* q;                  // [row][heads * headSize]
+  num16* q;                  // [row][heads * headSize]
   const Row* places;        // of KV
   const int* positions;
   const float2* rope;       // [position][headSize / 2]: cosine, sine
@@ -41,8 +41,8 @@ struct GemmArgs {
   int kvHeads;
   int headSize;
   int firstOutput;          // of the matrix of queries, keys and values
-  bf16* out;                // residual [row][outputs], or for SwiGLU [row][outputs / 2]
-  bf16* low;                // what rounding the residual to bf16 left, [row][outputs]
+  num16* out;                // residual [row][outputs], or for SwiGLU [row][outputs / 2]
+  num16* low;                // what rounding the residual to num16 left, [row][outputs]
   float* squaresOut;        // [output tiles][rowCapacity]
   const float* rowScales;   // of x, for FP8
   const float* outputScales;
@@ -148,15 +148,15 @@ DEVICE void storeQkv(
         x0 = t0;
         x1 = t1;
       }
-      low[j] = packBf16(x0, x1);
-      high[j] = packBf16(y0, y1);
+      low[j] = pack16(x0, x1);
+      high[j] = pack16(y0, y1);
     }
-    bf16* to = 0;
+    num16* to = 0;
     if (head < a.heads) {
       to = a.q + ((u64)row * a.heads + head) * HEAD;
     } else if (head < a.heads + 2 * a.kvHeads && place.segment) {
       u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-      to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD;
+      to = (num16*)place.segment + (block * place.capacity + place.token) * HEAD;
     }
     #pragma unroll
     for (int j = 0; j < HALF; j += 4) {
@@ -173,7 +173,7 @@ DEVICE void storeQkv(
 }
 
 // Words of a matrix [row][outputs] of this thread, 16 bytes of each group of four times eight outputs.
-DEVICE void loadResidual(const GemmArgs& a, const bf16* from, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
+DEVICE void loadResidual(const GemmArgs& a, const num16* from, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
   int q = threadIdx.x % 4;
   #pragma unroll
   for (int j = 0; j < OUTPUTS / 32; j++) {
@@ -183,7 +183,7 @@ DEVICE void loadResidual(const GemmArgs& a, const bf16* from, uint4 (&before)[OU
   }
 }
 
-// The residual is kept in two bf16 numbers, the second what the first leaves, since errors of rounding add up over layers;
+// The residual is kept in two num16 numbers, the second what the first leaves, since errors of rounding add up over layers;
 // products take the first.
 DEVICE void storeResidual(
     const GemmArgs& a, float (&d)[OUTPUTS / 2], const uint4 (&before)[OUTPUTS / 32], const uint4 (&low)[OUTPUTS / 32],
@@ -200,10 +200,10 @@ DEVICE void storeResidual(
     transposeQuad(w);
     #pragma unroll
     for (int i = 0; i < 4; i++) {
-      float x = lowBf16(v[i]) + (lowBf16(w[i]) + d[4 * (j + i) + 2 * h]);
-      float y = highBf16(v[i]) + (highBf16(w[i]) + d[4 * (j + i) + 2 * h + 1]);
-      v[i] = packBf16(x, y);
-      w[i] = packBf16(x - lowBf16(v[i]), y - highBf16(v[i]));
+      float x = low16(v[i]) + (low16(w[i]) + d[4 * (j + i) + 2 * h]);
+      float y = high16(v[i]) + (high16(w[i]) + d[4 * (j + i) + 2 * h + 1]);
+      v[i] = pack16(x, y);
+      w[i] = pack16(x - low16(v[i]), y - high16(v[i]));
       if (output0 + (j + i) * 8 < a.outputs) square += x * x + y * y;
     }
     transposeQuad(v);
@@ -226,7 +226,7 @@ DEVICE void storeSwiglu(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int
     #pragma unroll
     for (int i = 0; i < 4; i++) {
       int gate = 4 * (j + 2 * i) + 2 * h, up = gate + 4;
-      v[i] = packBf16(silu(d[gate] * factor) * (d[up] * factor), silu(d[gate + 1] * factor) * (d[up + 1] * factor));
+      v[i] = pack16(silu(d[gate] * factor) * (d[up] * factor), silu(d[gate + 1] * factor) * (d[up + 1] * factor));
     }
     transposeQuad(v);
     int output = output0 / 2 + (j / 2 + q) * 8;
