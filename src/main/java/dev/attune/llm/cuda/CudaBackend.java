@@ -6,6 +6,7 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
@@ -21,7 +22,6 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -270,33 +270,18 @@ public final class CudaBackend implements OwningBackend {
     }
     List<CudaKvSegment> parts = segments.stream().map(this::own).toList();
     CudaKvSegment.Shape first = parts.getFirst().shape;
-    int tokens = 0;
-    for (CudaKvSegment part : parts) {
-      CudaKvSegment.Shape s = part.shape;
-      if (s.firstPosition() != first.firstPosition() + tokens) {
-        throw new IllegalArgumentException("Segments do not follow each other: position %d after %d"
-            .formatted(s.firstPosition(), first.firstPosition() + tokens - 1));
-      }
-      if (s.layers() != first.layers() || s.valueLayers() != first.valueLayers()) {
-        throw new IllegalArgumentException("Segments differ in layers: " + s + " and " + first);
-      }
-      tokens += s.tokens();
-    }
-    KeptSlots kept = KeptSlots.of(parts, retained);
+    int tokens = KeptSlots.tokens(parts);
+    KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : shared.settings.policy().codec(tokens);
-    int all = tokens;
-    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), all));
+    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
   @Override
   public KvSegment slice(KvSegment segment, int from, int to) {
     CudaKvSegment source = own(segment);
-    if (source.reduced() || from < 0 || from >= to || to > source.tokens()) {
-      throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
-          .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
-    }
-    return on(List.of(source), lane -> editor(lane).gather(List.of(source), IntStream.range(from, to).toArray(),
-        source.shape.codec(), source.firstPosition() + from, to - from));
+    int[] range = KeptSlots.range(source, from, to);
+    return on(List.of(source), lane -> editor(lane).gather(
+        List.of(source), range, source.shape.codec(), source.firstPosition() + from, to - from));
   }
 
   @Override

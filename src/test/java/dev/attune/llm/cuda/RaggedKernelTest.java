@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -174,7 +175,7 @@ class RaggedKernelTest {
   private static CudaKvSegment retain(
       Kernels kernels, List<CudaKvSegment> parts, Retained retained, KvCodec codec) {
     int tokens = parts.stream().mapToInt(CudaKvSegment::tokens).sum();
-    KeptSlots kept = KeptSlots.of(parts, retained);
+    KeptSlots kept = KeptSlots.of(parts, parts.getFirst().shape.kvHeads(), retained);
     CudaKvSegment result = editor(kernels).retain(parts, kept, codec, parts.getFirst().firstPosition(), tokens);
     CudaKvSegment.Shape shape = result.shape;
     assertThat(shape.codec()).isEqualTo(codec);
