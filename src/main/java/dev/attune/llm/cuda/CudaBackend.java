@@ -135,7 +135,8 @@ public final class CudaBackend implements OwningBackend {
 
   /** What is kept where, for reports. */
   public Memory memory() {
-    return new Memory(shared.memory().used(), shared.memory().hostUsed(), shared.memory().saved());
+    DeviceRoom room = shared.memory().room();
+    return new Memory(room.used(), room.hostUsed(), room.saved());
   }
 
   /**
@@ -186,7 +187,7 @@ public final class CudaBackend implements OwningBackend {
     List<List<Integer>> batches = PassBatches.of(passes, config);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
     try {
-      SegmentMemory.Use use = shared.memory().use(context, reserve);
+      SegmentUse use = shared.memory().use(context, reserve);
       for (List<Integer> batch : batches) {
         List<Pass> together = batch.stream().map(passes::get).toList();
         use.hold();
@@ -213,7 +214,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   /** Work in a lane with segments that are in use. */
-  private static <T> T using(SegmentMemory.Use use, Lane lane, Supplier<T> work) {
+  private static <T> T using(SegmentUse use, Lane lane, Supplier<T> work) {
     use.await(lane.device);
     boolean done = false;
     try {
@@ -234,7 +235,7 @@ public final class CudaBackend implements OwningBackend {
     try {
       Set<CudaKvSegment> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
       distinct.addAll(segments);
-      SegmentMemory.Use use = shared.memory().use(distinct, 0);
+      SegmentUse use = shared.memory().use(distinct, 0);
       task = lanes.submit(lane -> using(use, lane, () -> work.apply(lane)), use::release);
       return task.await();
     } catch (RuntimeException | Error e) {
