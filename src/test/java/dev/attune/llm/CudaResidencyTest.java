@@ -13,6 +13,7 @@ import dev.attune.llm.cuda.CudaException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.WeakReference;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -154,6 +155,34 @@ class CudaResidencyTest {
       assertThat(small.memory().device()).isPositive().isLessThanOrEqualTo(SMALL);
       assertThat(small.memory().host()).isLessThanOrEqualTo(host);
       documents.forEach(small::forget);
+    }
+  }
+
+  /** What was read stays where it is once it is stored, though nobody else holds it; and comes from there when it had to go. */
+  @Test
+  void aStoredDocumentNeedsNoCopy() throws IOException {
+    try (CudaBackend small = open(SMALL, 0)) {
+      KvSegment first = kv(small.run(List.of(read(1, 64, 0, List.of()))).getFirst());
+      List<WeakReference<KvSegment>> documents = new ArrayList<>();
+      for (int i = 0; i < DOCUMENTS; i++) {
+        KvSegment document = kv(small.run(List.of(read(100 + i, 20 + (i * 37) % 140, 64, List.of(first)))).getFirst());
+        assertThat(small.stored(document, images.get(i))).isTrue();
+        documents.add(new WeakReference<>(document));
+        System.gc();
+      }
+      assertThat(small.memory().device()).isGreaterThan(SMALL / 2).isLessThanOrEqualTo(SMALL);
+      List<KvSegment> there = documents.subList(DOCUMENTS - 10, DOCUMENTS).stream().map(WeakReference::get).toList();
+      assertThat(there).doesNotContainNull();
+      List<KvSegment> again = images.subList(DOCUMENTS - 10, DOCUMENTS).stream().map(roomy::restore).toList();
+      assertThat(score(small, first, there)).isEqualTo(score(roomy, roomy.restore(instruction), again));
+      for (int seed = 0; seed < 10; seed++) {
+        List<KvSegment> list = list(seed).stream().map(i -> {
+          KvSegment kept = documents.get(i).get();
+          return kept == null ? small.restore(images.get(i)) : kept;
+        }).toList();
+        assertThat(score(small, first, list)).as("list %d", seed).isEqualTo(expected(seed));
+      }
+      assertThatThrownBy(() -> small.stored(first, images.get(3))).isInstanceOf(IllegalArgumentException.class);
     }
   }
 

@@ -330,6 +330,15 @@ public final class CudaBackend implements OwningBackend {
   }
 
   @Override
+  public boolean stored(KvSegment segment, MemorySegment image) {
+    CudaKvSegment own = own(segment);
+    if (SegmentImage.contentId(image) != own.contentId() || image.byteSize() < SegmentImage.HEADER + own.bytes()) {
+      throw new IllegalArgumentException("%d bytes are not the image of %s".formatted(image.byteSize(), own));
+    }
+    return image.isNative() && shared.memory().stored(own, image.asSlice(SegmentImage.HEADER, own.bytes()));
+  }
+
+  @Override
   public void forget(KvSegment segment) {
     shared.memory().forget(own(segment));
   }

@@ -91,6 +91,11 @@ final class DeviceRoom implements SegmentCopies.Accounts {
     return locked(() -> residency.readable(source));
   }
 
+  /** The numbers of a segment can be read from now on. */
+  void stored(Item item, MemorySegment source, CudaKvSegment segment) {
+    locked(() -> residency.stored(item, source, segment));
+  }
+
   /** Ends keeping what was read for the next who restores it. */
   void forget(Item item) {
     locked(() -> residency.forget(item));

@@ -25,7 +25,7 @@ final class Residency {
   static final class Item {
     final long bytes;
     /** Where they can be read again, or null when these are the only ones. */
-    private @Nullable MemorySegment source;
+    private volatile @Nullable MemorySegment source;
     /** On the device; set by who carries out an arrival, 0 when they are not there. */
     long address;
     private @Nullable Object keeper;
@@ -131,6 +131,14 @@ final class Residency {
   /** A segment that can be read when it is needed. */
   Item readable(MemorySegment source) {
     return new Item(Math.max(16, source.byteSize()), source);
+  }
+
+  /** A segment whose numbers can be read from now on, and which is {@linkplain #keep kept} where they are. */
+  void stored(Item item, MemorySegment source, Object segment) {
+    item.source = source;
+    if (item.onDevice || item.host != HostRoom.NOWHERE) {
+      keep(item, segment);
+    }
   }
 
   /**

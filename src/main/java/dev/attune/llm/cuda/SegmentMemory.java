@@ -65,6 +65,15 @@ final class SegmentMemory implements AutoCloseable {
     return segment;
   }
 
+  /** The numbers of a segment can be read in memory of the host from now on, which must stay as it is. */
+  boolean stored(CudaKvSegment segment, MemorySegment numbers) {
+    Item item = segment.item();
+    if (item != null) {
+      room.stored(item, numbers, segment);
+    }
+    return item != null;
+  }
+
   /** A restored segment is no longer kept for the next who restores it. */
   void forget(CudaKvSegment segment) {
     Item item = segment.item();

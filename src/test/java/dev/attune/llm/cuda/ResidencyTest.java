@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.attune.llm.cuda.Residency.Item;
 import dev.attune.llm.cuda.Residency.Move;
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.WeakReference;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -17,6 +18,7 @@ import java.util.Random;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -96,6 +98,12 @@ class ResidencyTest {
       Item item = residency.readable(MemorySegment.ofArray(new byte[256 * (1 + random.nextInt(4))]));
       contents.put(item, nextContent++);
       alive.add(item);
+    }
+
+    /** A segment that was made on the device is written to a file. */
+    void store() {
+      alive.stream().filter(item -> item.source() == null).findAny()
+          .ifPresent(item -> residency.stored(item, MemorySegment.ofArray(new byte[(int) item.bytes]), item));
     }
 
     void claim() {
@@ -212,7 +220,7 @@ class ResidencyTest {
       @ForAll long seed, @ForAll @IntRange(min = 4, max = 24) int device, @ForAll @IntRange(max = 24) int host) {
     Machine machine = new Machine(seed, 256L * device, 256L * host);
     for (int step = 0; step < 300; step++) {
-      int what = machine.random.nextInt(14);
+      int what = machine.random.nextInt(15);
       switch (what) {
         case 0, 1 -> machine.create();
         case 2, 3 -> machine.restore();
@@ -221,6 +229,7 @@ class ResidencyTest {
         case 8 -> machine.issueAll();
         case 9 -> machine.finish();
         case 10, 11 -> machine.fillOne();
+        case 12 -> machine.store();
         default -> {
           if (!machine.uses.isEmpty()) {
             machine.release();
@@ -284,6 +293,30 @@ class ResidencyTest {
     assertThat(residency.reserve(512, moves)).isTrue();
     assertThat(moves).extracting(Move::item).containsExactly(readable);
     assertThat(residency.reserve(512, moves)).as("the other one cannot move").isFalse();
+  }
+
+  @Test
+  void aStoredSegmentIsKeptUntilItIsForgottenOrHasMadeRoom() {
+    for (boolean forgotten : new boolean[] {false, true}) {
+      Residency residency = new Residency(1024, 0, () -> 1);
+      Item item = created(residency, 512);
+      Object segment = new Object();
+      WeakReference<Object> held = new WeakReference<>(segment);
+      residency.stored(item, MemorySegment.ofArray(new byte[512]), segment);
+      segment = null;
+      System.gc();
+      assertThat(held.get()).isNotNull();
+      if (forgotten) {
+        residency.forget(item);
+      } else {
+        created(residency, 1024);
+        assertThat(item.onDevice()).as("it can be read, so it may go").isFalse();
+      }
+      Awaitility.await().until(() -> {
+        System.gc();
+        return held.get() == null;
+      });
+    }
   }
 
   @Test
