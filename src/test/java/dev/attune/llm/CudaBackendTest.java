@@ -8,14 +8,10 @@ import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
-import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.kv.KvCodec;
-import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -23,50 +19,21 @@ import java.util.Objects;
 import java.util.Random;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The GPU backend against the CPU backend on the same small model; skipped, saying so, without a GPU. */
 class CudaBackendTest {
 
-  private static final int LAYERS = 3;
+  private static final int LAYERS = GpuModel.LAYERS;
 
-  private static ModelLoader.Loaded cpu;
-  private static CudaBackend cuda;
+  @RegisterExtension
+  static final GpuModel MODEL = new GpuModel(7, "full+bf16", "full+f32");
 
-  @BeforeAll
-  static void load() throws IOException {
-    Path path = Files.createTempFile("tiny", ".gguf");
-    try {
-      Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
-      cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
-      try (Checkpoint checkpoint = Checkpoint.open(path)) {
-        cuda = CudaBackend.load(checkpoint, settings(0), failure -> {});
-      }
-    } catch (CudaException e) {
-      Assumptions.abort("No GPU to test on: " + e.getMessage());
-    } finally {
-      Files.delete(path);
-    }
-  }
-
-  private static CudaBackend.Settings settings(long deviceMemory) {
-    return new CudaBackend.Settings(ModelLoader.EVERYTHING, false, deviceMemory, 0, CudaBackend.STREAMS);
-  }
-
-  @AfterAll
-  static void close() {
-    if (cuda != null) {
-      cuda.close();
-    }
-    if (cpu != null) {
-      cpu.close();
-    }
-  }
+  private final CudaBackend cuda = MODEL.cuda();
+  private final InferenceBackend cpu = MODEL.cpu();
 
   private static int[] tokens(int seed, int count) {
     return new Random(seed).ints(count, 3, 250).toArray();
@@ -109,7 +76,7 @@ class CudaBackendTest {
   @ParameterizedTest
   @ValueSource(ints = {1, 17, 37, 97})
   void scoresAreThoseOfTheCpu(int documents) {
-    float[] expected = rank(cpu.backend(), documents, 2, inOrder(documents));
+    float[] expected = rank(cpu, documents, 2, inOrder(documents));
     float[] actual = rank(cuda, documents, 2, inOrder(documents));
     double difference = 0;
     double sum = 0;
@@ -128,7 +95,7 @@ class CudaBackendTest {
   void scoresOfReducedDocumentsAreThoseOfTheCpu(int documents) {
     for (int every : new int[] {1, 4}) {
       List<float[]> both = new ArrayList<>();
-      for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+      for (InferenceBackend backend : List.of(cpu, cuda)) {
         both.add(rank(backend, documents, 2, inOrder(documents), document -> {
           KvSegment int8 = backend.recode(document, KvCodec.INT8);
           int[] some = IntStream.range(0, document.tokens()).filter(i -> i % every == 0).toArray();
@@ -171,11 +138,8 @@ class CudaBackendTest {
 
   @Test
   void memoryOfSegmentsIsLimited() throws IOException {
-    Path path = Files.createTempFile("tiny", ".gguf");
-    Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
     List<CudaException> lost = new ArrayList<>();
-    try (Checkpoint checkpoint = Checkpoint.open(path);
-        CudaBackend small = CudaBackend.load(checkpoint, settings(1 << 20), lost::add)) {
+    try (CudaBackend small = MODEL.open("full+bf16", 1 << 20, 0, lost::add)) {
       List<KvSegment> kept = new ArrayList<>();
       // 160 tokens take 200 KB.
       assertThatThrownBy(() -> {
@@ -188,8 +152,6 @@ class CudaBackendTest {
       kept.clear();
       assertThat(small.run(List.of(read(1, 160, 0, List.of(), 2)))).hasSize(1);
       assertThat(lost).isEmpty();
-    } finally {
-      Files.delete(path);
     }
   }
 
@@ -222,7 +184,7 @@ class CudaBackendTest {
   void logitsAreThoseOfTheCpu(int count) {
     for (int context : new int[] {0, 90}) {
       List<float[][]> both = new ArrayList<>();
-      for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+      for (InferenceBackend backend : List.of(cpu, cuda)) {
         List<KvSegment> before =
             context == 0
                 ? List.of()
@@ -284,14 +246,14 @@ class CudaBackendTest {
     assertThatThrownBy(() -> cuda.restore(cuda.image(segment).asSlice(0, 100)))
         .isInstanceOf(IllegalArgumentException.class);
     assertThatThrownBy(() -> cuda.run(List.of(
-        read(1, 3, 60, List.of(kv(cpu.backend().run(List.of(read(3, 37, 5, List.of(), 2))).getFirst())), 2))))
+        read(1, 3, 60, List.of(kv(cpu.run(List.of(read(3, 37, 5, List.of(), 2))).getFirst())), 2))))
         .hasMessageContaining("not made by a backend of this model");
   }
 
   @Test
   void operationsAreCountedAsOnTheCpu() {
     List<InferenceBackend.Work> both = new ArrayList<>();
-    for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+    for (InferenceBackend backend : List.of(cpu, cuda)) {
       InferenceBackend.Work before = backend.work();
       rank(backend, 5, 2, inOrder(5));
       InferenceBackend.Work after = backend.work();

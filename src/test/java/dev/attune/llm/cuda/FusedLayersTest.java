@@ -8,32 +8,24 @@ import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * Layers in one kernel against the kernels that {@link KernelTwinTest} checks, one after the other. Skipped, saying so, without a
+ * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one after the other. Skipped, saying so, without a
  * GPU.
  */
+@ExtendWith(GpuExtension.class)
 class FusedLayersTest {
 
   /** More than the sets of activations that take turns. */
   private static final int LAYERS = 5;
 
-  private static Gpu gpu;
+  private final Gpu gpu;
 
-  @BeforeAll
-  static void open() {
-    gpu = Gpu.open();
-  }
-
-  @AfterAll
-  static void close() {
-    if (gpu != null) {
-      gpu.close();
-    }
+  FusedLayersTest(Gpu gpu) {
+    this.gpu = gpu;
   }
 
   @ParameterizedTest
@@ -45,7 +37,7 @@ class FusedLayersTest {
     ModelConfig config = new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
         RopeScaling.NONE, 1e-5);
     assertThat(FusedLayers.fits(config)).isTrue();
-    Kernels kernels = KernelTwinTest.kernels(gpu, config);
+    Kernels kernels = gpu.kernels(config);
     int attention = heads * 64;
     int qkv = (heads + 2 * kvHeads) * 64;
     List<CudaWeights.Layer> layers = new ArrayList<>();
@@ -88,8 +80,8 @@ class FusedLayersTest {
       products.gateUp(layer, x, tokens, activated);
       products.down(layer, activated, tokens, residual, x);
     }
-    double[] expected = toDouble(gpu.readFloats(residual, tokens * hidden));
-    double[] kept = toDouble(keysAndValues(own));
+    double[] expected = Reference.toDouble(gpu.readFloats(residual, tokens * hidden));
+    double[] kept = Reference.toDouble(keysAndValues(own));
 
     long startBf16 = gpu.bf16(start);
     long startFloats = gpu.floats(start);
@@ -112,23 +104,15 @@ class FusedLayersTest {
     }
   }
 
-  private static double[] toDouble(float[] values) {
-    double[] result = new double[values.length];
-    for (int i = 0; i < values.length; i++) {
-      result[i] = values[i];
-    }
-    return result;
-  }
-
-  private static long matrix(Random random, int outputs, int inputs) {
+  private long matrix(Random random, int outputs, int inputs) {
     return gpu.bf16(Gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs)));
   }
 
-  private static float[] keysAndValues(CudaKvSegment segment) {
+  private float[] keysAndValues(CudaKvSegment segment) {
     return gpu.readBf16(segment.address(), (int) (segment.bytes() / 2));
   }
 
-  private static CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
+  private CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
     CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(config.kvHeads(), 64, tokens, LAYERS, LAYERS, 0);
     long address = gpu.poisoned(shape.bytes());
     if (filled) {
@@ -137,7 +121,7 @@ class FusedLayersTest {
     return new CudaKvSegment(shape, address, random.nextLong());
   }
 
-  private static CudaKvSegment quantised(Kernels kernels, CudaKvSegment whole) {
+  private CudaKvSegment quantised(Kernels kernels, CudaKvSegment whole) {
     CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
     CudaKvSegment coded = new CudaKvSegment(shape, gpu.poisoned(shape.bytes()), whole.contentId());
     kernels.quantise.launch(

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
+import dev.attune.llm.ModelConfig;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
@@ -29,6 +30,26 @@ final class Gpu implements AutoCloseable {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
       throw e;
     }
+  }
+
+  Kernels kernels(ModelConfig config) {
+    return new Kernels(device, compiler, config);
+  }
+
+  long rope(ModelConfig config) {
+    return CudaWeights.ropeTable(device, config);
+  }
+
+  /** Rows of one segment for rows of a batch, in reverse order, so that a wrong row shows. */
+  static int[] places(long segment, int rows) {
+    int[] places = new int[4 * rows];
+    for (int i = 0; i < rows; i++) {
+      places[4 * i] = (int) segment;
+      places[4 * i + 1] = (int) (segment >>> 32);
+      places[4 * i + 2] = rows - 1 - i;
+      places[4 * i + 3] = rows;
+    }
+    return places;
   }
 
   /** Rounded to bf16. */
