@@ -6,6 +6,7 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
@@ -21,7 +22,6 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -164,7 +164,8 @@ public final class CudaBackend implements OwningBackend {
 
   /** What is kept where, for reports. */
   public Memory memory() {
-    return new Memory(shared.memory().used(), shared.memory().hostUsed(), shared.memory().saved());
+    DeviceRoom room = shared.memory().room();
+    return new Memory(room.used(), room.hostUsed(), room.saved());
   }
 
   /**
@@ -215,7 +216,7 @@ public final class CudaBackend implements OwningBackend {
     List<List<Integer>> batches = PassBatches.of(passes, config);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
     try {
-      SegmentMemory.Use use = shared.memory().use(context, reserve);
+      SegmentUse use = shared.memory().use(context, reserve);
       for (List<Integer> batch : batches) {
         List<Pass> together = batch.stream().map(passes::get).toList();
         use.hold();
@@ -242,7 +243,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   /** Work in a lane with segments that are in use. */
-  private static <T> T using(SegmentMemory.Use use, Lane lane, Supplier<T> work) {
+  private static <T> T using(SegmentUse use, Lane lane, Supplier<T> work) {
     use.await(lane.device);
     boolean done = false;
     try {
@@ -263,7 +264,7 @@ public final class CudaBackend implements OwningBackend {
     try {
       Set<CudaKvSegment> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
       distinct.addAll(segments);
-      SegmentMemory.Use use = shared.memory().use(distinct, 0);
+      SegmentUse use = shared.memory().use(distinct, 0);
       task = lanes.submit(lane -> using(use, lane, () -> work.apply(lane)), use::release);
       return task.await();
     } catch (RuntimeException | Error e) {
@@ -299,33 +300,18 @@ public final class CudaBackend implements OwningBackend {
     }
     List<CudaKvSegment> parts = segments.stream().map(this::own).toList();
     CudaKvSegment.Shape first = parts.getFirst().shape;
-    int tokens = 0;
-    for (CudaKvSegment part : parts) {
-      CudaKvSegment.Shape s = part.shape;
-      if (s.firstPosition() != first.firstPosition() + tokens) {
-        throw new IllegalArgumentException("Segments do not follow each other: position %d after %d"
-            .formatted(s.firstPosition(), first.firstPosition() + tokens - 1));
-      }
-      if (s.layers() != first.layers() || s.valueLayers() != first.valueLayers()) {
-        throw new IllegalArgumentException("Segments differ in layers: " + s + " and " + first);
-      }
-      tokens += s.tokens();
-    }
-    KeptSlots kept = KeptSlots.of(parts, retained);
+    int tokens = KeptSlots.tokens(parts);
+    KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : shared.settings.policy().codec(tokens);
-    int all = tokens;
-    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), all));
+    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
   @Override
   public KvSegment slice(KvSegment segment, int from, int to) {
     CudaKvSegment source = own(segment);
-    if (source.reduced() || from < 0 || from >= to || to > source.tokens()) {
-      throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
-          .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
-    }
-    return on(List.of(source), lane -> editor(lane).gather(List.of(source), IntStream.range(from, to).toArray(),
-        source.shape.codec(), source.firstPosition() + from, to - from));
+    int[] range = KeptSlots.range(source, from, to);
+    return on(List.of(source), lane -> editor(lane).gather(
+        List.of(source), range, source.shape.codec(), source.firstPosition() + from, to - from));
   }
 
   @Override
@@ -370,6 +356,15 @@ public final class CudaBackend implements OwningBackend {
     MemorySegment numbers = image.asSlice(SegmentImage.HEADER, shape.bytes());
     return shared.memory().readable(shape, SegmentImage.contentId(image),
         numbers.isNative() ? numbers : Arena.ofAuto().allocate(shape.bytes(), 64).copyFrom(numbers));
+  }
+
+  @Override
+  public boolean stored(KvSegment segment, MemorySegment image) {
+    CudaKvSegment own = own(segment);
+    if (SegmentImage.contentId(image) != own.contentId() || image.byteSize() < SegmentImage.HEADER + own.bytes()) {
+      throw new IllegalArgumentException("%d bytes are not the image of %s".formatted(image.byteSize(), own));
+    }
+    return image.isNative() && shared.memory().stored(own, image.asSlice(SegmentImage.HEADER, own.bytes()));
   }
 
   @Override

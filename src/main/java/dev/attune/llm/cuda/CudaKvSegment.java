@@ -121,8 +121,8 @@ final class CudaKvSegment implements KvSegment {
     return shape.heads == null ? shape.slots : shape.heads.longest();
   }
 
-  /** How many of a head's first slots have a bias. */
-  int biased(int layer, int kvHead) {
+  @Override
+  public int biased(int layer, int kvHead) {
     return shape.heads == null ? 0 : shape.heads.biased(layer, kvHead);
   }
 

@@ -78,7 +78,7 @@ final class PassRunner {
    * @param passes of {@link PassBatches}
    * @param use of their contexts, with what each {@linkplain #reserve reserves}
    */
-  List<PassResult> run(List<Pass> passes, SegmentMemory.Use use) {
+  List<PassResult> run(List<Pass> passes, SegmentUse use) {
     List<BatchPlan.Sequence> sequences = new ArrayList<>();
     try {
       for (Pass pass : passes) {
@@ -99,7 +99,7 @@ final class PassRunner {
   }
 
   /** The results with what they keep in int8, where that is the policy. */
-  private List<PassResult> inInt8(List<Pass> passes, List<PassResult> results, SegmentMemory.Use use) {
+  private List<PassResult> inInt8(List<Pass> passes, List<PassResult> results, SegmentUse use) {
     List<PassResult> coded = new ArrayList<>();
     for (int i = 0; i < results.size(); i++) {
       PassResult result = results.get(i);

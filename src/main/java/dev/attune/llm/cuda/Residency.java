@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * uses makes room, on the device by moving to the host, on the host by going where it can be had again. Only accounts:
  * what is to be copied is handed out as {@link Move}s, which must be carried out in the order in which they were handed
  * out, together with the arrivals, since a later one may rely on an earlier one. Not thread-safe: guarded by the lock of
- * {@link SegmentMemory}.
+ * {@link DeviceRoom}.
  */
 final class Residency {
 
@@ -25,7 +25,7 @@ final class Residency {
   static final class Item {
     final long bytes;
     /** Where they can be read again, or null when these are the only ones. */
-    final @Nullable MemorySegment source;
+    private volatile @Nullable MemorySegment source;
     /** On the device; set by who carries out an arrival, 0 when they are not there. */
     long address;
     private @Nullable Object keeper;
@@ -44,6 +44,11 @@ final class Residency {
     private Item(long bytes, @Nullable MemorySegment source) {
       this.bytes = bytes;
       this.source = source;
+    }
+
+    /** Where the numbers can be read again, or null when these are the only ones. */
+    @Nullable MemorySegment source() {
+      return source;
     }
 
     /** On the device, or on the way there. */
@@ -126,6 +131,14 @@ final class Residency {
   /** A segment that can be read when it is needed. */
   Item readable(MemorySegment source) {
     return new Item(Math.max(16, source.byteSize()), source);
+  }
+
+  /** A segment whose numbers can be read from now on, and which is {@linkplain #keep kept} where they are. */
+  void stored(Item item, MemorySegment source, Object segment) {
+    item.source = source;
+    if (item.onDevice || item.host != HostRoom.NOWHERE) {
+      keep(item, segment);
+    }
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.attune.llm.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -47,7 +48,8 @@ final class SegmentEditor {
     if (common != null && asTheyAre && parts.stream().noneMatch(CudaKvSegment::ragged)) {
       return gather(parts, common, codec, firstPosition, tokens);
     }
-    int slots = kept.commonCount();
+    int count = kept.commonCount().orElse(0);
+    int slots = count > 0 ? count : CudaKvSegment.Shape.RAGGED;
     RaggedHeads heads = slots != CudaKvSegment.Shape.RAGGED ? null
         : new RaggedHeads(codec, first.kvHeads(), first.headSize(), first.valueLayers(),
             kept.heads().stream().mapToInt(KeptSlots.Head::size).toArray(),
@@ -171,7 +173,7 @@ final class SegmentEditor {
     }
     if (segment.ragged()) {
       List<CudaKvSegment> parts = List.of(segment);
-      return retain(parts, KeptSlots.of(parts, KeptSlots.ALL), codec, shape.firstPosition(), shape.tokens());
+      return retain(parts, KeptSlots.of(parts, shape.kvHeads(), KeptSlots.ALL), codec, shape.firstPosition(), shape.tokens());
     }
     int[] all = IntStream.range(0, shape.slots()).toArray();
     if (codec == KvCodec.BF16) {

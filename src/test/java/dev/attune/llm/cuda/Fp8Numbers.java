@@ -1,0 +1,27 @@
+package dev.attune.llm.cuda;
+
+/** Matrices in FP8 (E4M3) as numbers. */
+final class Fp8Numbers {
+
+  private Fp8Numbers() {}
+
+  /** What a matrix in FP8 stands for. */
+  static float[] read(Gpu gpu, GemmProducts.Matrix matrix, int rows, int columns) {
+    byte[] codes = gpu.read(matrix.address(), (long) rows * columns);
+    float[] scales = gpu.readFloats(matrix.scales(), rows);
+    float[] numbers = new float[rows * columns];
+    for (int i = 0; i < numbers.length; i++) {
+      // Input 16 a + 8 h + 2 q + e of 64 is byte 16 q + 4 a + 2 e + h.
+      int at = i / 64 * 64 + i / 2 % 4 * 16 + i / 16 % 4 * 4 + i % 2 * 2 + i / 8 % 2;
+      numbers[i] = e4m3(codes[at]) * scales[i / columns];
+    }
+    return numbers;
+  }
+
+  private static float e4m3(byte code) {
+    int exponent = code >> 3 & 15;
+    int mantissa = code & 7;
+    float value = exponent == 0 ? mantissa / 512f : (float) Math.scalb(8 + mantissa, exponent - 10);
+    return code < 0 ? -value : value;
+  }
+}
