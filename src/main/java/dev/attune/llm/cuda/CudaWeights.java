@@ -14,8 +14,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Weights on the device, in bf16. The weights of each RMSNorm are folded into the matrix that follows it, so that a norm
- * is a factor per token. Query and key rows are in the half-split order of RoPE (GGUF files have them interleaved).
+ * Weights on the device, in bf16. The weights of each RMSNorm are folded into the matrix that follows it, so that a
+ * norm is a factor per token. Query and key rows are in the half-split order of RoPE (GGUF files have them
+ * interleaved).
  *
  * @param embedding {@code [vocabulary][hidden]}
  * @param output {@code [padded vocabulary][hidden]}, the final norm folded in
@@ -202,7 +203,10 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
       }
     }
 
-    /** Where the file has rows permuted, it has, in each head, (2i, 2i + 1) where the model was trained with (i, i + headSize / 2). */
+    /**
+     * Where the file has rows permuted, it has, in each head, (2i, 2i + 1) where the model was trained with (i, i +
+     * headSize / 2).
+     */
     private int halfSplit(int row) {
       if (!source.interleavedRotation()) {
         return row;

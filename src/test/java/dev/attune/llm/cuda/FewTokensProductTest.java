@@ -67,7 +67,8 @@ class FewTokensProductTest {
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
     Reference.scaleRows(expected, factors, 2 * inner);
     float[] inside = gpu.readBf16(activated, tokens * inner);
-    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(Reference.TOLERANCE);
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner)))
+        .as("SwiGLU").isLessThan(Reference.TOLERANCE);
 
     for (boolean down : new boolean[] {false, true}) {
       float[] before = Gpu.random(random, tokens * hidden, 1);

@@ -13,8 +13,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one after the other. Skipped, saying so, without a
- * GPU.
+ * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one
+ * after the other. Skipped, saying so, without a GPU.
  */
 @ExtendWith(GpuExtension.class)
 class FusedLayersTest {
@@ -29,8 +29,8 @@ class FusedLayersTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false", "64,128,6,2,192,777,true",
-    "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
+  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false",
+    "64,128,6,2,192,777,true", "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
   void layersAreThoseOfSingleKernels(
       int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {
     Random random = new Random(tokens + contextTokens);
@@ -68,7 +68,8 @@ class FusedLayersTest {
     float[] start = Gpu.random(random, tokens * hidden, 1);
     long q = gpu.poisoned(2L * 64 * attention);
     long mixed = gpu.poisoned(2L * 64 * attention);
-    AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
+    AttentionLauncher.Launch attend =
+        new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
     long x = gpu.bf16(start);
     long residual = gpu.floats(start);
     long activated = gpu.poisoned(2L * 64 * inner);

@@ -21,8 +21,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no tile.
- * Skipped, saying so, without a GPU.
+ * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no
+ * tile. Skipped, saying so, without a GPU.
  */
 @ExtendWith(GpuExtension.class)
 class RaggedKernelTest {
@@ -118,7 +118,9 @@ class RaggedKernelTest {
     };
   }
 
-  /** What a head should become before it is stored: kept slots with a bias, then the others, the mean of the rest first. */
+  /**
+   * What a head should become before it is stored: kept slots with a bias, then the others, the mean of the rest first.
+   */
   private static Head expected(List<Head> parts, int[] kept, boolean compensated, int d) {
     List<float[]> keys = new ArrayList<>();
     List<float[]> values = new ArrayList<>();
@@ -134,7 +136,8 @@ class RaggedKernelTest {
     Arrays.stream(kept).filter(biased::get).forEach(order::add);
     int withBias = order.size();
     Arrays.stream(kept).filter(i -> !biased.get(i)).forEach(order::add);
-    List<Integer> dropped = IntStream.range(0, keys.size()).filter(i -> Arrays.binarySearch(kept, i) < 0).boxed().toList();
+    List<Integer> dropped =
+        IntStream.range(0, keys.size()).filter(i -> Arrays.binarySearch(kept, i) < 0).boxed().toList();
     boolean mean = compensated && !dropped.isEmpty();
     int size = order.size() + (mean ? 1 : 0);
     Head head = new Head(new float[size][], new float[size][], new double[size], withBias + (mean ? 1 : 0));
