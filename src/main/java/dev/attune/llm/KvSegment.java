@@ -31,7 +31,10 @@ public interface KvSegment {
     return tokens();
   }
 
-  /** How many of the first slots of a KV head in one layer have a bias, which is added to logits: they stand for more tokens. */
+  /**
+   * How many of the first slots of a KV head in one layer have a bias, which is added to logits: they stand for more
+   * tokens.
+   */
   default int biased(int layer, int kvHead) {
     return 0;
   }

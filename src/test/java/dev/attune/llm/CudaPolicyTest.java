@@ -118,7 +118,10 @@ class CudaPolicyTest {
     }
   }
 
-  /** Greedy decoding through a cache of the policy; the GPU is given the CPU's tokens, so that a step's error stays its own. */
+  /**
+   * Greedy decoding through a cache of the policy; the GPU is given the CPU's tokens, so that a step's error stays its
+   * own.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"streaming(sink=4,window=64)+bf16", "razor(retrieval=0.5,sink=4,window=64)+bf16",
       "razor(retrieval=0.5,sink=4,window=64,compensation=1)+bf16", "full+int8",
@@ -184,7 +187,8 @@ class CudaPolicyTest {
       assertThat(cuda.image(restored).mismatch(cuda.image(reduced))).isEqualTo(-1);
       Pass over = new Pass(new int[] {9}, 97, List.of(reduced), LAYERS, false, Logits.LAST, null);
       Pass again = new Pass(new int[] {9}, 97, List.of(restored), LAYERS, false, Logits.LAST, null);
-      assertThat(cuda.run(List.of(again)).getFirst().logits()).isDeepEqualTo(cuda.run(List.of(over)).getFirst().logits());
+      assertThat(cuda.run(List.of(again)).getFirst().logits())
+          .isDeepEqualTo(cuda.run(List.of(over)).getFirst().logits());
       assertThatThrownBy(() -> cuda.restore(cuda.image(reduced).asSlice(0, 150)))
           .isInstanceOf(IllegalArgumentException.class);
       assertThatThrownBy(() -> cuda.slice(reduced, 0, 1)).isInstanceOf(IllegalArgumentException.class);

@@ -34,8 +34,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Documents that do not fit on the GPU together, and calls side by side: every result has the bits that it has alone with
- * room for everything. Skipped, saying so, without a GPU.
+ * Documents that do not fit on the GPU together, and calls side by side: every result has the bits that it has alone
+ * with room for everything. Skipped, saying so, without a GPU.
  */
 @Timeout(120)
 class CudaResidencyTest {
@@ -138,7 +138,10 @@ class CudaResidencyTest {
     }
   }
 
-  /** What was read stays where it is once it is stored, though nobody else holds it; and comes from there when it had to go. */
+  /**
+   * What was read stays where it is once it is stored, though nobody else holds it; and comes from there when it had to
+   * go.
+   */
   @Test
   void aStoredDocumentNeedsNoCopy() throws IOException {
     try (CudaBackend small = open(SMALL, 0)) {
@@ -174,12 +177,14 @@ class CudaResidencyTest {
       assertThatThrownBy(() -> score(small, first, documents))
           .isInstanceOf(CudaException.class).hasMessageContaining("limit");
       List<KvSegment> few = documents.subList(0, 5);
-      assertThat(score(small, first, few))
-          .isEqualTo(score(roomy, roomy.restore(instruction), images.subList(0, 5).stream().map(roomy::restore).toList()));
+      List<KvSegment> alone = images.subList(0, 5).stream().map(roomy::restore).toList();
+      assertThat(score(small, first, few)).isEqualTo(score(roomy, roomy.restore(instruction), alone));
     }
   }
 
-  /** Lists of many callers that together exceed the device, some interrupted, while prompts are read and decoded beside. */
+  /**
+   * Lists of many callers that together exceed the device, some interrupted, while prompts are read and decoded beside.
+   */
   @Test
   void callsSideBySideGiveWhatTheyGiveAlone() throws Exception {
     List<float[]> alone = IntStream.range(0, 40).mapToObj(CudaResidencyTest::expected).toList();
@@ -203,7 +208,8 @@ class CudaResidencyTest {
                 Thread.currentThread().interrupt();
               }
               try {
-                if (!Arrays.equals(score(small, first, list(seed).stream().map(documents::get).toList()), alone.get(seed))) {
+                List<KvSegment> list = list(seed).stream().map(documents::get).toList();
+                if (!Arrays.equals(score(small, first, list), alone.get(seed))) {
                   wrong.add("list " + seed);
                 }
                 done++;

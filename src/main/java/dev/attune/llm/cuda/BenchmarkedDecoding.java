@@ -45,8 +45,8 @@ final class BenchmarkedDecoding implements AutoCloseable {
   }
 
   /**
-   * A step over contexts of {@code length} tokens: everything kept, and razor with a seventh of the heads whole, each in
-   * bf16 and int8.
+   * A step over contexts of {@code length} tokens: everything kept, and razor with a seventh of the heads whole, each
+   * in bf16 and int8.
    */
   void compressed(int length, int samples) {
     CudaKvSegment whole = random(length, 1);

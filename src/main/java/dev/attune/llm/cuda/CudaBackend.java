@@ -27,8 +27,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Llama-architecture inference on one NVIDIA GPU in 16 bits ({@link Numbers}) with fp32 sums. A backend has threads with a stream each ({@link
- * Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking and suggestions share the GPU.
+ * Llama-architecture inference on one NVIDIA GPU in 16 bits ({@link Numbers}) with fp32 sums. A backend has threads with
+ * a stream each ({@link Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking and
+ * suggestions share the GPU.
  */
 public final class CudaBackend implements OwningBackend {
 
@@ -81,8 +82,8 @@ public final class CudaBackend implements OwningBackend {
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
-   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside requests;
-   *     null to compile each when it is first needed, at every start
+   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside
+   *     requests; null to compile each when it is first needed, at every start
    */
   public record Settings(
       KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
@@ -109,7 +110,8 @@ public final class CudaBackend implements OwningBackend {
   public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     if (settings.policy().codec() == KvCodec.F32) {
-      throw new CudaException("KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
+      throw new CudaException(
+          "KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
     }
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -220,7 +222,8 @@ public final class CudaBackend implements OwningBackend {
       for (List<Integer> batch : batches) {
         List<Pass> together = batch.stream().map(passes::get).toList();
         use.hold();
-        tasks.add(lanes.submit(lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
+        tasks.add(lanes.submit(
+            lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
       }
       use.release();
       @Nullable PassResult[] results = new PassResult[passes.size()];
@@ -343,8 +346,8 @@ public final class CudaBackend implements OwningBackend {
   }
 
   /**
-   * Copied to the device when it is first used, and again when it is used after it had to make room; kept on the device or
-   * in pinned memory of the host, and so reachable, until then or until it is {@linkplain #forget forgotten}.
+   * Copied to the device when it is first used, and again when it is used after it had to make room; kept on the device
+   * or in pinned memory of the host, and so reachable, until then or until it is {@linkplain #forget forgotten}.
    */
   @Override
   public KvSegment restore(MemorySegment image) {
@@ -403,7 +406,9 @@ public final class CudaBackend implements OwningBackend {
     return own;
   }
 
-  /** Frees the device, also for backends made by {@link #with} and {@link #beside}; passes under way are ended first. */
+  /**
+   * Frees the device, also for backends made by {@link #with} and {@link #beside}; passes under way are ended first.
+   */
   @Override
   public void close() {
     if (base) {

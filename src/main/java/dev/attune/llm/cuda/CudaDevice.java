@@ -25,7 +25,8 @@ final class CudaDevice implements AutoCloseable {
   private static final int STREAM_NON_BLOCKING = 1;
   private static final int CAPTURE_RELAXED = 2;
   /** Errors after which a context is of no more use: of memory, of kernels, of the device; unknown ones. */
-  private static final Set<Integer> ENDING = Set.of(4, 101, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999);
+  private static final Set<Integer> ENDING = Set.of(
+      4, 101, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999);
   /** {@code wgmma} and the tensor memory accelerator. */
   private static final int NEEDED_MAJOR = 9;
 

@@ -17,8 +17,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Room for segments on the device: guards the {@link Residency}, waits for other calls and for the collector where that may
- * help, and has what it decides carried out. Thread-safe.
+ * Room for segments on the device: guards the {@link Residency}, waits for other calls and for the collector where that
+ * may help, and has what it decides carried out. Thread-safe.
  */
 final class DeviceRoom implements SegmentCopies.Accounts {
 
@@ -247,8 +247,8 @@ final class DeviceRoom implements SegmentCopies.Accounts {
   }
 
   private CudaException full(long bytes) {
-    return new CudaException(("Keys and values take %d bytes of device memory; %d that are needed do not fit beside those "
-        + "in use, the limit is %d").formatted(residency.used(), bytes, residency.limit()));
+    return new CudaException(("Keys and values take %d bytes of device memory; %d that are needed do not fit beside "
+        + "those in use, the limit is %d").formatted(residency.used(), bytes, residency.limit()));
   }
 
   /** Gives back what nobody can reach. Holds the lock, like the following. */

@@ -11,8 +11,8 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Copies from mapped files into memory of the host by the calling thread and a few others: most of the time goes into page
- * faults, which threads have side by side. Thread-safe.
+ * Copies from mapped files into memory of the host by the calling thread and a few others: most of the time goes into
+ * page faults, which threads have side by side. Thread-safe.
  */
 final class HostFill implements AutoCloseable {
 

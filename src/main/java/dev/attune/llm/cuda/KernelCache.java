@@ -15,9 +15,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Machine code of kernels on disk: compiling takes seconds a kernel, and nobody should wait for it at each start. A file is
- * named by a hash of all that its code was made of, and begins with a hash of the code. One that is damaged counts as
- * missing; where nothing can be written, kernels are compiled at each start. Thread-safe, also between processes.
+ * Machine code of kernels on disk: compiling takes seconds a kernel, and nobody should wait for it at each start. A
+ * file is named by a hash of all that its code was made of, and begins with a hash of the code. One that is damaged
+ * counts as missing; where nothing can be written, kernels are compiled at each start. Thread-safe, also between
+ * processes.
  */
 final class KernelCache {
 
@@ -56,7 +57,8 @@ final class KernelCache {
         Files.deleteIfExists(partial);
       }
     } catch (IOException e) {
-      log.warn("Compiled kernels cannot be kept in {} and will be compiled at the next start: {}", directory, e.toString());
+      log.warn("Compiled kernels cannot be kept in {} and will be compiled at the next start: {}", directory,
+          e.toString());
     }
   }
 

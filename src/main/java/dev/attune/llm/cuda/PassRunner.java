@@ -104,7 +104,8 @@ final class PassRunner {
     for (int i = 0; i < results.size(); i++) {
       PassResult result = results.get(i);
       if (keepsInt8(passes.get(i), policy) && result.kv() instanceof CudaKvSegment own) {
-        CudaKvSegment int8 = use.allocate(device, own.shape.in(KvCodec.INT8), ContentIds.of(passes.get(i), KvCodec.INT8));
+        long contentId = ContentIds.of(passes.get(i), KvCodec.INT8);
+        CudaKvSegment int8 = use.allocate(device, own.shape.in(KvCodec.INT8), contentId);
         SegmentEditor.quantise(kernels, own, int8);
         result = new PassResult(int8, result.logits(), result.attention());
       }

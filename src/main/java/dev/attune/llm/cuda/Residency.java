@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
  * Decides which segments are on the device and which in pinned memory of the host: what was used longest ago and nobody
  * uses makes room, on the device by moving to the host, on the host by going where it can be had again. Only accounts:
  * what is to be copied is handed out as {@link Move}s, which must be carried out in the order in which they were handed
- * out, together with the arrivals, since a later one may rely on an earlier one. Not thread-safe: guarded by the lock of
- * {@link DeviceRoom}.
+ * out, together with the arrivals, since a later one may rely on an earlier one. Not thread-safe: guarded by the lock
+ * of {@link DeviceRoom}.
  */
 final class Residency {
 
@@ -29,7 +29,9 @@ final class Residency {
     /** On the device; set by who carries out an arrival, 0 when they are not there. */
     long address;
     private @Nullable Object keeper;
-    /** While they are on their way to the device: completes when all that was to be done has been put into the stream. */
+    /**
+     * While they are on their way to the device: completes when all that was to be done has been put into the stream.
+     */
     @Nullable CompletableFuture<Long> arrival;
     private boolean onDevice;
     private long host = HostRoom.NOWHERE;
@@ -226,8 +228,8 @@ final class Residency {
    *
    * @param items each once
    * @param moves as of {@link #reserve}
-   * @param arriving filled with those that the caller has to bring to the device, and to tell {@link #arrived} or {@link
-   *     #failed} of; what is on its way already is not among them
+   * @param arriving filled with those that the caller has to bring to the device, and to tell {@link #arrived} or
+   *     {@link #failed} of; what is on its way already is not among them
    * @throws CudaException when the only copy of one was lost
    */
   boolean claim(Collection<Item> items, long more, List<Move> moves, List<Item> arriving) {

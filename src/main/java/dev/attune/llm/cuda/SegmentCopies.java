@@ -11,8 +11,8 @@ import java.util.concurrent.ExecutionException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Carries out what {@link Residency} decided: moves away from the device, and arrivals, both put into the stream of {@link
- * Copies}; what comes from files is put into pinned memory first. Thread-safe.
+ * Carries out what {@link Residency} decided: moves away from the device, and arrivals, both put into the stream of
+ * {@link Copies}; what comes from files is put into pinned memory first. Thread-safe.
  */
 final class SegmentCopies implements AutoCloseable {
 
@@ -89,7 +89,10 @@ final class SegmentCopies implements AutoCloseable {
     return last == null ? null : last.done;
   }
 
-  /** Begins arrivals. Returns when nothing is read from files any more; {@link Item#arrival} says when each is in the stream. */
+  /**
+   * Begins arrivals. Returns when nothing is read from files any more; {@link Item#arrival} says when each is in the
+   * stream.
+   */
   void bring(List<Item> arriving, Accounts accounts) {
     List<HostFill.Part> parts = new ArrayList<>();
     for (Item item : arriving) {

@@ -14,7 +14,8 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * Makes segments of others: chosen slots of several, or the same slots in another codec. On the device's thread, like everything that puts work into the stream.
+ * Makes segments of others: chosen slots of several, or the same slots in another codec. On the device's thread, like
+ * everything that puts work into the stream.
  */
 final class SegmentEditor {
 
@@ -158,8 +159,8 @@ final class SegmentEditor {
         lists.set(JAVA_INT, slotsAt + 8L * i + 4, kept[i] - before);
       }
       device.upload(table, lists);
-      kernels.gatherSlots.launch(whole.shape.blocks(), (kept.length + PIECE - 1) / PIECE, THREADS, table, table + slotsAt,
-          kept.length, whole.reference(), whole.shape.kvHeads(), whole.shape.headSize());
+      kernels.gatherSlots.launch(whole.shape.blocks(), (kept.length + PIECE - 1) / PIECE, THREADS, table,
+          table + slotsAt, kept.length, whole.reference(), whole.shape.kvHeads(), whole.shape.headSize());
       device.synchronize("Gathering %d slots of %d segments".formatted(kept.length, parts.size()));
     }
     device.freePooled(table);
@@ -173,7 +174,8 @@ final class SegmentEditor {
     }
     if (segment.ragged()) {
       List<CudaKvSegment> parts = List.of(segment);
-      return retain(parts, KeptSlots.of(parts, shape.kvHeads(), KeptSlots.ALL), codec, shape.firstPosition(), shape.tokens());
+      KeptSlots all = KeptSlots.of(parts, shape.kvHeads(), KeptSlots.ALL);
+      return retain(parts, all, codec, shape.firstPosition(), shape.tokens());
     }
     int[] all = IntStream.range(0, shape.slots()).toArray();
     if (codec == KvCodec.BF16) {
@@ -194,8 +196,8 @@ final class SegmentEditor {
   static void quantise(Kernels kernels, CudaKvSegment from, CudaKvSegment to) {
     CudaKvSegment.Shape shape = to.shape;
     if (shape.blocks() > 0) {
-      kernels.quantise.launch(shape.blocks(), 1, THREADS, from.address(), to.reference(), shape.slots(), shape.kvHeads(),
-          shape.headSize());
+      kernels.quantise.launch(shape.blocks(), 1, THREADS, from.address(), to.reference(), shape.slots(),
+          shape.kvHeads(), shape.headSize());
     }
   }
 }

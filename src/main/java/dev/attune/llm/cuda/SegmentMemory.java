@@ -10,9 +10,9 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * Segments in memory, within a limit on the device ({@link DeviceRoom}): what was used longest ago moves to pinned memory of
- * the host, and comes back when it is used ({@link SegmentCopies}); a pass waits for the copies of its segments. The memory
- * of a segment that nobody can reach is given back some time later. Thread-safe.
+ * Segments in memory, within a limit on the device ({@link DeviceRoom}): what was used longest ago moves to pinned
+ * memory of the host, and comes back when it is used ({@link SegmentCopies}); a pass waits for the copies of its
+ * segments. The memory of a segment that nobody can reach is given back some time later. Thread-safe.
  */
 final class SegmentMemory implements AutoCloseable {
 
@@ -112,8 +112,8 @@ final class SegmentMemory implements AutoCloseable {
   }
 
   /**
-   * A new segment, made by the thread of a device and in use until it is {@linkplain #settled settled}; its numbers are not
-   * set. Does not wait for other calls.
+   * A new segment, made by the thread of a device and in use until it is {@linkplain #settled settled}; its numbers are
+   * not set. Does not wait for other calls.
    *
    * @throws CudaException when segments in use and this one together exceed the limit
    */

@@ -7,8 +7,8 @@ import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * Segments that stay on the device for a call, and memory for those that it makes. To be {@linkplain #release released} as
- * often as it has holders. Thread-safe.
+ * Segments that stay on the device for a call, and memory for those that it makes. To be {@linkplain #release released}
+ * as often as it has holders. Thread-safe.
  */
 final class SegmentUse {
 

@@ -117,8 +117,8 @@ public record KeptSlots(List<Head> heads) {
             .formatted(part.firstPosition(), first.firstPosition() + tokens - 1));
       }
       if (part.layers() != first.layers() || part.valueLayers() != first.valueLayers()) {
-        throw new IllegalArgumentException("Segments differ in layers: keys of %d, values of %d after %d and %d".formatted(
-            part.layers(), part.valueLayers(), first.layers(), first.valueLayers()));
+        throw new IllegalArgumentException("Segments differ in layers: keys of %d, values of %d after %d and %d"
+            .formatted(part.layers(), part.valueLayers(), first.layers(), first.valueLayers()));
       }
       tokens += part.tokens();
     }
@@ -145,7 +145,9 @@ public record KeptSlots(List<Head> heads) {
     return same && first.length > 0 ? first : null;
   }
 
-  /** How many slots all heads keep when that is the same and without biases; empty when they differ or there are none. */
+  /**
+   * How many slots all heads keep when that is the same and without biases; empty when they differ or there are none.
+   */
   public OptionalInt commonCount() {
     OptionalInt first = heads.stream().mapToInt(Head::size).findFirst();
     boolean same = heads.stream().allMatch(head -> head.allBiased() == 0 && head.size() == first.orElse(0));

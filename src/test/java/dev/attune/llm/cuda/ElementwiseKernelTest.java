@@ -66,8 +66,8 @@ class ElementwiseKernelTest {
     int[] positions = random.ints(rows, 0, 4096).toArray();
     long segment = gpu.poisoned(2L * 4 * kvHeads * rows * headSize);
     long q = gpu.poisoned(2L * rows * heads * headSize);
-    gpu.kernels(config).ropeKeep.launch(rows, 1, 128, gpu.numbers(qkv), q, gpu.ints(Gpu.places(segment, rows)), gpu.ints(positions),
-        gpu.rope(config), 1, heads, kvHeads, heads + 2 * kvHeads, headSize);
+    gpu.kernels(config).ropeKeep.launch(rows, 1, 128, gpu.numbers(qkv), q, gpu.ints(Gpu.places(segment, rows)),
+        gpu.ints(positions), gpu.rope(config), 1, heads, kvHeads, heads + 2 * kvHeads, headSize);
     QkvCheck.check(gpu, config, Reference.toDouble(qkv), positions, rows, 1, q, segment);
   }
 

@@ -71,7 +71,8 @@ class FewTokensProductTest {
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
     Reference.scaleRows(expected, factors, 2 * inner);
     float[] inside = gpu.readNumbers(activated, tokens * inner);
-    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner)))
+        .as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
 
     for (boolean down : new boolean[] {false, true}) {
       float[] before = gpu.random(random, tokens * hidden, 1);

@@ -1,12 +1,16 @@
 package dev.attune.llm.cuda;
 
-/** Matrices in FP8 (E4M3) as numbers. */
+/** Numbers in FP8 (E4M3) on the GPU. */
 final class Fp8Numbers {
 
-  private Fp8Numbers() {}
+  private final Gpu gpu;
+
+  Fp8Numbers(Gpu gpu) {
+    this.gpu = gpu;
+  }
 
   /** What a matrix in FP8 stands for. */
-  static float[] read(Gpu gpu, GemmProducts.Matrix matrix, int rows, int columns) {
+  float[] numbers(GemmProducts.Matrix matrix, int rows, int columns) {
     byte[] codes = gpu.read(matrix.address(), (long) rows * columns);
     float[] scales = gpu.readFloats(matrix.scales(), rows);
     float[] numbers = new float[rows * columns];
@@ -18,7 +22,7 @@ final class Fp8Numbers {
     return numbers;
   }
 
-  private static float e4m3(byte code) {
+  float e4m3(byte code) {
     int exponent = code >> 3 & 15;
     int mantissa = code & 7;
     float value = exponent == 0 ? mantissa / 512f : (float) Math.scalb(8 + mantissa, exponent - 10);

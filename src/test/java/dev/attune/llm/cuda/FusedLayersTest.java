@@ -15,8 +15,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one after the other. Skipped, saying so, without a
- * GPU.
+ * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one
+ * after the other. Skipped, saying so, without a GPU.
  */
 @ParameterizedClass
 @EnumSource(Numbers.class)
@@ -33,8 +33,8 @@ class FusedLayersTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false", "64,128,6,2,192,777,true",
-    "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
+  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false",
+    "64,128,6,2,192,777,true", "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
   void layersAreThoseOfSingleKernels(
       int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {
     Random random = new Random(tokens + contextTokens);
@@ -72,7 +72,8 @@ class FusedLayersTest {
     float[] start = gpu.random(random, tokens * hidden, 1);
     long q = gpu.poisoned(2L * 64 * attention);
     long mixed = gpu.poisoned(2L * 64 * attention);
-    AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
+    AttentionLauncher.Launch attend =
+        new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
     long x = gpu.numbers(start);
     long residual = gpu.floats(start);
     long activated = gpu.poisoned(2L * 64 * inner);

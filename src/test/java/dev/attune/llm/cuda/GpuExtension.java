@@ -6,7 +6,10 @@ import org.junit.jupiter.api.extension.ExtensionContext.Namespace;
 import org.junit.jupiter.api.extension.ParameterContext;
 import org.junit.jupiter.api.extension.ParameterResolver;
 
-/** Opens the GPU for the tests of a class, which take it in their constructor, and closes it after them; skips them without one. */
+/**
+ * Opens the GPU for the tests of a class, which take it in their constructor, and closes it after them; skips them
+ * without one.
+ */
 final class GpuExtension implements BeforeAllCallback, ParameterResolver {
 
   private static final Namespace SPACE = Namespace.create(GpuExtension.class);

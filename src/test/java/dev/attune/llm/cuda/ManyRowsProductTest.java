@@ -23,17 +23,19 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ManyRowsProductTest {
 
   private final Gpu gpu;
+  private final Fp8Numbers fp8Numbers;
 
   ManyRowsProductTest(Numbers numbers, Gpu gpu) {
     this.gpu = gpu.in(numbers);
+    fp8Numbers = new Fp8Numbers(gpu);
   }
 
   @ParameterizedTest
   @CsvSource({
     "1,192,64,576,false", "127,192,64,576,false", "160,256,64,576,false", "500,192,64,832,false",
-    "37,192,64,832,false", "257,192,64,576,false", "97,256,64,832,false", "4600,192,64,576,false", "4600,192,64,832,false",
-    "37,256,128,576,false", "130,256,128,1088,false", "1,192,64,576,true", "257,192,64,1600,true", "37,256,64,576,true",
-    "4600,256,64,832,true", "130,256,128,1600,true"
+    "37,192,64,832,false", "257,192,64,576,false", "97,256,64,832,false", "4600,192,64,576,false",
+    "4600,192,64,832,false", "37,256,128,576,false", "130,256,128,1088,false", "1,192,64,576,true",
+    "257,192,64,1600,true", "37,256,64,576,true", "4600,256,64,832,true", "130,256,128,1600,true"
   })
   void productsOfManyRows(int rows, int tile, int headSize, int hidden, boolean fp8) {
     Random random = new Random(rows);
@@ -134,13 +136,14 @@ class ManyRowsProductTest {
     long scales = gpu.poisoned(4L * capacity);
     kernels.quantiseRows.launch(rows, 1, 256, unscaled, codes, scales, columns);
     float[] scale = gpu.readFloats(scales, rows);
-    float[] numbers = Fp8Numbers.read(gpu, new GemmProducts.Matrix(codes, scales), rows, columns);
+    float[] numbers = fp8Numbers.numbers(new GemmProducts.Matrix(codes, scales), rows, columns);
     for (int i = 0; i < numbers.length; i++) {
       int row = i / columns;
       // Three bits follow the first; the smallest step is 2^-9.
       double most = Math.abs(values[i]) / 15.9 + scale[row] / 1023;
       if (!(Math.abs(numbers[i] - values[i]) <= most)) {
-        throw new AssertionError("Number %d of row %d is %g, not %g".formatted(i % columns, row, numbers[i], values[i]));
+        throw new AssertionError(
+            "Number %d of row %d is %g, not %g".formatted(i % columns, row, numbers[i], values[i]));
       }
     }
     return new Operand(codes, scales, numbers);
@@ -163,7 +166,8 @@ class ManyRowsProductTest {
         for (int i = 0; i < expected.length; i++) {
           expected[i] += before[i];
         }
-        assertThat(Gpu.error(gpu.readNumbers(out, expected.length), expected)).as("%d rows", rows).isLessThan(gpu.tolerance(Reference.TOLERANCE));
+        assertThat(Gpu.error(gpu.readNumbers(out, expected.length), expected))
+            .as("%d rows", rows).isLessThan(gpu.tolerance(Reference.TOLERANCE));
       }
     }
   }

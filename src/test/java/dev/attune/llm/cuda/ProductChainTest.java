@@ -25,9 +25,11 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ProductChainTest {
 
   private final Gpu gpu;
+  private final Fp8Numbers fp8Numbers;
 
   ProductChainTest(Numbers numbers, Gpu gpu) {
     this.gpu = gpu.in(numbers);
+    fp8Numbers = new Fp8Numbers(gpu);
   }
 
   @ParameterizedTest
@@ -52,10 +54,10 @@ class ProductChainTest {
     Fp8Weights quantised = fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null;
     if (quantised != null) {
       Fp8Weights.Layer codes = quantised.layer(1);
-      wQkv = Fp8Numbers.read(gpu, codes.qkv(), qkvWidth, hidden);
-      wOut = Fp8Numbers.read(gpu, codes.attentionOutput(), hidden, attention);
-      wGateUp = Fp8Numbers.read(gpu, codes.gateUp(), 2 * inner, hidden);
-      wDown = Fp8Numbers.read(gpu, codes.down(), hidden, inner);
+      wQkv = fp8Numbers.numbers(codes.qkv(), qkvWidth, hidden);
+      wOut = fp8Numbers.numbers(codes.attentionOutput(), hidden, attention);
+      wGateUp = fp8Numbers.numbers(codes.gateUp(), 2 * inner, hidden);
+      wDown = fp8Numbers.numbers(codes.down(), hidden, inner);
     }
     // Rows that are no tokens hold anything.
     int rows = SkinnyProducts.MAX_TOKENS;
@@ -87,7 +89,8 @@ class ProductChainTest {
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
     Reference.scaleRows(expected, Reference.normFactors(between, tokens, hidden, 1e-5), 2 * inner);
     float[] inside = gpu.readNumbers(buffers.inner(), tokens * inner);
-    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner)))
+        .as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
 
     chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice, null);
     checkResidual(buffers, between, Reference.multiply(inside, wDown, tokens, hidden, inner));

@@ -23,8 +23,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no tile.
- * Skipped, saying so, without a GPU.
+ * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no
+ * tile. Skipped, saying so, without a GPU.
  */
 @ParameterizedClass
 @EnumSource(Numbers.class)
@@ -122,7 +122,9 @@ class RaggedKernelTest {
     };
   }
 
-  /** What a head should become before it is stored: kept slots with a bias, then the others, the mean of the rest first. */
+  /**
+   * What a head should become before it is stored: kept slots with a bias, then the others, the mean of the rest first.
+   */
   private static Head expected(List<Head> parts, int[] kept, boolean compensated, int d) {
     List<float[]> keys = new ArrayList<>();
     List<float[]> values = new ArrayList<>();
@@ -138,7 +140,8 @@ class RaggedKernelTest {
     Arrays.stream(kept).filter(biased::get).forEach(order::add);
     int withBias = order.size();
     Arrays.stream(kept).filter(i -> !biased.get(i)).forEach(order::add);
-    List<Integer> dropped = IntStream.range(0, keys.size()).filter(i -> Arrays.binarySearch(kept, i) < 0).boxed().toList();
+    List<Integer> dropped =
+        IntStream.range(0, keys.size()).filter(i -> Arrays.binarySearch(kept, i) < 0).boxed().toList();
     boolean mean = compensated && !dropped.isEmpty();
     int size = order.size() + (mean ? 1 : 0);
     Head head = new Head(new float[size][], new float[size][], new double[size], withBias + (mean ? 1 : 0));

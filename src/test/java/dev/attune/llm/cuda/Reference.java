@@ -89,7 +89,8 @@ final class Reference {
    *
    * @param keys rows of {@code headSize}, each starting at one of {@code at}
    */
-  static double[] attend(float[] q, int queryAt, float[][] keys, float[][] values, int[] at, int visible, int headSize) {
+  static double[] attend(
+      float[] q, int queryAt, float[][] keys, float[][] values, int[] at, int visible, int headSize) {
     double[] logits = new double[visible];
     double top = Double.NEGATIVE_INFINITY;
     for (int j = 0; j < visible; j++) {

@@ -22,9 +22,9 @@ import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 
 /**
- * Decisions about where segments are, carried out on a model of the device: memory with contents, threads that fill the host's
- * memory when they like, and a stream whose copies happen as late as they may. A segment in use always has its own numbers,
- * whatever moved in between.
+ * Decisions about where segments are, carried out on a model of the device: memory with contents, threads that fill the
+ * host's memory when they like, and a stream whose copies happen as late as they may. A segment in use always has its
+ * own numbers, whatever moved in between.
  */
 class ResidencyTest {
 
