@@ -5,6 +5,7 @@ import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
@@ -51,6 +52,10 @@ final class GemmProducts {
     }
   }
 
+  /** Kinds of tensor maps. */
+  private static final long ACTIVATIONS = 0;
+  private static final long WEIGHTS = 1;
+
   private final CudaDevice device;
   private final ModelConfig config;
   private final Kernels kernels;
@@ -87,7 +92,12 @@ final class GemmProducts {
     launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, 0, 0);
   }
 
-  /** {@code residual + low += in . matrix^T}, low what rounding leaves, and the sums of squares of the result. */
+  /**
+   * {@code residual += in . matrix^T}, and the sums of squares of the result.
+   *
+   * @param residual {@code [in.capacity][hidden]} in bf16
+   * @param low likewise, a signed byte each: the next eight bits of the residual
+   */
   void residual(Input in, Matrix matrix, int inputs, long residual, long low, long squares) {
     launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, residual, low, squares);
   }
@@ -99,7 +109,7 @@ final class GemmProducts {
 
   /** Forgets descriptors of inputs, whose memory is given back. */
   void forgetInputs() {
-    maps.keySet().removeIf(key -> key.getFirst() == 0);
+    maps.keySet().removeIf(key -> key.getFirst() != WEIGHTS);
   }
 
   private void launch(
@@ -111,19 +121,30 @@ final class GemmProducts {
       throw new IllegalArgumentException("Input and matrix are not both in FP8 or both in bf16");
     }
     int size = fp8 ? 1 : 2;
-    MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity, (long) inputs), key ->
-        TensorMap.of(device, Arena.ofAuto(), in.address, in.capacity, inputs, GemmShape.ROWS, size));
-    MemorySegment wMap = maps.computeIfAbsent(List.of(1L, matrix.address, (long) outputs, (long) shape.outputs()), key ->
-        TensorMap.of(device, Arena.ofAuto(), matrix.address, outputs, inputs, shape.outputs(), size));
+    int tile = shape.outputs();
+    List<MemorySegment> tiles = new ArrayList<>(List.of(
+        map(ACTIVATIONS, in.address, in.capacity, inputs, GemmShape.ROWS, size, TensorMap.ROW_BYTES),
+        map(WEIGHTS, matrix.address, outputs, inputs, tile, size, TensorMap.ROW_BYTES)));
+    if (epilogue == Epilogue.RESIDUAL) {
+      tiles.add(map(ACTIVATIONS, out, in.capacity, outputs, GemmShape.ROWS, 2, TensorMap.ROW_BYTES));
+      tiles.add(map(ACTIVATIONS, low, in.capacity, outputs, GemmShape.ROWS, 1, shape.partOfResidual()));
+    }
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment arguments = new Struct(scratch, 128).put(in.rows).put(outputs).put(inputs)
+      MemorySegment arguments = new Struct(scratch, 120).put(in.rows).put(outputs).put(inputs)
           .put((float) config.normEpsilon()).put(in.squares).put(in.parts).put(in.capacity).put(places.q)
           .put(places.places).put(places.positions).put(places.rope).put(layer).put(config.heads())
-          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(low).put(squaresOut)
+          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(squaresOut)
           .put(in.scales).put(matrix.scales).memory();
-      int tiles = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + shape.outputs() - 1) / shape.outputs());
+      int count = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + tile - 1) / tile);
+      List<Object> all = new ArrayList<>(tiles);
+      all.add(arguments);
       kernels.gemm(epilogue, shape, fp8).launchEarly(
-          Math.min(tiles, device.multiprocessors), 1, GemmShape.THREADS, xMap, wMap, arguments);
+          Math.min(count, device.multiprocessors), 1, GemmShape.THREADS, all.toArray());
     }
+  }
+
+  private MemorySegment map(long kind, long address, int rows, int columns, int tileRows, int size, int rowBytes) {
+    return maps.computeIfAbsent(List.of(kind, address, (long) rows, (long) columns, (long) tileRows, (long) rowBytes),
+        key -> TensorMap.of(device, Arena.ofAuto(), address, rows, columns, tileRows, size, rowBytes));
   }
 }

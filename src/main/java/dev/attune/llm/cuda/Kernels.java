@@ -60,6 +60,11 @@ final class Kernels {
           : new GemmShape(outputs, MEMORY / ((ROWS + outputs) * STEP_BYTES), 0);
     }
 
+    /** Outputs whose residual is in one stage of the pipeline. */
+    int partOfResidual() {
+      return outputs == 256 && kept == 0 ? 128 : 64;
+    }
+
     int sharedBytes() {
       return (kept * ROWS + stages * (kept > 0 ? outputs : ROWS + outputs)) * STEP_BYTES + 1024;
     }

@@ -51,7 +51,7 @@ final class PrefillEngine {
   /** Parts that the sums of squares of x are in. */
   private int lastParts;
   private long x;
-  /** What rounding x left. */
+  /** The next eight bits of the residual, of which x is the first sixteen. */
   private long low;
   private long q;
   private long mixed;
@@ -130,7 +130,7 @@ final class PrefillEngine {
       rowCapacity = needed;
       String what = "%d rows of activations".formatted(needed);
       x = device.allocate(2L * needed * config.hidden(), what);
-      low = device.allocate(2L * needed * config.hidden(), what);
+      low = device.allocate((long) needed * config.hidden(), what);
       q = device.allocate(2L * needed * attentionWidth, what);
       mixed = device.allocate(2L * needed * attentionWidth, what);
       inner = device.allocate(2L * needed * config.feedForward(), what);

@@ -3,7 +3,7 @@
 // x[row] = embedding[tokens[row]]; also in fp32 when x32 is given, zeros when low is, and the sum of squares of each row
 // when squares is.
 extern "C" __global__ void embed(
-    const int* tokens, const bf16* embedding, bf16* x, float* x32, bf16* low, float* squares, int rows, int hidden) {
+    const int* tokens, const bf16* embedding, bf16* x, float* x32, u8* low, float* squares, int rows, int hidden) {
   waitForPrevious();
   releaseNext();
   __shared__ float parts[32];
@@ -13,7 +13,7 @@ extern "C" __global__ void embed(
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(from + i);
     *(uint4*)(x + (u64)row * hidden + i) = v;
-    if (low) *(uint4*)(low + (u64)row * hidden + i) = make_uint4(0, 0, 0, 0);
+    if (low) *(uint2*)(low + (u64)row * hidden + i) = make_uint2(0, 0);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {

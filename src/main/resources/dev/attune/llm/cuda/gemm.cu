@@ -15,6 +15,11 @@
 constexpr int ROWS = 128, DEPTH = FP8 ? 128 : 64, CONSUMERS = 2;
 constexpr int THREADS = CONSUMERS * 128 + 128;
 constexpr int X_BYTES = ROWS * 128, W_BYTES = OUTPUTS * 128, STAGE_BYTES = W_BYTES + (KEPT ? 0 : X_BYTES);
+// The residual of a tile follows its operands through the stages, so many outputs a stage: two bytes of each in panels of 64
+// outputs, then one of each.
+constexpr int PART = OUTPUTS == 256 && !KEPT ? 128 : 64, PARTS = OUTPUTS / PART;
+constexpr int PANEL_BYTES = ROWS * 128, LOW_AT = PART / 64 * PANEL_BYTES, PART_BYTES = LOW_AT + ROWS * PART;
+static_assert(PART_BYTES <= STAGE_BYTES, "the residual fits into a stage");
 
 #if FP8
 #define OPERANDS "k32.f32.e4m3.e4m3"
@@ -41,8 +46,7 @@ struct GemmArgs {
   int kvHeads;
   int headSize;
   int firstOutput;          // of the matrix of queries, keys and values
-  bf16* out;                // residual [row][outputs], or for SwiGLU [row][outputs / 2]
-  bf16* low;                // what rounding the residual to bf16 left, [row][outputs]
+  bf16* out;                // of SwiGLU, [row][outputs / 2]
   float* squaresOut;        // [output tiles][rowCapacity]
   const float* rowScales;   // of x, for FP8
   const float* outputScales;
@@ -110,17 +114,40 @@ DEVICE void multiply(float (&d)[128], u64 a, u64 b, int accumulate) {
 }
 #endif
 
-DEVICE float normFactor(const GemmArgs& a, int row) {
-  float sum = 0;
-  for (int i = 0; i < a.squareParts; i += 8) {
-    float parts[8];
+// The norm's factors of a lane's two rows. The four lanes that have the same rows share the parts; they are requested before the
+// products and put together after them.
+struct NormFactors {
+  static constexpr int HELD = 4;
+  float parts[2][HELD], rest[2];
+
+  DEVICE void request(const GemmArgs& a, int row) {
+    int q = threadIdx.x % 4;
     #pragma unroll
-    for (int j = 0; j < 8; j++) parts[j] = i + j < a.squareParts ? a.squares[(u64)(i + j) * a.rowCapacity + row] : 0;
-    #pragma unroll
-    for (int j = 0; j < 8; j++) sum += parts[j];
+    for (int h = 0; h < 2; h++) {
+      const float* squares = a.squares + min(row + 8 * h, a.rows - 1);
+      #pragma unroll
+      for (int i = 0; i < HELD; i++)
+        parts[h][i] = 4 * i + q < a.squareParts ? squares[(u64)(4 * i + q) * a.rowCapacity] : 0;
+      rest[h] = 0;
+      for (int i = 4 * HELD + q; i < a.squareParts; i += 4) rest[h] += squares[(u64)i * a.rowCapacity];
+    }
   }
-  return rsqrtf(sum / a.inputs + a.epsilon);
-}
+
+  DEVICE void finish(const GemmArgs& a, float (&factor)[2]) {
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float sum = rest[h];
+      #pragma unroll
+      for (int i = 0; i < HELD; i++) {
+        asm volatile("" : "+f"(parts[h][i]));    // not before
+        sum += parts[h][i];
+      }
+      sum += __shfl_xor_sync(~0u, sum, 1);
+      sum += __shfl_xor_sync(~0u, sum, 2);
+      factor[h] = rsqrtf(sum / a.inputs + a.epsilon);
+    }
+  }
+};
 
 // d[4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, output 8 j + 2 (lane % 4) + e of the tile.
 template <int HEAD>
@@ -172,50 +199,64 @@ DEVICE void storeQkv(
   }
 }
 
-// Words of a matrix [row][outputs] of this thread, 16 bytes of each group of four times eight outputs.
-DEVICE void loadResidual(const GemmArgs& a, const bf16* from, uint4 (&before)[OUTPUTS / 32], int row, int output0) {
-  int q = threadIdx.x % 4;
-  #pragma unroll
-  for (int j = 0; j < OUTPUTS / 32; j++) {
-    int output = output0 + (4 * j + q) * 8;
-    before[j] = row < a.rows && output < a.outputs ? *(const uint4*)(from + (u64)row * a.outputs + output)
-                                                   : make_uint4(0, 0, 0, 0);
-  }
+DEVICE u32 swizzled(u32 offset) { return offset ^ (offset >> 3 & 0x70); }
+
+DEVICE u32 loadShared(u32 address) {
+  u32 v;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address));
+  return v;
 }
 
-// The residual is kept in two bf16 numbers, the second what the first leaves, since errors of rounding add up over layers;
-// products take the first.
-DEVICE void storeResidual(
-    const GemmArgs& a, float (&d)[OUTPUTS / 2], const uint4 (&before)[OUTPUTS / 32], const uint4 (&low)[OUTPUTS / 32],
-    int row, int h, int output0) {
-  int q = threadIdx.x % 4;
-  bool live = row < a.rows;
-  float square = 0;
+DEVICE u32 loadShared2(u32 address) {
+  unsigned short v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(address));
+  return v;
+}
+
+DEVICE void storeShared(u32 address, u32 v) { asm volatile("st.shared.u32 [%0], %1;" :: "r"(address), "r"(v) : "memory"); }
+
+DEVICE void storeShared2(u32 address, u32 v) {
+  asm volatile("st.shared.u16 [%0], %1;" :: "r"(address), "h"((unsigned short)v) : "memory");
+}
+
+// The residual is kept in 24 bits, since errors of rounding add up over layers: a bf16 number, rounded to nearest, which products
+// take, and what the next eight bits of the sum are away from it, signed.
+DEVICE float residual(u32 high, u32 low) { return __uint_as_float(high + low); }
+
+// Byte I of a word, times 256, with its sign.
+template <int I> DEVICE u32 signedHigher(u32 word) {
+  u32 v;
+  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(v) : "r"(word), "n"(I ? 0x9914 : 0x8804));
+  return v;
+}
+
+DEVICE u32 leftBits(float x, u32 high) { return min((int)(__float_as_uint(x) - high) + 128, 0x7fff); }
+
+// Adds part of the products to the residual of its outputs, which lies in a stage; part is known when this is compiled.
+DEVICE void addResidual(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int part, u32 stage, int output0,
+    const float (&scales)[2], float (&squares)[2]) {
+  int lane = threadIdx.x % 32, q = lane % 4, inTile = threadIdx.x / 32 * 16 + lane / 4;
+  u32 highs = stage + swizzled(inTile * 128) + 4 * q, lows[2];
   #pragma unroll
-  for (int j = 0; j < OUTPUTS / 8; j += 4) {
-    int output = output0 + (j + q) * 8;
-    u32 v[4] = {before[j / 4].x, before[j / 4].y, before[j / 4].z, before[j / 4].w};
-    u32 w[4] = {low[j / 4].x, low[j / 4].y, low[j / 4].z, low[j / 4].w};
-    transposeQuad(v);
-    transposeQuad(w);
+  for (int h = 0; h < 2; h++) lows[h] = stage + LOW_AT + swizzled((inTile + 8 * h) * PART) + 2 * q;
+  #pragma unroll
+  for (int j = 0; j < PART / 8; j++) {
+    float2 factors = {1, 1};
+    if (FP8) factors = __ldg((const float2*)(a.outputScales + min(output0 + 8 * j, a.outputs - 8) + 2 * q));
     #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      float x = lowBf16(v[i]) + (lowBf16(w[i]) + d[4 * (j + i) + 2 * h]);
-      float y = highBf16(v[i]) + (highBf16(w[i]) + d[4 * (j + i) + 2 * h + 1]);
-      v[i] = packBf16(x, y);
-      w[i] = packBf16(x - lowBf16(v[i]), y - highBf16(v[i]));
-      if (output0 + (j + i) * 8 < a.outputs) square += x * x + y * y;
-    }
-    transposeQuad(v);
-    transposeQuad(w);
-    if (live && output < a.outputs) {
-      *(uint4*)(a.out + (u64)row * a.outputs + output) = make_uint4(v[0], v[1], v[2], v[3]);
-      *(uint4*)(a.low + (u64)row * a.outputs + output) = make_uint4(w[0], w[1], w[2], w[3]);
+    for (int h = 0; h < 2; h++) {
+      u32 highAt = (highs ^ j % 8 * 16) + j / 8 * PANEL_BYTES + h * 1024, lowAt = (lows[h] ^ j / 2 * 16) + j % 2 * 8;
+      u32 pair = loadShared(highAt), low = loadShared2(lowAt);
+      const float* sum = d + 4 * (part * PART / 8 + j) + 2 * h;
+      float x = residual(pair << 16, signedHigher<0>(low)), y = residual(pair & 0xffff0000u, signedHigher<1>(low));
+      x += FP8 ? sum[0] * (factors.x * scales[h]) : sum[0];
+      y += FP8 ? sum[1] * (factors.y * scales[h]) : sum[1];
+      squares[h] += x * x + y * y;
+      pair = packBf16(x, y);
+      storeShared(highAt, pair);
+      storeShared2(lowAt, __byte_perm(leftBits(x, pair << 16), leftBits(y, pair & 0xffff0000u), 0x51));
     }
   }
-  square += __shfl_xor_sync(~0u, square, 1);
-  square += __shfl_xor_sync(~0u, square, 2);
-  if (live && q == 0) a.squaresOut[(u64)(output0 / OUTPUTS) * a.rowCapacity + row] = square;
 }
 
 DEVICE void storeSwiglu(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int h, int output0, float factor) {
@@ -294,13 +335,31 @@ struct Tiles {
 
 struct GemmBarriers {
   u64 full[STAGES], empty[STAGES];
+  u64 added[PARTS];
   u64 rowsFull[KEPT ? KEPT : 1], rowsEmpty[KEPT ? KEPT : 1];
 };
 
-DEVICE void loadTiles(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a, u32 memory, GemmBarriers& b) {
+// What the tensor memory accelerator brings and, of the residual, takes away.
+struct Maps {
+  const TensorMap *x, *w, *high, *low;
+};
+
+DEVICE void storeTile(const TensorMap* map, int column, int row, u32 from) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];"
+               :: "l"(map), "r"(from), "r"(column), "r"(row) : "memory");
+}
+
+template <Epilogue E> DEVICE void loadTiles(const Maps& maps, const GemmArgs& a, u32 memory, GemmBarriers& b) {
   Tiles tiles(a);
   Ring ring;
   int steps = (a.inputs + DEPTH - 1) / DEPTH, filled = 0, opened = 0;
+  // The next stage, which its readers have left, and the bytes that will fill it.
+  auto next = [&](int bytes) {
+    if (filled >= STAGES) barrierWait(&b.empty[ring.stage], ring.phase ^ 1);
+    filled++;
+    barrierExpect(&b.full[ring.stage], bytes);
+    return memory + KEPT * X_BYTES + ring.stage * STAGE_BYTES;
+  };
   waitForPrevious();
   #pragma unroll 1
   for (int tile = tiles.at; tile < tiles.end; tile += tiles.step) {
@@ -312,17 +371,47 @@ DEVICE void loadTiles(const TensorMap* xMap, const TensorMap* wMap, const GemmAr
       if (opens) {
         if (opened) barrierWait(&b.rowsEmpty[step], (opened - 1) & 1);
         barrierExpect(&b.rowsFull[step], X_BYTES);
-        loadTile(memory + step * X_BYTES, xMap, step * DEPTH, row0, &b.rowsFull[step]);
+        loadTile(memory + step * X_BYTES, maps.x, step * DEPTH, row0, &b.rowsFull[step]);
       }
-      if (filled >= STAGES) barrierWait(&b.empty[ring.stage], ring.phase ^ 1);
-      filled++;
-      u32 to = memory + KEPT * X_BYTES + ring.stage * STAGE_BYTES;
-      barrierExpect(&b.full[ring.stage], STAGE_BYTES);
-      if (!KEPT) loadTile(to + W_BYTES, xMap, step * DEPTH, row0, &b.full[ring.stage]);
-      loadTile(to, wMap, step * DEPTH, output0, &b.full[ring.stage]);
+      u32 to = next(STAGE_BYTES);
+      if (!KEPT) loadTile(to + W_BYTES, maps.x, step * DEPTH, row0, &b.full[ring.stage]);
+      loadTile(to, maps.w, step * DEPTH, output0, &b.full[ring.stage]);
     }
     if (opens) opened++;
+    #pragma unroll 1
+    for (int part = 0; E == RESIDUAL && part < PARTS; part++, ring.next()) {
+      u32 to = next(PART_BYTES);
+      #pragma unroll
+      for (int i = 0; i < PART; i += 64)
+        loadTile(to + i / 64 * PANEL_BYTES, maps.high, output0 + part * PART + i, row0, &b.full[ring.stage]);
+      loadTile(to + LOW_AT, maps.low, output0 + part * PART, row0, &b.full[ring.stage]);
+    }
   }
+}
+
+// Takes the residual away when it has been added to, and gives its stages back.
+DEVICE void storeTiles(const Maps& maps, const GemmArgs& a, u32 memory, GemmBarriers& b) {
+  Tiles tiles(a);
+  int steps = (a.inputs + DEPTH - 1) / DEPTH, stage = 0, phase = 0;
+  #pragma unroll 1
+  for (int tile = tiles.at; tile < tiles.end; tile += tiles.step, phase ^= 1) {
+    int row0, output0;
+    tiles.place(tile, row0, output0);
+    stage = (stage + steps) % STAGES;
+    #pragma unroll 1
+    for (int part = 0; part < PARTS; part++) {
+      u32 from = memory + KEPT * X_BYTES + stage * STAGE_BYTES;
+      barrierWait(&b.added[part], phase);
+      #pragma unroll
+      for (int i = 0; i < PART; i += 64)
+        storeTile(maps.high, output0 + part * PART + i, row0, from + i / 64 * PANEL_BYTES);
+      storeTile(maps.low, output0 + part * PART, row0, from + LOW_AT);
+      asm volatile("cp.async.bulk.commit_group;\ncp.async.bulk.wait_group.read 0;" ::: "memory");
+      for (int i = 0; i < CONSUMERS; i++) barrierArrive(&b.empty[stage]);
+      stage = (stage + 1) % STAGES;
+    }
+  }
+  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
 template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, GemmBarriers& b) {
@@ -338,33 +427,18 @@ template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, G
     tiles.place(tile, row0, output0);
     bool opens = KEPT && tiles.opens(tile, tiles.at), closes = KEPT && tiles.closes(tile);
     int row = row0 + group * 64 + warp % 4 * 16 + lane / 4;
-    float factor[2] = {1, 1};
-    if (E != RESIDUAL) {
-      factor[0] = row < a.rows ? normFactor(a, row) : 0;
-      factor[1] = row + 8 < a.rows ? normFactor(a, row + 8) : 0;
-    }
     // Requested before they are needed.
+    NormFactors norms;
+    if (E != RESIDUAL) norms.request(a, row);
     Row place[2];
-    const float2* rope[2];
+    int position[2];
     if (E == QKV) {
       #pragma unroll
       for (int h = 0; h < 2; h++) {
         int safe = min(row + 8 * h, a.rows - 1);
         place[h] = a.places[safe];
-        rope[h] = a.rope + (u64)a.positions[safe] * (a.headSize / 2);
+        position[h] = a.positions[safe];
       }
-    }
-    // Where registers suffice, all of the residual; otherwise the first half while the last products run, or, where scaling them
-    // takes the registers, when they have ended.
-    constexpr bool EARLY = OUTPUTS <= 192 && !FP8;
-    uint4 old[EARLY ? 2 : 1][OUTPUTS / 32], low[EARLY ? 2 : 1][OUTPUTS / 32];
-    auto fetch = [&](int h) {
-      loadResidual(a, a.out, old[EARLY ? h : 0], row + 8 * h, output0);
-      loadResidual(a, a.low, low[EARLY ? h : 0], row + 8 * h, output0);
-    };
-    if (E == RESIDUAL && EARLY) {
-      fetch(0);
-      fetch(1);
     }
     float d[OUTPUTS / 2];
     int before = 0;
@@ -388,32 +462,56 @@ template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, G
       before = ring.stage;
     }
     if (opens) opened++;
-    if (E == RESIDUAL && !EARLY && !FP8) fetch(0);
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
     if (signals) {
       barrierArrive(&b.empty[before]);
       if (closes) barrierArrive(&b.rowsEmpty[steps - 1]);
     }
     if (tile + tiles.step >= tiles.end) releaseNext();
-    if (FP8) scaleSums(a, d, row, output0);
-    #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      if (E == QKV) {
-        if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
-        else if (OUTPUTS % 128 == 0) 
-          storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope[h], row + 8 * h, h, output0, factor[h]);
-      } else if (E == RESIDUAL) {
-        if (!EARLY && (h == 1 || FP8)) fetch(h);
-        storeResidual(a, d, old[EARLY ? h : 0], low[EARLY ? h : 0], row + 8 * h, h, output0);
-      } else {
-        storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
+    if (E == RESIDUAL) {
+      float scales[2] = {1, 1}, squares[2] = {0, 0};
+      if (FP8) {
+        #pragma unroll
+        for (int h = 0; h < 2; h++) scales[h] = a.rowScales[min(row + 8 * h, a.rows - 1)];
+      }
+      #pragma unroll
+      for (int part = 0; part < PARTS; part++, ring.next()) {
+        barrierWait(&b.full[ring.stage], ring.phase);
+        u32 stage = memory + KEPT * X_BYTES + ring.stage * STAGE_BYTES;
+        addResidual(a, d, part, stage, output0 + part * PART, scales, squares);
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        __syncwarp();
+        if (lane == 0) barrierArrive(&b.added[part]);
+      }
+      #pragma unroll
+      for (int h = 0; h < 2; h++) {
+        squares[h] += __shfl_xor_sync(~0u, squares[h], 1);
+        squares[h] += __shfl_xor_sync(~0u, squares[h], 2);
+        if (row + 8 * h < a.rows && lane % 4 == 0)
+          a.squaresOut[(u64)(output0 / OUTPUTS) * a.rowCapacity + row + 8 * h] = squares[h];
+      }
+    } else {
+      if (FP8) scaleSums(a, d, row, output0);
+      float factor[2];
+      norms.finish(a, factor);
+      #pragma unroll
+      for (int h = 0; h < 2; h++) {
+        if (E == SWIGLU) {
+          storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
+          continue;
+        }
+        asm volatile("" : "+r"(position[h]));    // not before
+        const float2* rope = a.rope + (u64)position[h] * (a.headSize / 2);
+        if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope, row + 8 * h, h, output0, factor[h]);
+        else if (OUTPUTS % 128 == 0)
+          storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope, row + 8 * h, h, output0, factor[h]);
       }
     }
   }
 }
 
 template <Epilogue E>
-DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a) {
+DEVICE void gemm(const Maps& maps, const GemmArgs& a) {
   extern __shared__ u8 unaligned[];
   __shared__ GemmBarriers barriers;
   u32 memory = (sharedAddress(unaligned) + 1023) & ~1023u;
@@ -423,6 +521,8 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
       barrierInit(&barriers.full[i], 1);
       barrierInit(&barriers.empty[i], CONSUMERS);
     }
+    #pragma unroll
+    for (int i = 0; i < PARTS; i++) barrierInit(&barriers.added[i], CONSUMERS * 4);
     #pragma unroll
     for (int i = 0; i < KEPT; i++) {
       barrierInit(&barriers.rowsFull[i], 1);
@@ -434,19 +534,27 @@ DEVICE void gemm(const TensorMap* xMap, const TensorMap* wMap, const GemmArgs& a
   __syncthreads();
   if (threadIdx.x >= CONSUMERS * 128) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-    if (threadIdx.x == CONSUMERS * 128) loadTiles(xMap, wMap, a, memory, barriers);
+    if (threadIdx.x == CONSUMERS * 128) loadTiles<E>(maps, a, memory, barriers);
+    if (E == RESIDUAL && threadIdx.x == CONSUMERS * 128 + 32) storeTiles(maps, a, memory, barriers);
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     multiplyTiles<E>(a, memory, barriers);
   }
 }
 
-#define GEMM(NAME, EPILOGUE)                                                                                 \
-  extern "C" __global__ __launch_bounds__(THREADS, 1) void NAME(                                        \
-      const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, GemmArgs a) {                \
-    gemm<EPILOGUE>(&x, &w, a);                                                                               \
-  }
+extern "C" __global__ __launch_bounds__(THREADS, 1) void gemm_qkv(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, GemmArgs a) {
+  gemm<QKV>({&x, &w, 0, 0}, a);
+}
 
-GEMM(gemm_qkv, QKV)
-GEMM(gemm_residual, RESIDUAL)
-GEMM(gemm_swiglu, SWIGLU)
+extern "C" __global__ __launch_bounds__(THREADS, 1) void gemm_swiglu(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, GemmArgs a) {
+  gemm<SWIGLU>({&x, &w, 0, 0}, a);
+}
+
+// high and low: tiles of the residual.
+extern "C" __global__ __launch_bounds__(THREADS, 1) void gemm_residual(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap high,
+    const __grid_constant__ TensorMap low, GemmArgs a) {
+  gemm<RESIDUAL>({&x, &w, &high, &low}, a);
+}
