@@ -129,6 +129,8 @@ final class Kernels {
   final Kernel gatherSlots;
   final Kernel quantise;
   final Kernel quantiseRows;
+  final Kernel largestNorm;
+  final Kernel boundSwiglu;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
   final Attention wideAttention;
@@ -150,6 +152,8 @@ final class Kernels {
     gatherSlots = elementwise.kernel("gather_slots");
     quantise = elementwise.kernel("quantise");
     quantiseRows = elementwise.kernel("quantise_rows");
+    largestNorm = elementwise.kernel("largest_norm");
+    boundSwiglu = elementwise.kernel("bound_swiglu");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();

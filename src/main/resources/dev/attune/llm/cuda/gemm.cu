@@ -7,7 +7,9 @@
 // Where all inputs of a tile of rows fit into shared memory, they stay there for all tiles of outputs (KEPT steps): what
 // comes through the second-level cache is what takes time then.
 //
-// With FP8, x and w are E4M3 with a scale a row, so that the sum's factor is the product of two scales.
+// With FP8, x and w are E4M3 with a scale a row, so that the sum's factor is the product of two scales. What comes out of SwiGLU
+// and the residual is left in E4M3 too, for the next product. Its scales are known before its numbers are, from bounds that they
+// cannot exceed (Cauchy and Schwarz): E4M3 has exponents enough for that. See Fp8Weights.
 //
 // Compiled for FP8 (0 or 1), OUTPUTS (192 or 256), STAGES and KEPT (0: all tiles of x are streamed like those of w).
 
@@ -46,10 +48,15 @@ struct GemmArgs {
   int kvHeads;
   int headSize;
   int firstOutput;          // of the matrix of queries, keys and values
-  bf16* out;                // of SwiGLU, [row][outputs / 2]
+  void* out;                // of SwiGLU, [row][outputs / 2], bf16 or E4M3
   float* squaresOut;        // [output tiles][rowCapacity]
-  const float* rowScales;   // of x, for FP8
+  // For FP8:
+  const float* rowScales;   // of x, or 0 where they are 1
   const float* outputScales;
+  u64* norms;               // of x's rows: sums of squares of codes in NORM_UNITs; SwiGLU adds those of its result's
+  const float* largestNorm; // of w's rows
+  u8* codes;                // of the residual, [row][outputs]
+  float* codeScales;
 };
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
@@ -114,9 +121,9 @@ DEVICE void multiply(float (&d)[128], u64 a, u64 b, int accumulate) {
 }
 #endif
 
-// The norm's factors of a lane's two rows. The four lanes that have the same rows share the parts; they are requested before the
+// Sums of squares of a lane's two rows. The four lanes that have the same rows share the parts; they are requested before the
 // products and put together after them.
-struct NormFactors {
+struct RowSquares {
   static constexpr int HELD = 4;
   float parts[2][HELD], rest[2];
 
@@ -133,18 +140,46 @@ struct NormFactors {
     }
   }
 
-  DEVICE void finish(const GemmArgs& a, float (&factor)[2]) {
+  DEVICE float total(int h) {
+    float sum = rest[h];
     #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      float sum = rest[h];
-      #pragma unroll
-      for (int i = 0; i < HELD; i++) {
-        asm volatile("" : "+f"(parts[h][i]));    // not before
-        sum += parts[h][i];
-      }
-      sum += __shfl_xor_sync(~0u, sum, 1);
-      sum += __shfl_xor_sync(~0u, sum, 2);
-      factor[h] = rsqrtf(sum / a.inputs + a.epsilon);
+    for (int i = 0; i < HELD; i++) {
+      asm volatile("" : "+f"(parts[h][i]));    // not before
+      sum += parts[h][i];
+    }
+    sum += __shfl_xor_sync(~0u, sum, 1);
+    return sum + __shfl_xor_sync(~0u, sum, 2);
+  }
+};
+
+// Scales of FP8, likewise: of a lane's two rows, and of a tile's outputs, of which a lane has those of every eighth j.
+struct Scales {
+  float rows[2];
+  float2 outputs[OUTPUTS / 64];
+
+  DEVICE void request(const GemmArgs& a, int row, int output0) {
+    int lane = threadIdx.x % 32;
+    #pragma unroll
+    for (int h = 0; h < 2; h++) rows[h] = a.rowScales ? a.rowScales[min(row + 8 * h, a.rows - 1)] : 1;
+    #pragma unroll
+    for (int i = 0; i < OUTPUTS / 64; i++)
+      outputs[i] = *(const float2*)(a.outputScales + min(output0 + 64 * i + lane / 4 * 8, a.outputs - 8) + 2 * (lane % 4));
+  }
+
+  // Of outputs 8 j + 2 q and the next.
+  DEVICE float2 of(int j) const {
+    int from = j % 8 * 4 + threadIdx.x % 4;
+    return make_float2(__shfl_sync(~0u, outputs[j / 8].x, from), __shfl_sync(~0u, outputs[j / 8].y, from));
+  }
+
+  DEVICE void apply(float (&d)[OUTPUTS / 2]) const {
+    #pragma unroll
+    for (int j = 0; j < OUTPUTS / 8; j++) {
+      float2 scale = of(j);
+      d[4 * j] *= scale.x;
+      d[4 * j + 1] *= scale.y;
+      d[4 * j + 2] *= scale.x;
+      d[4 * j + 3] *= scale.y;
     }
   }
 };
@@ -232,61 +267,104 @@ template <int I> DEVICE u32 signedHigher(u32 word) {
 
 DEVICE u32 leftBits(float x, u32 high) { return min((int)(__float_as_uint(x) - high) + 128, 0x7fff); }
 
-// Adds part of the products to the residual of its outputs, which lies in a stage; part is known when this is compiled.
-DEVICE void addResidual(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int part, u32 stage, int output0,
-    const float (&scales)[2], float (&squares)[2]) {
+// Adds part of the products to the residual of its outputs, which lies in a stage, and leaves their codes; part is known when this
+// is compiled.
+DEVICE void addResidual(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int part, u32 stage, int row, int output0,
+    const Scales& scales, const float (&codeFactors)[2], float (&squares)[2]) {
   int lane = threadIdx.x % 32, q = lane % 4, inTile = threadIdx.x / 32 * 16 + lane / 4;
   u32 highs = stage + swizzled(inTile * 128) + 4 * q, lows[2];
   #pragma unroll
   for (int h = 0; h < 2; h++) lows[h] = stage + LOW_AT + swizzled((inTile + 8 * h) * PART) + 2 * q;
   #pragma unroll
-  for (int j = 0; j < PART / 8; j++) {
-    float2 factors = {1, 1};
-    if (FP8) factors = __ldg((const float2*)(a.outputScales + min(output0 + 8 * j, a.outputs - 8) + 2 * q));
+  for (int panel = 0; panel < PART / 64; panel++) {
+    float2 factors[8];
+    #pragma unroll
+    for (int j = 0; FP8 && j < 8; j++) factors[j] = scales.of((part * PART + panel * 64) / 8 + j);
     #pragma unroll
     for (int h = 0; h < 2; h++) {
-      u32 highAt = (highs ^ j % 8 * 16) + j / 8 * PANEL_BYTES + h * 1024, lowAt = (lows[h] ^ j / 2 * 16) + j % 2 * 8;
-      u32 pair = loadShared(highAt), low = loadShared2(lowAt);
-      const float* sum = d + 4 * (part * PART / 8 + j) + 2 * h;
-      float x = residual(pair << 16, signedHigher<0>(low)), y = residual(pair & 0xffff0000u, signedHigher<1>(low));
-      x += FP8 ? sum[0] * (factors.x * scales[h]) : sum[0];
-      y += FP8 ? sum[1] * (factors.y * scales[h]) : sum[1];
-      squares[h] += x * x + y * y;
-      pair = packBf16(x, y);
-      storeShared(highAt, pair);
-      storeShared2(lowAt, __byte_perm(leftBits(x, pair << 16), leftBits(y, pair & 0xffff0000u), 0x51));
+      u32 high[8], low[8];
+      #pragma unroll
+      for (int j = 0; j < 8; j++) {
+        high[j] = loadShared((highs ^ j * 16) + panel * PANEL_BYTES + h * 1024);
+        low[j] = loadShared2((lows[h] ^ (panel * 4 + j / 2) * 16) + j % 2 * 8);
+      }
+      float x[8], y[8];
+      #pragma unroll
+      for (int j = 0; j < 8; j++) {
+        const float* sum = d + 4 * ((part * PART + panel * 64) / 8 + j) + 2 * h;
+        x[j] = residual(high[j] << 16, signedHigher<0>(low[j]));
+        y[j] = residual(high[j] & 0xffff0000u, signedHigher<1>(low[j]));
+        x[j] += FP8 ? sum[0] * (factors[j].x * scales.rows[h]) : sum[0];
+        y[j] += FP8 ? sum[1] * (factors[j].y * scales.rows[h]) : sum[1];
+        squares[h] += x[j] * x[j] + y[j] * y[j];
+        u32 pair = packBf16(x[j], y[j]);
+        storeShared((highs ^ j * 16) + panel * PANEL_BYTES + h * 1024, pair);
+        storeShared2((lows[h] ^ (panel * 4 + j / 2) * 16) + j % 2 * 8,
+            __byte_perm(leftBits(x[j], pair << 16), leftBits(y[j], pair & 0xffff0000u), 0x51));
+      }
+      if (FP8) {
+        u32 codes[4];
+        #pragma unroll
+        for (int i = 0; i < 4; i++)
+          codes[i] = packE4m3(x[2 * i] * codeFactors[h], x[2 * i + 1] * codeFactors[h], y[2 * i] * codeFactors[h],
+              y[2 * i + 1] * codeFactors[h]);
+        int output = output0 + panel * 64;
+        if (row + 8 * h < a.rows && output < a.outputs)
+          *(uint4*)(a.codes + (u64)(row + 8 * h) * a.outputs + output + 16 * q) =
+              make_uint4(codes[0], codes[1], codes[2], codes[3]);
+      }
     }
   }
 }
 
-DEVICE void storeSwiglu(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int h, int output0, float factor) {
+DEVICE float2 swiglu(const float (&d)[OUTPUTS / 2], int j, int h, float factor) {
+  int gate = 4 * j + 2 * h, up = gate + 4;
+  return make_float2(silu(d[gate] * factor) * (d[up] * factor), silu(d[gate + 1] * factor) * (d[up + 1] * factor));
+}
+
+DEVICE void storeSwiglu(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int row, int h, int output0, float factor) {
   int q = threadIdx.x % 4;
   #pragma unroll
   for (int j = 0; j < OUTPUTS / 8; j += 8) {
     u32 v[4];
     #pragma unroll
     for (int i = 0; i < 4; i++) {
-      int gate = 4 * (j + 2 * i) + 2 * h, up = gate + 4;
-      v[i] = packBf16(silu(d[gate] * factor) * (d[up] * factor), silu(d[gate + 1] * factor) * (d[up + 1] * factor));
+      float2 x = swiglu(d, j + 2 * i, h, factor);
+      v[i] = packBf16(x.x, x.y);
     }
     transposeQuad(v);
     int output = output0 / 2 + (j / 2 + q) * 8;
     if (row < a.rows && 2 * output < a.outputs)
-      *(uint4*)(a.out + (u64)row * (a.outputs / 2) + output) = make_uint4(v[0], v[1], v[2], v[3]);
+      *(uint4*)((bf16*)a.out + (u64)row * (a.outputs / 2) + output) = make_uint4(v[0], v[1], v[2], v[3]);
   }
 }
 
-DEVICE void scaleSums(const GemmArgs& a, float (&d)[OUTPUTS / 2], int row, int output0) {
-  float low = a.rowScales[min(row, a.rows - 1)], high = a.rowScales[min(row + 8, a.rows - 1)];
+// As E4M3. A lane has 16 bytes of 64 inputs of the next product, or 8 of half of them.
+DEVICE void storeSwigluCodes(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int row, int h, int output0, float factor) {
+  constexpr int WORDS = OUTPUTS % 128 == 0 ? 4 : 2;
+  int q = threadIdx.x % 4;
+  bool live = row < a.rows;
+  float square = 0;
   #pragma unroll
-  for (int j = 0; j < OUTPUTS / 8; j++) {
-    int output = min(output0 + 8 * j, a.outputs - 8) + 2 * (threadIdx.x % 4);
-    float2 scale = __ldg((const float2*)(a.outputScales + output));
-    d[4 * j] *= low * scale.x;
-    d[4 * j + 1] *= low * scale.y;
-    d[4 * j + 2] *= high * scale.x;
-    d[4 * j + 3] *= high * scale.y;
+  for (int j = 0; j < OUTPUTS / 8; j += 4 * WORDS) {
+    u32 codes[WORDS];
+    #pragma unroll
+    for (int i = 0; i < WORDS; i++) {
+      float2 x = swiglu(d, j + 4 * i, h, factor), y = swiglu(d, j + 4 * i + 2, h, factor);
+      codes[i] = packE4m3(x.x, y.x, x.y, y.y);
+      square += x.x * x.x + x.y * x.y + (y.x * y.x + y.y * y.y);
+    }
+    int output = output0 / 2 + 4 * j;
+    u8* to = (u8*)a.out + (u64)row * (a.outputs / 2) + output / 64 * 64 + 16 * q + output % 64 / 4;
+    if (live && 2 * output < a.outputs) {
+      if (WORDS == 4) *(uint4*)to = make_uint4(codes[0], codes[1], codes[WORDS - 2], codes[WORDS - 1]);
+      else *(uint2*)to = make_uint2(codes[0], codes[1]);
+    }
   }
+  square += __shfl_xor_sync(~0u, square, 1);
+  square += __shfl_xor_sync(~0u, square, 2);
+  // Rounding to a code adds at most a 16th, or 2^-10. Whole numbers have the same sum in any order.
+  if (live && q == 0) atomicAdd(a.norms + row, __float2ull_ru((square * 1.14f + 0.01f) * NORM_UNITS));
 }
 
 // Where a block is in its ring of stages.
@@ -428,8 +506,17 @@ template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, G
     bool opens = KEPT && tiles.opens(tile, tiles.at), closes = KEPT && tiles.closes(tile);
     int row = row0 + group * 64 + warp % 4 * 16 + lane / 4;
     // Requested before they are needed.
-    NormFactors norms;
-    if (E != RESIDUAL) norms.request(a, row);
+    RowSquares rowSquares;
+    if (E != RESIDUAL || FP8) rowSquares.request(a, row);
+    Scales scales;
+    if (FP8) scales.request(a, row, output0);
+    u64 norms[2];
+    float largestNorm;
+    if (E == RESIDUAL && FP8) {
+      largestNorm = *a.largestNorm;
+      #pragma unroll
+      for (int h = 0; h < 2; h++) norms[h] = a.norms[min(row + 8 * h, a.rows - 1)];
+    }
     Row place[2];
     int position[2];
     if (E == QKV) {
@@ -469,16 +556,23 @@ template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, G
     }
     if (tile + tiles.step >= tiles.end) releaseNext();
     if (E == RESIDUAL) {
-      float scales[2] = {1, 1}, squares[2] = {0, 0};
+      float codeFactors[2], squares[2] = {0, 0};
       if (FP8) {
         #pragma unroll
-        for (int h = 0; h < 2; h++) scales[h] = a.rowScales[min(row + 8 * h, a.rows - 1)];
+        for (int h = 0; h < 2; h++) {
+          asm volatile("" : "+l"(norms[h]));    // not before
+          // No number of the row exceeds its norm before and what may be added, with a little for rounding.
+          float most = 1.06f * (sqrtf(rowSquares.total(h))
+              + largestNorm * scales.rows[h] * sqrtf(norms[h] * (1.0f / NORM_UNITS)));
+          codeFactors[h] = most > 0 ? LARGEST_E4M3 / most : 0;
+          if (output0 == 0 && lane % 4 == 0 && row + 8 * h < a.rows) a.codeScales[row + 8 * h] = most / LARGEST_E4M3;
+        }
       }
       #pragma unroll
       for (int part = 0; part < PARTS; part++, ring.next()) {
         barrierWait(&b.full[ring.stage], ring.phase);
         u32 stage = memory + KEPT * X_BYTES + ring.stage * STAGE_BYTES;
-        addResidual(a, d, part, stage, output0 + part * PART, scales, squares);
+        addResidual(a, d, part, stage, row, output0 + part * PART, scales, codeFactors, squares);
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
         __syncwarp();
         if (lane == 0) barrierArrive(&b.added[part]);
@@ -491,20 +585,20 @@ template <Epilogue E> DEVICE void multiplyTiles(const GemmArgs& a, u32 memory, G
           a.squaresOut[(u64)(output0 / OUTPUTS) * a.rowCapacity + row + 8 * h] = squares[h];
       }
     } else {
-      if (FP8) scaleSums(a, d, row, output0);
-      float factor[2];
-      norms.finish(a, factor);
+      if (FP8) scales.apply(d);
       #pragma unroll
       for (int h = 0; h < 2; h++) {
+        float factor = rsqrtf(rowSquares.total(h) / a.inputs + a.epsilon) * (FP8 ? scales.rows[h] : 1);
         if (E == SWIGLU) {
-          storeSwiglu(a, d, row + 8 * h, h, output0, factor[h]);
+          if (FP8) storeSwigluCodes(a, d, row + 8 * h, h, output0, factor);
+          else storeSwiglu(a, d, row + 8 * h, h, output0, factor);
           continue;
         }
         asm volatile("" : "+r"(position[h]));    // not before
         const float2* rope = a.rope + (u64)position[h] * (a.headSize / 2);
-        if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope, row + 8 * h, h, output0, factor[h]);
+        if (a.headSize == 64) storeQkv<64>(a, d, place[h], rope, row + 8 * h, h, output0, factor);
         else if (OUTPUTS % 128 == 0)
-          storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope, row + 8 * h, h, output0, factor[h]);
+          storeQkv<OUTPUTS % 128 == 0 ? 128 : 64>(a, d, place[h], rope, row + 8 * h, h, output0, factor);
       }
     }
   }

@@ -9,6 +9,8 @@ import dev.attune.llm.cuda.ProductChain.Phase;
 import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -92,7 +94,7 @@ class KernelTwinTest {
     int[] tokens = random.ints(rows, 0, 500).toArray();
     long x = gpu.poisoned(2L * rows * hidden);
     long x32 = gpu.poisoned(4L * rows * hidden);
-    long low = gpu.poisoned(2L * rows * hidden);
+    long low = gpu.poisoned((long) rows * hidden);
     long squares = gpu.poisoned(4L * rows);
     kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.bf16(table), x, x32, low, squares, rows, hidden);
     long normed = gpu.poisoned(2L * rows * hidden);
@@ -103,7 +105,7 @@ class KernelTwinTest {
     }
     assertThat(gpu.readBf16(x, rows * hidden)).isEqualTo(expected);
     assertThat(gpu.readFloats(x32, rows * hidden)).isEqualTo(expected);
-    assertThat(gpu.readBf16(low, rows * hidden)).containsOnly(0);
+    assertThat(gpu.read(low, (long) rows * hidden)).containsOnly(0);
     double[] sums = IntStream.range(0, rows).mapToDouble(i -> squareSum(expected, i, hidden)).toArray();
     assertThat(Gpu.error(gpu.readFloats(squares, rows), sums)).isLessThan(1e-5);
     double[] scaled = toDouble(expected);
@@ -198,7 +200,9 @@ class KernelTwinTest {
       parts[capacity + i] = sum - sum / 4;
     }
     Operand xs = operand(kernels, x, rows, hidden, capacity, fp8);
-    GemmProducts.Input in = new GemmProducts.Input(xs.address, rows, capacity, gpu.floats(parts), 2, xs.scales);
+    long squaresBefore = gpu.floats(parts);
+    long norms = gpu.ints(new int[2 * rows]);
+    GemmProducts.Input in = new GemmProducts.Input(xs.address, rows, capacity, squaresBefore, 2, xs.scales, norms);
     double[] factors = Reference.normFactors(x, rows, hidden, 1e-5);
 
     int qkvWidth = (heads + 2 * kvHeads) * headSize;
@@ -219,28 +223,39 @@ class KernelTwinTest {
     gemm.gateUp(in, ws.matrix(), activated);
     double[] expected = Reference.multiply(xs.numbers, ws.numbers, rows, 2 * inner, hidden);
     Reference.scaleRows(expected, factors, 2 * inner);
-    float[] inside = gpu.readBf16(activated, rows * inner);
-    assertThat(Gpu.error(inside, Reference.swiglu(expected, rows, inner))).as("SwiGLU").isLessThan(TOLERANCE);
+    double[] swiglu = Reference.swiglu(expected, rows, inner);
+    float[] inside = fp8 ? numbers(activated, rows, inner) : gpu.readBf16(activated, rows * inner);
+    if (fp8) {
+      checkCodes(inside, swiglu, inner, new double[rows], 2e-3);
+      checkNorms(norms, inside, rows, inner);
+    } else {
+      assertThat(Gpu.error(inside, swiglu)).as("SwiGLU").isLessThan(TOLERANCE);
+    }
 
     float[] down = Gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
-    float[] lowBefore = Gpu.random(random, rows * hidden, 1e-3);
-    long lowDevice = gpu.bf16(lowBefore);
+    long lowDevice = gpu.poisoned((long) capacity * hidden);
+    gpu.device.copy(lowDevice, gpu.ints(random.ints(rows * hidden / 4).toArray()), (long) rows * hidden);
+    byte[] lowBefore = gpu.read(lowDevice, (long) rows * hidden);
     long squares = gpu.poisoned(4L * capacity * gemm.squareParts());
-    xs = operand(kernels, inside, rows, inner, capacity, fp8);
     ws = operand(kernels, down, hidden, inner, hidden, fp8);
-    gemm.residual(new GemmProducts.Input(xs.address, rows, capacity, 0, 0, xs.scales), ws.matrix(), inner, xDevice,
-        lowDevice, squares);
-    double[] sum = Reference.multiply(xs.numbers, ws.numbers, rows, hidden, inner);
+    long codes = fp8 ? gpu.poisoned((long) capacity * hidden) : 0;
+    long scales = fp8 ? gpu.poisoned(4L * capacity) : 0;
+    gemm.residual(new GemmProducts.Input(activated, rows, capacity, squaresBefore, 2, 0, norms), ws.matrix(), inner,
+        new GemmProducts.Residual(xDevice, lowDevice, codes, scales), squares);
+    double[] sum = Reference.multiply(inside, ws.numbers, rows, hidden, inner);
+    float[] before = in24Bits(x, lowBefore);
     for (int i = 0; i < sum.length; i++) {
-      sum[i] += x[i] + lowBefore[i];
+      sum[i] += before[i];
     }
     float[] after = gpu.readBf16(xDevice, rows * hidden);
     assertThat(Gpu.error(after, sum)).as("residual").isLessThan(TOLERANCE);
-    float[] left = gpu.readBf16(lowDevice, rows * hidden);
-    for (int i = 0; i < sum.length; i++) {
-      left[i] += after[i];
+    float[] left = in24Bits(after, gpu.read(lowDevice, (long) rows * hidden));
+    assertThat(Gpu.error(left, sum)).as("residual in 24 bits").isLessThan(fp8 ? 2e-3 : 2e-5);
+    if (fp8) {
+      float[] scale = gpu.readFloats(scales, rows);
+      checkCodes(scaled(numbers(codes, rows, hidden), scale, hidden), toDouble(left), hidden,
+          IntStream.range(0, rows).mapToDouble(i -> scale[i]).toArray(), 0);
     }
-    assertThat(Gpu.error(left, sum)).as("residual in two parts").isLessThan(fp8 ? 2e-3 : 2e-5);
     float[] all = gpu.readFloats(squares, capacity * gemm.squareParts());
     for (int i = 0; i < rows; i++) {
       double total = 0;
@@ -251,15 +266,53 @@ class KernelTwinTest {
     }
   }
 
+  /** What a bf16 number and its next eight bits are. */
+  private static float[] in24Bits(float[] high, byte[] low) {
+    float[] numbers = new float[high.length];
+    for (int i = 0; i < high.length; i++) {
+      numbers[i] = Float.intBitsToFloat(Float.floatToRawIntBits(high[i]) + (low[i] << 8));
+    }
+    return numbers;
+  }
+
+  /** What E4M3 makes of numbers: three bits follow the first, and the smallest step is 2^-9 of the row's scale. */
+  private static void checkCodes(float[] numbers, double[] values, int columns, double[] scales, double slack) {
+    for (int i = 0; i < numbers.length; i++) {
+      double scale = scales[i / columns] > 0 ? scales[i / columns] : 1;
+      double most = Math.abs(values[i]) / 15.9 + scale / 1023 + slack * (1 + Math.abs(values[i]));
+      if (!(Math.abs(numbers[i] - values[i]) <= most)) {
+        throw new AssertionError(
+            "Number %d of row %d is %g, not %g".formatted(i % columns, i / columns, numbers[i], values[i]));
+      }
+    }
+  }
+
+  /** Sums of squares of codes are no less than they are, and not much more. */
+  private static void checkNorms(long norms, float[] codes, int rows, int columns) {
+    byte[] sums = gpu.read(norms, 8L * rows);
+    for (int i = 0; i < rows; i++) {
+      double sum = ByteBuffer.wrap(sums).order(ByteOrder.LITTLE_ENDIAN).getLong(8 * i) / 4096.0;
+      double least = squareSum(codes, i, columns);
+      assertThat(sum).as("norm of row %d", i).isBetween(0.999999 * least, 1.3 * least + 0.1);
+    }
+  }
+
+  private static float[] scaled(float[] numbers, float[] scales, int columns) {
+    for (int i = 0; i < numbers.length; i++) {
+      numbers[i] *= scales[i / columns];
+    }
+    return numbers;
+  }
+
   /**
    * Rows on the device and the numbers that they stand for.
    *
    * @param scales 0 in bf16
    */
-  private record Operand(long address, long scales, float[] numbers) {
+  private record Operand(long address, long scales, long largestNorm, float[] numbers) {
 
     GemmProducts.Matrix matrix() {
-      return new GemmProducts.Matrix(address, scales);
+      return new GemmProducts.Matrix(address, scales, largestNorm);
     }
   }
 
@@ -268,33 +321,39 @@ class KernelTwinTest {
     long bf16 = gpu.poisoned(2L * capacity * columns);
     gpu.device.copy(bf16, gpu.bf16(values), 2L * rows * columns);
     if (!fp8) {
-      return new Operand(bf16, 0, values);
+      return new Operand(bf16, 0, 0, values);
     }
     long codes = gpu.poisoned((long) capacity * columns);
     long scales = gpu.poisoned(4L * capacity);
-    kernels.quantiseRows.launch(rows, 1, 256, bf16, codes, scales, columns);
+    long norms = gpu.poisoned(8L * rows);
+    long largest = gpu.poisoned(4);
+    long cleared = gpu.poisoned(8L * rows);
+    kernels.quantiseRows.launch(rows, 1, 256, bf16, 0L, codes, scales, norms, cleared, columns);
+    kernels.largestNorm.launch(1, 1, 1024, scales, norms, rows, largest);
     float[] scale = gpu.readFloats(scales, rows);
-    float[] numbers = numbers(new GemmProducts.Matrix(codes, scales), rows, columns);
-    for (int i = 0; i < numbers.length; i++) {
-      int row = i / columns;
-      // Three bits follow the first; the smallest step is 2^-9.
-      double most = Math.abs(values[i]) / 15.9 + scale[row] / 1023;
-      if (!(Math.abs(numbers[i] - values[i]) <= most)) {
-        throw new AssertionError("Number %d of row %d is %g, not %g".formatted(i % columns, row, numbers[i], values[i]));
-      }
-    }
-    return new Operand(codes, scales, numbers);
+    float[] numbers = numbers(codes, rows, columns);
+    checkNorms(norms, numbers, rows, columns);
+    assertThat(gpu.read(cleared, 8L * rows)).containsOnly(0);
+    scaled(numbers, scale, columns);
+    double norm = IntStream.range(0, rows).mapToDouble(i -> Math.sqrt(squareSum(numbers, i, columns))).max().orElseThrow();
+    assertThat(gpu.readFloats(largest, 1)[0] / norm).isBetween(0.9999, 1.0001);
+    checkCodes(numbers, toDouble(values), columns, IntStream.range(0, rows).mapToDouble(i -> scale[i]).toArray(), 0);
+    return new Operand(codes, scales, largest, numbers);
   }
 
   /** What a matrix in FP8 stands for. */
   private static float[] numbers(GemmProducts.Matrix matrix, int rows, int columns) {
-    byte[] codes = gpu.read(matrix.address(), (long) rows * columns);
-    float[] scales = gpu.readFloats(matrix.scales(), rows);
+    return scaled(numbers(matrix.address(), rows, columns), gpu.readFloats(matrix.scales(), rows), columns);
+  }
+
+  /** What codes stand for. */
+  private static float[] numbers(long address, int rows, int columns) {
+    byte[] codes = gpu.read(address, (long) rows * columns);
     float[] numbers = new float[rows * columns];
     for (int i = 0; i < numbers.length; i++) {
       // Input 16 a + 8 h + 2 q + e of 64 is byte 16 q + 4 a + 2 e + h.
       int at = i / 64 * 64 + i / 2 % 4 * 16 + i / 16 % 4 * 4 + i % 2 * 2 + i / 8 % 2;
-      numbers[i] = e4m3(codes[at]) * scales[i / columns];
+      numbers[i] = e4m3(codes[at]);
     }
     return numbers;
   }
