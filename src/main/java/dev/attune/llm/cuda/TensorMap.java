@@ -14,6 +14,7 @@ final class TensorMap {
   private static final int BFLOAT16 = 9;
   /** Bytes of a row of a tile. */
   static final int ROW_BYTES = 128;
+  private static final int SWIZZLE_64B = 2;
   private static final int SWIZZLE_128B = 3;
   private static final int PROMOTION_L2_256B = 3;
 
@@ -34,7 +35,7 @@ final class TensorMap {
     return of(device, arena, matrix, rows, columns, tileRows, size, ROW_BYTES);
   }
 
-  /** As above, {@code rowBytes} of each row in a tile. */
+  /** As above, {@code rowBytes} of each row in a tile, 64 or 128, within which 16 bytes change places. */
   static MemorySegment of(
       CudaDevice device, Arena arena, long matrix, long rows, int columns, int tileRows, int size, int rowBytes) {
     MemorySegment map = arena.allocate(BYTES, 64);
@@ -45,7 +46,7 @@ final class TensorMap {
       MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
       int type = size == 1 ? UINT8 : BFLOAT16;
       device.check(device.driver.tensorMapEncodeTiled(map, type, 2, matrix, dimensions, strides, box, steps, 0,
-          SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
+          rowBytes == 64 ? SWIZZLE_64B : SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
           .formatted(rows, columns, tileRows));
     }
     return map;

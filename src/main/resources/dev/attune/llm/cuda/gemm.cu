@@ -193,39 +193,41 @@ DEVICE void storeQkv(
   int lane = threadIdx.x % 32, q = lane % 4;
   bool live = row < a.rows;
   #pragma unroll
-  for (int part = 0; part < OUTPUTS / HEAD; part++) {
-    int head = (a.firstOutput + output0) / HEAD + part;
-    bool turned = head < a.heads + a.kvHeads;
-    u32 low[HALF], high[HALF];
+  for (int j = 0; j < HALF; j += 4) {
+    // The same for all heads.
+    float4 turns[4];
     #pragma unroll
-    for (int j = 0; j < HALF; j++) {
-      int at = part * HEAD / 8 + j;
-      float x0 = d[4 * at + 2 * h] * factor, x1 = d[4 * at + 2 * h + 1] * factor;
-      float y0 = d[4 * (at + HALF) + 2 * h] * factor, y1 = d[4 * (at + HALF) + 2 * h + 1] * factor;
-      if (turned) {
-        float4 turn = *(const float4*)(rope + j * 8 + 2 * q);
-        float t0 = x0 * turn.x - y0 * turn.y, t1 = x1 * turn.z - y1 * turn.w;
-        y0 = y0 * turn.x + x0 * turn.y;
-        y1 = y1 * turn.z + x1 * turn.w;
-        x0 = t0;
-        x1 = t1;
+    for (int i = 0; i < 4; i++) turns[i] = *(const float4*)(rope + (j + i) * 8 + 2 * q);
+    #pragma unroll
+    for (int part = 0; part < OUTPUTS / HEAD; part++) {
+      int head = (a.firstOutput + output0) / HEAD + part;
+      bool turned = head < a.heads + a.kvHeads;
+      u32 v[4], w[4];
+      #pragma unroll
+      for (int i = 0; i < 4; i++) {
+        int at = part * HEAD / 8 + j + i;
+        float x0 = d[4 * at + 2 * h] * factor, x1 = d[4 * at + 2 * h + 1] * factor;
+        float y0 = d[4 * (at + HALF) + 2 * h] * factor, y1 = d[4 * (at + HALF) + 2 * h + 1] * factor;
+        if (turned) {
+          float4 turn = turns[i];
+          float t0 = x0 * turn.x - y0 * turn.y, t1 = x1 * turn.z - y1 * turn.w;
+          y0 = y0 * turn.x + x0 * turn.y;
+          y1 = y1 * turn.z + x1 * turn.w;
+          x0 = t0;
+          x1 = t1;
+        }
+        v[i] = packBf16(x0, x1);
+        w[i] = packBf16(y0, y1);
       }
-      low[j] = packBf16(x0, x1);
-      high[j] = packBf16(y0, y1);
-    }
-    bf16* to = 0;
-    if (head < a.heads) {
-      to = a.q + ((u64)row * a.heads + head) * HEAD;
-    } else if (head < a.heads + 2 * a.kvHeads && place.segment) {
-      u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-      to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD;
-    }
-    #pragma unroll
-    for (int j = 0; j < HALF; j += 4) {
-      u32 v[4] = {low[j], low[j + 1], low[j + 2], low[j + 3]};
-      u32 w[4] = {high[j], high[j + 1], high[j + 2], high[j + 3]};
       transposeQuad(v);
       transposeQuad(w);
+      bf16* to = 0;
+      if (head < a.heads) {
+        to = a.q + ((u64)row * a.heads + head) * HEAD;
+      } else if (head < a.heads + 2 * a.kvHeads && place.segment) {
+        u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
+        to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD;
+      }
       if (live && to && output0 + part * HEAD < a.outputs) {
         *(uint4*)(to + (j + q) * 8) = make_uint4(v[0], v[1], v[2], v[3]);
         *(uint4*)(to + HEAD / 2 + (j + q) * 8) = make_uint4(w[0], w[1], w[2], w[3]);
@@ -234,7 +236,8 @@ DEVICE void storeQkv(
   }
 }
 
-DEVICE u32 swizzled(u32 offset) { return offset ^ (offset >> 3 & 0x70); }
+// Where the accelerator puts a byte of a tile with rows of WIDTH bytes: 16 bytes change places among those of WIDTH.
+template <int WIDTH> DEVICE u32 swizzled(u32 offset) { return offset ^ (offset >> 3 & (WIDTH - 16)); }
 
 DEVICE u32 loadShared(u32 address) {
   u32 v;
@@ -272,9 +275,9 @@ DEVICE u32 leftBits(float x, u32 high) { return min((int)(__float_as_uint(x) - h
 DEVICE void addResidual(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int part, u32 stage, int row, int output0,
     const Scales& scales, const float (&codeFactors)[2], float (&squares)[2]) {
   int lane = threadIdx.x % 32, q = lane % 4, inTile = threadIdx.x / 32 * 16 + lane / 4;
-  u32 highs = stage + swizzled(inTile * 128) + 4 * q, lows[2];
+  u32 highs = stage + swizzled<128>(inTile * 128) + 4 * q, lows[2];
   #pragma unroll
-  for (int h = 0; h < 2; h++) lows[h] = stage + LOW_AT + swizzled((inTile + 8 * h) * PART) + 2 * q;
+  for (int h = 0; h < 2; h++) lows[h] = stage + LOW_AT + swizzled<PART>((inTile + 8 * h) * PART) + 2 * q;
   #pragma unroll
   for (int panel = 0; panel < PART / 64; panel++) {
     float2 factors[8];
