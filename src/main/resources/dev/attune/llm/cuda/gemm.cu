@@ -197,7 +197,7 @@ DEVICE void storeQkv(
     // The same for all heads.
     float4 turns[4];
     #pragma unroll
-    for (int i = 0; i < 4; i++) turns[i] = *(const float4*)(rope + (j + i) * 8 + 2 * q);
+    for (int i = 0; i < 4; i++) turns[i] = __ldg((const float4*)(rope + (j + i) * 8 + 2 * q));
     #pragma unroll
     for (int part = 0; part < OUTPUTS / HEAD; part++) {
       int head = (a.firstOutput + output0) / HEAD + part;
