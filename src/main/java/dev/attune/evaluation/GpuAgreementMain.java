@@ -30,7 +30,7 @@ import tools.jackson.databind.json.JsonMapper;
  * export} writes.
  *
  * <pre>
- * scores cpu|cuda|cuda-fp8 MODEL ADAPTER LISTS OUT LISTS_AT_MOST CANDIDATES POLICY CODEC|- EVERY THREADS
+ * scores cpu|cuda[-bf16][-fp8] MODEL ADAPTER LISTS OUT LISTS_AT_MOST CANDIDATES POLICY CODEC|- EVERY THREADS
  * compare A B LISTS
  * load MODEL ADAPTER LISTS LISTS_AT_MOST CANDIDATES MOVED
  * </pre>

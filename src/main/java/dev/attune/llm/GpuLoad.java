@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraFiles;
 import java.io.IOException;
@@ -79,7 +80,7 @@ public final class GpuLoad {
 
   private CudaBackend open(long device, long host, int streams) {
     CudaBackend.Settings settings =
-        new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, streams);
+        new CudaBackend.Settings(ModelLoader.EVERYTHING, Numbers.FP16, false, device, host, streams);
     return CudaBackend.load(checkpoint, settings, failure -> {});
   }
 

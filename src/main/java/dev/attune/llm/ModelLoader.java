@@ -83,7 +83,7 @@ final class ModelLoader {
    * @throws ModelFileException when it cannot be used; the message says why
    */
   static Loaded load(Path place, @Nullable KvPolicy policy, int threads) throws IOException {
-    return load(place, "cpu-f32-",
+    return load(place,
         checkpoint -> CpuBackend.load(checkpoint, policy == null ? best(checkpoint.config()) : policy, threads));
   }
 
@@ -102,10 +102,10 @@ final class ModelLoader {
       Consumer<CudaException> lost) throws IOException {
     if (wanted == LlmProperties.Backend.CUDA || wanted == LlmProperties.Backend.AUTO && CudaBackend.driverInstalled()) {
       try {
-        return load(place, "cuda-bf16-", checkpoint -> {
+        return load(place, checkpoint -> {
           KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
           CudaBackend.Settings settings = new CudaBackend.Settings(kept,
-              properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
+              properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
               properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());
@@ -119,14 +119,15 @@ final class ModelLoader {
     return load(place, policy, properties.threadsOrCores());
   }
 
-  private static Loaded load(Path place, String numerics, BackendFactory factory) throws IOException {
+  private static Loaded load(Path place, BackendFactory factory) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(place)) {
       // Weights first: without them the tokenizer's native memory would have to be given back.
       OwningBackend backend = factory.load(checkpoint);
       try {
+        String numerics = backend instanceof CudaBackend cuda ? cuda.numerics() : "cpu-f32";
         return new Loaded(
             checkpoint.config(), ModelTokenizer.of(checkpoint), backend, checkpoint.sha256(),
-            numerics + backend.kvPolicy());
+            numerics + "-" + backend.kvPolicy());
       } catch (RuntimeException | IOException e) {
         backend.close();
         throw e;

@@ -10,6 +10,7 @@ import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.LlmProperties.Backend;
 import dev.attune.llm.LlmProperties.GpuWeights;
 import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -34,7 +35,7 @@ class BackendSelectionTest {
     Path path = directory.resolve("tiny.gguf");
     Files.write(path, TinyGguf.model(7, 3, 2 * headSize, 6, 2, headSize, 192, true).bytes());
     LlmProperties properties = new LlmProperties(path.toString(), directory.toString(), null, wanted,
-        DataSize.ofMegabytes(16), DataSize.ofMegabytes(16), directory.resolve("kernels").toString(), GpuWeights.BF16, 2, "auto", 8, new Adapters("none", "none"));
+        DataSize.ofMegabytes(16), DataSize.ofMegabytes(16), directory.resolve("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 2, "auto", 8, new Adapters("none", "none"));
     Logger logger = (Logger) LoggerFactory.getLogger(ModelLoader.class);
     ListAppender<ILoggingEvent> appender = new ListAppender<>();
     appender.start();

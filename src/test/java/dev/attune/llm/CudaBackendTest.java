@@ -11,9 +11,12 @@ import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -23,29 +26,36 @@ import java.util.Objects;
 import java.util.Random;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The GPU backend against the CPU backend on the same small model; skipped, saying so, without a GPU. */
+@ParameterizedClass
+@EnumSource(Numbers.class)
 class CudaBackendTest {
+
+  @Parameter private Numbers numbers;
 
   private static final int LAYERS = 3;
 
   private static ModelLoader.Loaded cpu;
   private static CudaBackend cuda;
 
-  @BeforeAll
-  static void load() throws IOException {
+  @BeforeParameterizedClassInvocation
+  static void load(Numbers numbers) throws IOException {
     Path path = Files.createTempFile("tiny", ".gguf");
     try {
       Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
       cpu = ModelLoader.load(path, KvPolicy.parse("full+f32"), 2);
       try (Checkpoint checkpoint = Checkpoint.open(path)) {
-        cuda = CudaBackend.load(checkpoint, settings(0), failure -> {});
+        cuda = CudaBackend.load(checkpoint, settings(numbers, 0), failure -> {});
       }
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
@@ -54,18 +64,25 @@ class CudaBackendTest {
     }
   }
 
-  private static CudaBackend.Settings settings(long deviceMemory) {
-    return new CudaBackend.Settings(ModelLoader.EVERYTHING, false, deviceMemory, 0, CudaBackend.STREAMS);
+  private static CudaBackend.Settings settings(Numbers numbers, long deviceMemory) {
+    return new CudaBackend.Settings(ModelLoader.EVERYTHING, numbers, false, deviceMemory, 0, CudaBackend.STREAMS);
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     if (cuda != null) {
       cuda.close();
+      cuda = null;
     }
     if (cpu != null) {
       cpu.close();
+      cpu = null;
     }
+  }
+
+  /** A bound of errors: fp16 rounds eight times finer, but sums and the CPU's own rounding stay. */
+  private double bound(double ofBf16) {
+    return numbers == Numbers.FP16 ? ofBf16 / 4 : ofBf16;
   }
 
   private static int[] tokens(int seed, int count) {
@@ -117,8 +134,8 @@ class CudaBackendTest {
       difference += Math.abs(actual[i] - expected[i]);
       sum += actual[i];
     }
-    // Random weights spread attention widely: total variation of bf16 against fp32.
-    assertThat(difference).isLessThan(0.05);
+    // Random weights spread attention widely: total variation against fp32.
+    assertThat(difference).isLessThan(bound(0.05));
     assertThat(sum).isCloseTo(1, within(1e-4));
   }
 
@@ -175,7 +192,7 @@ class CudaBackendTest {
     Files.write(path, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
     List<CudaException> lost = new ArrayList<>();
     try (Checkpoint checkpoint = Checkpoint.open(path);
-        CudaBackend small = CudaBackend.load(checkpoint, settings(1 << 20), lost::add)) {
+        CudaBackend small = CudaBackend.load(checkpoint, settings(numbers, 1 << 20), lost::add)) {
       List<KvSegment> kept = new ArrayList<>();
       // 160 tokens take 200 KB.
       assertThatThrownBy(() -> {
@@ -240,7 +257,7 @@ class CudaBackendTest {
           error += (actual[j] - expected[j]) * (actual[j] - expected[j]);
           norm += expected[j] * expected[j];
         }
-        assertThat(Math.sqrt(error / norm)).as("token %d after %d", i, context).isLessThan(0.03);
+        assertThat(Math.sqrt(error / norm)).as("token %d after %d", i, context).isLessThan(bound(0.03));
       }
     }
   }
@@ -286,6 +303,47 @@ class CudaBackendTest {
     assertThatThrownBy(() -> cuda.run(List.of(
         read(1, 3, 60, List.of(kv(cpu.backend().run(List.of(read(3, 37, 5, List.of(), 2))).getFirst())), 2))))
         .hasMessageContaining("not made by a backend of this model");
+  }
+
+  @Test
+  void imagesOfOtherNumbersAreRefused() throws IOException {
+    KvSegment segment = kv(cuda.run(List.of(read(3, 37, 5, List.of(), 2))).getFirst());
+    Numbers others = numbers == Numbers.FP16 ? Numbers.BF16 : Numbers.FP16;
+    try (CudaBackend other = load(TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true), others)) {
+      assertThat(other.numerics()).isEqualTo("cuda-" + others).isNotEqualTo(cuda.numerics());
+      assertThatThrownBy(() -> other.restore(cuda.image(segment)))
+          .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("other numbers");
+    }
+  }
+
+  /** Embeddings that only bf16 can be. */
+  @Test
+  void weightsThatAreTooLargeForFp16AreTakenInBf16() throws IOException {
+    TinyGguf large = TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true);
+    TinyGguf.Tensor embedding = large.tensors.get("token_embd.weight");
+    ByteBuffer data = ByteBuffer.allocate(embedding.data().length).order(ByteOrder.LITTLE_ENDIAN);
+    for (float weight : large.weights.get("token_embd.weight")) {
+      data.putFloat(1e7f * weight);
+    }
+    large.tensors.put("token_embd.weight", new TinyGguf.Tensor(embedding.dimensions(), embedding.type(), data.array()));
+    try (CudaBackend backend = load(large, numbers)) {
+      assertThat(backend.numerics()).isEqualTo("cuda-bf16");
+      float[] logits = backend.run(List.of(
+          new Pass(tokens(4, 5), 0, List.of(), LAYERS, false, Logits.LAST, null))).getFirst().logits()[0];
+      for (float logit : logits) {
+        assertThat(logit).isFinite();
+      }
+    }
+  }
+
+  private static CudaBackend load(TinyGguf model, Numbers numbers) throws IOException {
+    Path path = Files.createTempFile("tiny", ".gguf");
+    Files.write(path, model.bytes());
+    try (Checkpoint checkpoint = Checkpoint.open(path)) {
+      return CudaBackend.load(checkpoint, settings(numbers, 64 << 20), failure -> {});
+    } finally {
+      Files.delete(path);
+    }
   }
 
   @Test

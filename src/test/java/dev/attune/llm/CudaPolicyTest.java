@@ -12,6 +12,7 @@ import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
@@ -67,7 +68,7 @@ class CudaPolicyTest {
   private static CudaBackend cuda(String policy, long device, long host) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(file)) {
       return CudaBackend.load(checkpoint,
-          new CudaBackend.Settings(KvPolicy.parse(policy), false, device, host, CudaBackend.STREAMS), failure -> {});
+          new CudaBackend.Settings(KvPolicy.parse(policy), Numbers.FP16, false, device, host, CudaBackend.STREAMS), failure -> {});
     }
   }
 

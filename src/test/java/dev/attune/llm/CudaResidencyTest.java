@@ -10,6 +10,7 @@ import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.cuda.Numbers;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -82,7 +83,7 @@ class CudaResidencyTest {
   private static CudaBackend open(long device, long host) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
       CudaBackend.Settings settings =
-          new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, CudaBackend.STREAMS);
+          new CudaBackend.Settings(ModelLoader.EVERYTHING, Numbers.FP16, false, device, host, CudaBackend.STREAMS);
       return CudaBackend.load(checkpoint, settings, failure -> {});
     }
   }

@@ -23,12 +23,16 @@ import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. A backend has threads with a stream each ({@link
+ * Llama-architecture inference on one NVIDIA GPU in 16 bits ({@link Numbers}) with fp32 sums. A backend has threads with a stream each ({@link
  * Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking and suggestions share the GPU.
  */
 public final class CudaBackend implements OwningBackend {
+
+  private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
 
   /** Usual threads of a backend: one lays out the next pass and waits for its copies while another's is computed. */
   public static final int STREAMS = 2;
@@ -70,7 +74,8 @@ public final class CudaBackend implements OwningBackend {
   /**
    * How the GPU is used.
    *
-   * @param policy how sequences keep keys and values; in bf16 or int8
+   * @param policy how sequences keep keys and values; in int8 or, called bf16, in {@code numbers}
+   * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights are too large for what is asked for
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
    *     fits the model, last blocks and decoding with the weights in FP8
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
@@ -80,11 +85,17 @@ public final class CudaBackend implements OwningBackend {
    *     null to compile each when it is first needed, at every start
    */
   public record Settings(
-      KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams, @Nullable Path kernels) {
+      KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
+      @Nullable Path kernels) {
 
     /** Without a place for compiled kernels. */
-    public Settings(KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams) {
-      this(policy, fp8, deviceMemory, hostMemory, streams, null);
+    public Settings(
+        KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams) {
+      this(policy, numbers, fp8, deviceMemory, hostMemory, streams, null);
+    }
+
+    private Settings in(Numbers others) {
+      return new Settings(policy, others, fp8, deviceMemory, hostMemory, streams, kernels);
     }
   }
 
@@ -107,11 +118,20 @@ public final class CudaBackend implements OwningBackend {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
           + "supported");
     }
-    CudaShared shared = new CudaShared(config, settings, lost);
+    try {
+      return copied(source, settings, lost);
+    } catch (WeightRangeException e) {
+      log.warn("The GPU computes in {}: {}", Numbers.BF16, e.getMessage());
+      return copied(source, settings.in(Numbers.BF16), lost);
+    }
+  }
+
+  private static CudaBackend copied(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
+    CudaShared shared = new CudaShared(source.config(), settings, lost);
     Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
       CudaBackend backend =
-          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source));
+          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source, settings.numbers()));
       backend.on(lane -> {
         shared.ready(lane.device);
         return true;
@@ -131,6 +151,15 @@ public final class CudaBackend implements OwningBackend {
   /** The device, the libraries and where they were found; for the log. */
   public String description() {
     return shared.description();
+  }
+
+  /** What else than weights decides about the numbers that it computes. */
+  public String numerics() {
+    return "cuda-" + numbers() + (shared.settings.fp8() ? "-fp8" : "");
+  }
+
+  private Numbers numbers() {
+    return shared.settings.numbers();
   }
 
   /** What is kept where, for reports. */
@@ -318,7 +347,7 @@ public final class CudaBackend implements OwningBackend {
     CudaKvSegment own = own(segment);
     return on(List.of(own), lane -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
-      SegmentImage.write(image, own);
+      SegmentImage.write(image, own, numbers());
       if (own.bytes() > 0) {
         lane.device.download(image.asSlice(SegmentImage.HEADER), own.address());
         lane.device.synchronize("Copying a segment of %d tokens".formatted(own.tokens()));
@@ -333,7 +362,7 @@ public final class CudaBackend implements OwningBackend {
    */
   @Override
   public KvSegment restore(MemorySegment image) {
-    CudaKvSegment.Shape shape = SegmentImage.shape(image);
+    CudaKvSegment.Shape shape = SegmentImage.shape(image, numbers());
     if (shape.kvHeads() != config.kvHeads() || shape.headSize() != config.headSize()
         || shape.layers() > config.layers()) {
       throw new IllegalArgumentException("KV image was not made by a backend of this model: " + shape);

@@ -6,7 +6,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Keys and values in device memory, or on their way there and back ({@link SegmentMemory}): for each key layer blocks of
- * keys, one a KV head, then, if it is a value layer, blocks of values. A block of bf16 is {@code [slot][head size]}. A block
+ * keys, one a KV head, then, if it is a value layer, blocks of values. A block of 16-bit numbers is {@code [slot][head size]}. A block
  * of int8 keys has a scale in fp32 for each channel before the numbers, one of int8 values a scale for each slot, padded to
  * whole groups of four ({@link KvCodec#INT8}). Where heads differ, {@link RaggedHeads} says where their blocks are, and the
  * biases of a head's first slots come before its keys. Given back to the device some time after it has become unreachable.
@@ -36,7 +36,7 @@ final class CudaKvSegment implements KvSegment {
       this(codec, kvHeads, headSize, tokens, slots, layers, valueLayers, firstPosition, null);
     }
 
-    /** Of a segment with a slot for every token, in bf16. */
+    /** Of a segment with a slot for every token, in 16 bits. */
     static Shape whole(int kvHeads, int headSize, int tokens, int layers, int valueLayers, int firstPosition) {
       return new Shape(KvCodec.BF16, kvHeads, headSize, tokens, tokens, layers, valueLayers, firstPosition);
     }

@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The layers' matrices in FP8 (E4M3) with a scale for each output, beside those in bf16, which adapters are added to
+ * The layers' matrices in FP8 (E4M3) with a scale for each output, beside those in 16 bits, which adapters are added to
  * and which probes, the keys of the layer after the last and few tokens of small models go on to use. Many rows are
  * multiplied at twice the rate, and few rows need half the bytes.
  *
@@ -67,7 +67,7 @@ final class Fp8Weights {
     return layers.get(index);
   }
 
-  /** Bytes on the device, beside the weights in bf16. */
+  /** Bytes on the device, beside the weights in 16 bits. */
   long bytes() {
     return bytes;
   }

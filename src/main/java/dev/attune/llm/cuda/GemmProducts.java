@@ -32,7 +32,7 @@ final class GemmProducts {
    * @param capacity rows that may be read
    * @param squares sums of squares of the rows, before they were quantised, in {@code parts} parts, {@code [parts][capacity]};
    *     for {@link #residual}, of the residual's rows, in FP8 only
-   * @param scales of the rows when they are E4M3, 0 when they are bf16 or the scales are 1
+   * @param scales of the rows when they are E4M3, 0 when they are not or the scales are 1
    * @param norms sums of squares of the rows' codes, for {@link #residual} in FP8
    */
   record Input(long address, int rows, int capacity, long squares, int parts, long scales, long norms) {
@@ -45,7 +45,7 @@ final class GemmProducts {
   /**
    * A matrix {@code [outputs][inputs]}.
    *
-   * @param scales of the rows when they are E4M3, 0 when they are bf16
+   * @param scales of the rows when they are E4M3, 0 when they are not
    * @param largestNorm of the rows, on the device, for {@link #residual} in FP8
    */
   record Matrix(long address, long scales, long largestNorm) {
@@ -54,7 +54,7 @@ final class GemmProducts {
       this(address, scales, 0);
     }
 
-    static Matrix bf16(long address) {
+    static Matrix unscaled(long address) {
       return new Matrix(address, 0);
     }
   }
@@ -62,7 +62,7 @@ final class GemmProducts {
   /**
    * The residual, {@code [capacity][hidden]}.
    *
-   * @param high in bf16
+   * @param high in 16 bits
    * @param low the next eight bits, a signed byte each
    * @param codes it in E4M3, 0 when not wanted
    * @param scales of the rows of {@code codes}
@@ -120,7 +120,7 @@ final class GemmProducts {
   }
 
   /**
-   * {@code out = silu(gate) * up} of normalised rows, in bf16, or in E4M3 when the matrix is; then the sums of squares of its rows
+   * {@code out = silu(gate) * up} of normalised rows, in 16 bits, or in E4M3 when the matrix is; then the sums of squares of its rows
    * are added to {@code in.norms}.
    */
   void gateUp(Input in, Matrix matrix, long out) {
@@ -163,6 +163,7 @@ final class GemmProducts {
 
   private MemorySegment map(long kind, long address, int rows, int columns, int tileRows, int size, int rowBytes) {
     return maps.computeIfAbsent(
-        List.of(kind, address, (long) rows, (long) columns, (long) tileRows, (long) size, (long) rowBytes), key -> TensorMap.of(device, Arena.ofAuto(), address, rows, columns, tileRows, size, rowBytes));
+        List.of(kind, address, (long) rows, (long) columns, (long) tileRows, (long) size, (long) rowBytes),
+        key -> TensorMap.of(device, Arena.ofAuto(), address, rows, columns, tileRows, size, rowBytes));
   }
 }

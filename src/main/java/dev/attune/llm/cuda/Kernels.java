@@ -21,16 +21,16 @@ final class Kernels {
   /**
    * A compiled attention kernel.
    *
-   * @param bf16 for contexts in bf16
+   * @param unscaled for contexts in 16 bits
    * @param int8 for contexts some of which is int8, or null when {@link RaggedAttention} takes those
    * @param tileRows packed query rows of a tile
    * @param atOnce blocks that the device runs at once
    */
   record Attention(
-      Kernel bf16, @Nullable Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
+      Kernel unscaled, @Nullable Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
 
     Kernel kernel(boolean quantised) {
-      return quantised ? Objects.requireNonNull(int8, "attention over int8") : bf16;
+      return quantised ? Objects.requireNonNull(int8, "attention over int8") : unscaled;
     }
   }
 
@@ -117,6 +117,7 @@ final class Kernels {
   private final CudaDevice device;
   private final Nvrtc compiler;
   private final ModelConfig config;
+  final Numbers numbers;
   private final Map<List<String>, KernelModule> modules = new HashMap<>();
   private final Map<List<Object>, Kernel> kernels = new HashMap<>();
 
@@ -138,10 +139,11 @@ final class Kernels {
   final Kernel probeMeasure;
   final Kernel probeMasses;
 
-  Kernels(CudaDevice device, Nvrtc compiler, ModelConfig config) {
+  Kernels(CudaDevice device, Nvrtc compiler, ModelConfig config, Numbers numbers) {
     this.device = device;
     this.compiler = compiler;
     this.config = config;
+    this.numbers = numbers;
     KernelModule elementwise = module("elementwise.cu");
     embed = elementwise.kernel("embed");
     rmsNorm = elementwise.kernel("rms_norm");
@@ -214,7 +216,7 @@ final class Kernels {
     return maxProbeBytes() / (config.heads() * config.headSize() * 4);
   }
 
-  /** A product of many rows, in bf16 or E4M3. */
+  /** A product of many rows, in 16 bits or E4M3. */
   Kernel gemm(Epilogue epilogue, GemmShape shape, boolean fp8) {
     return kernels.computeIfAbsent(List.of(epilogue, shape, fp8), key -> module("gemm.cu", "-DFP8=" + (fp8 ? 1 : 0),
         "-DOUTPUTS=" + shape.outputs, "-DSTAGES=" + shape.stages, "-DKEPT=" + shape.kept).kernel(switch (epilogue) {
@@ -300,6 +302,6 @@ final class Kernels {
 
   private KernelModule module(String resource, List<String> options) {
     return modules.computeIfAbsent(List.of(resource, String.join(" ", options)), key -> new KernelModule(
-        device, compiler.compile(resource, device.architecture, options).code(), resource));
+        device, compiler.compile(resource, device.architecture, numbers, options).code(), resource));
   }
 }

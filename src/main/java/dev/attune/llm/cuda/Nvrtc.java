@@ -94,10 +94,12 @@ final class Nvrtc {
   /**
    * Compiles a resource of this package, after {@code common.cuh}, once; other resources are included by name.
    *
-   * @param options for example {@code -DSTAGES=3}
+   * @param others options, for example {@code -DSTAGES=3}
    * @throws CudaException with the compiler's messages
    */
-  Compiled compile(String resource, String architecture, List<String> options) {
+  Compiled compile(String resource, String architecture, Numbers numbers, List<String> others) {
+    List<String> options = new ArrayList<>(others);
+    options.add(numbers.option());
     List<String> key = new ArrayList<>(options);
     key.add(architecture);
     key.add(resource);

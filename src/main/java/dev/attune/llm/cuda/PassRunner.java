@@ -60,7 +60,7 @@ final class PassRunner {
     return SegmentMemory.size(own) + (keepsInt8(pass, policy) ? SegmentMemory.size(own.in(KvCodec.INT8)) : 0);
   }
 
-  /** Whether the pass computes with keys and values in bf16 and leaves them in int8. */
+  /** Whether the pass computes with keys and values in 16 bits and leaves them in int8. */
   private static boolean keepsInt8(Pass pass, KvPolicy policy) {
     return pass.keepKv() && policy.codec(pass.tokens().length) == KvCodec.INT8;
   }

@@ -185,13 +185,13 @@ final class PrefillEngine {
       between.accept(layer);
       CudaWeights.Layer l = weights.layers().get(layer);
       if (how == Products.FUSED) {
-        gemm.qkv(input(x, rows, parts), Matrix.bf16(l.qkv()), 0, qkvWidth, places(batch, batch.places), layer);
+        gemm.qkv(input(x, rows, parts), Matrix.unscaled(l.qkv()), 0, qkvWidth, places(batch, batch.places), layer);
         attend.accept(layer);
         GemmProducts.Residual residual = new GemmProducts.Residual(x, low, 0, 0);
-        gemm.residual(input(mixed, rows, 0), Matrix.bf16(l.attentionOutput()), attentionWidth, residual, squares);
+        gemm.residual(input(mixed, rows, 0), Matrix.unscaled(l.attentionOutput()), attentionWidth, residual, squares);
         parts = gemm.squareParts();
-        gemm.gateUp(input(x, rows, parts), Matrix.bf16(l.gateUp()), inner);
-        gemm.residual(input(inner, rows, 0), Matrix.bf16(l.down()), config.feedForward(), residual, squares);
+        gemm.gateUp(input(x, rows, parts), Matrix.unscaled(l.gateUp()), inner);
+        gemm.residual(input(inner, rows, 0), Matrix.unscaled(l.down()), config.feedForward(), residual, squares);
       } else if (how == Products.FP8) {
         Fp8Weights.Layer f = Objects.requireNonNull(fp8, "weights in FP8").layer(layer);
         GemmProducts.Residual residual = new GemmProducts.Residual(x, low, xCodes, xScales);
@@ -234,7 +234,7 @@ final class PrefillEngine {
   void nextKeys(BatchPlan batch, int layer, Products how) {
     int width = config.kvHeads() * config.headSize();
     if (how != Products.CUBLASLT) {
-      gemm.qkv(input(x, batch.rows(), lastParts), Matrix.bf16(weights.keys(layer)), attentionWidth, width,
+      gemm.qkv(input(x, batch.rows(), lastParts), Matrix.unscaled(weights.keys(layer)), attentionWidth, width,
           places(batch, batch.nextPlaces), layer);
     } else {
       normalize(batch.rows());

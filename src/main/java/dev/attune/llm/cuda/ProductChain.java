@@ -75,7 +75,7 @@ final class ProductChain {
   /**
    * Chains over some activations.
    *
-   * @param fp8 null to multiply with the weights in bf16
+   * @param fp8 null to multiply with the weights in 16 bits
    */
   ProductChain(CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, Buffers buffers) {
     this.device = device;
@@ -237,7 +237,7 @@ final class ProductChain {
       };
     }
     CudaWeights.Layer matrices = weights.layers().get(layer);
-    return Matrix.bf16(switch (phase) {
+    return Matrix.unscaled(switch (phase) {
       case OUTPUT -> matrices.attentionOutput();
       case GATE_UP -> matrices.gateUp();
       case DOWN -> matrices.down();

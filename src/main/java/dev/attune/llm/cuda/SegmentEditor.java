@@ -163,7 +163,7 @@ final class SegmentEditor {
     device.freePooled(table);
   }
 
-  /** The segment in bf16 or int8; itself when it is in that one already. */
+  /** The segment in 16 bits or int8; itself when it is in that one already. */
   CudaKvSegment recode(CudaKvSegment segment, KvCodec codec) {
     CudaKvSegment.Shape shape = segment.shape.in(codec);
     if (codec == segment.shape.codec()) {
@@ -188,7 +188,7 @@ final class SegmentEditor {
     }
   }
 
-  /** Puts the quantising of a segment in bf16 into another of the same slots into the stream. */
+  /** Puts the quantising of a segment in 16 bits into another of the same slots into the stream. */
   static void quantise(Kernels kernels, CudaKvSegment from, CudaKvSegment to) {
     CudaKvSegment.Shape shape = to.shape;
     if (shape.blocks() > 0) {

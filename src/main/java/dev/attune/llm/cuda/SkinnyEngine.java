@@ -17,7 +17,7 @@ final class SkinnyEngine {
   enum Tiles {
     /** Of last blocks. */
     WIDE,
-    /** Of decoding in bf16. */
+    /** Of decoding in 16 bits. */
     DECODING,
     /** Head by head: heads differ, or decoding reads int8. */
     RAGGED
@@ -57,7 +57,7 @@ final class SkinnyEngine {
   /**
    * An engine with buffers and graphs of its own.
    *
-   * @param fp8 matrices for passes of models whose matrices are large, null for those in bf16
+   * @param fp8 matrices for passes of models whose matrices are large, null for those in 16 bits
    */
   SkinnyEngine(
       CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, SkinnyProducts products,

@@ -6,12 +6,12 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
-/** Descriptors with which the tensor memory accelerator reads tiles of a bf16 matrix. */
+/** Descriptors with which the tensor memory accelerator reads tiles of a matrix. */
 final class TensorMap {
 
   private static final int BYTES = 128;
   private static final int UINT8 = 0;
-  private static final int BFLOAT16 = 9;
+  private static final int UINT16 = 1;
   /** Bytes of a row of a tile. */
   static final int ROW_BYTES = 128;
   private static final int SWIZZLE_64B = 2;
@@ -21,7 +21,7 @@ final class TensorMap {
   private TensorMap() {}
 
   /**
-   * Describes tiles of {@code tileRows} rows of a row-major matrix in bf16; what lies outside reads as zero.
+   * Describes tiles of {@code tileRows} rows of a row-major matrix of 16-bit numbers; what lies outside reads as zero.
    *
    * @param arena of the descriptor
    */
@@ -44,7 +44,7 @@ final class TensorMap {
       MemorySegment strides = scratch.allocateFrom(JAVA_LONG, (long) columns * size);
       MemorySegment box = scratch.allocateFrom(JAVA_INT, rowBytes / size, tileRows);
       MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
-      int type = size == 1 ? UINT8 : BFLOAT16;
+      int type = size == 1 ? UINT8 : UINT16;
       device.check(device.driver.tensorMapEncodeTiled(map, type, 2, matrix, dimensions, strides, box, steps, 0,
           rowBytes == 64 ? SWIZZLE_64B : SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
           .formatted(rows, columns, tileRows));

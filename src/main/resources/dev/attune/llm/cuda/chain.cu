@@ -11,7 +11,7 @@
 // other products; sums of squares come in parts of 128 outputs.
 //
 // With FP8, weights are E4M3 with a scale for each output, in the order of quantise_rows: a thread finds those of four products
-// side by side. They become bf16, which is exact, in the registers that wgmma takes them from; tokens stay in bf16.
+// side by side. They become num16 in the registers that wgmma takes them from; tokens are num16.
 //
 // Compiled for FP8 (0 or 1), TOKENS (16, 32, 48 or 64), W_STAGES, X_STAGES, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, FEED_FORWARD and,
 // by phase, TILE_ROWS (outputs of a tile, 256 at most) and SPLITS (blocks that share a tile's inputs, 1 for gate and up).
@@ -57,9 +57,9 @@ struct ChainArgs {
   int squareParts;          // that a chain of queries, keys and values alone finds
   float* squares;           // [HIDDEN / PART][MAX_TOKENS]
   float* residual;          // [token][HIDDEN], added to
-  bf16* x;                  // [token][HIDDEN]: the residual, rounded
-  bf16* inner;              // [token][FEED_FORWARD]
-  bf16* q;                  // [token][ATTENTION_WIDTH]
+  num16* x;                  // [token][HIDDEN]: the residual, rounded
+  num16* inner;              // [token][FEED_FORWARD]
+  num16* q;                  // [token][ATTENTION_WIDTH]
   const Row* rows;          // of KV
   const int* positions;
   const float2* rope;
@@ -69,7 +69,7 @@ struct ChainArgs {
 };
 
 #if TOKENS == 16
-#define OPERATION "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+#define OPERATION "wgmma.mma_async.sync.aligned.m64n16k16.f32." NUMBERS " {%0, %1, %2, %3, %4, %5, %6, %7}, "
 #define SUMS                                                                                             \
   "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
 #define P0 "%8"
@@ -80,7 +80,7 @@ struct ChainArgs {
 #define P5 "%13"
 #elif TOKENS == 32
 #define OPERATION                                                                                        \
-  "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"                                               \
+  "wgmma.mma_async.sync.aligned.m64n32k16.f32." NUMBERS " {"                                               \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
 #define SUMS                                                                                             \
   "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),        \
@@ -93,7 +93,7 @@ struct ChainArgs {
 #define P5 "%21"
 #elif TOKENS == 48
 #define OPERATION                                                                                        \
-  "wgmma.mma_async.sync.aligned.m64n48k16.f32.bf16.bf16 {"                                               \
+  "wgmma.mma_async.sync.aligned.m64n48k16.f32." NUMBERS " {"                                               \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                               \
   "%16, %17, %18, %19, %20, %21, %22, %23}, "
 #define SUMS                                                                                             \
@@ -108,7 +108,7 @@ struct ChainArgs {
 #define P5 "%29"
 #elif TOKENS == 64
 #define OPERATION                                                                                        \
-  "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"                                               \
+  "wgmma.mma_async.sync.aligned.m64n64k16.f32." NUMBERS " {"                                               \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                               \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
 #define SUMS                                                                                             \
@@ -140,13 +140,22 @@ DEVICE void multiplyFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memo
 DEVICE void multiplyCommit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> DEVICE void multiplyWait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
 
-// Bytes 0 and 2, and bytes 1 and 3, of a word of E4M3 codes as two bf16 numbers each: with the exponent's four bits as the
-// lowest of eight the numbers are 2^-120 of what they should be, those below the smallest exponent too.
+// Bytes 0 and 2, and bytes 1 and 3, of a word of E4M3 codes as two numbers each, exactly.
+#if defined(NUMBERS_FP16)
+DEVICE void unpackE4m3(u32 word, u32& even, u32& odd) {
+  u32 sorted = __byte_perm(word, 0, 0x3120);
+  asm("{\n.reg .b16 low, high;\nmov.b32 {low, high}, %2;\ncvt.rn.f16x2.e4m3x2 %0, low;\ncvt.rn.f16x2.e4m3x2 %1, high;\n}\n"
+      : "=r"(even), "=r"(odd) : "r"(sorted));
+}
+#else
+// With the exponent's four bits as the lowest of eight the numbers are 2^-120 of what they should be, those below the smallest
+// exponent too.
 DEVICE void unpackE4m3(u32 word, u32& even, u32& odd) {
   constexpr u32 SIGNS = 0x80008000u, REST = 0x07f007f0u, POWER = 0x7b807b80u;
   even = multiplyPairs((word << 4 & REST) | (word << 8 & SIGNS), POWER);
   odd = multiplyPairs((word >> 4 & REST) | (word & SIGNS), POWER);
 }
+#endif
 
 // 16 bytes of the block's memory.
 DEVICE uint4 loadBlock16(u32 address) {
@@ -239,8 +248,8 @@ DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, u32 memory, Ch
   }
 }
 
-DEVICE void storeFour(bf16* to, float4 v) {
-  *(uint2*)to = make_uint2(packBf16(v.x, v.y), packBf16(v.z, v.w));
+DEVICE void storeFour(num16* to, float4 v) {
+  *(uint2*)to = make_uint2(pack16(v.x, v.y), pack16(v.z, v.w));
 }
 
 DEVICE float4 loadFour(const float* p) {
@@ -323,7 +332,7 @@ struct Finish {
     }
     if (!place.segment) return;
     u64 block = 2 * a.layer * KV_HEADS + head - HEADS;
-    storeFour((bf16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE + d, v);
+    storeFour((num16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE + d, v);
   }
 };
 
@@ -457,7 +466,7 @@ DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int outp
 DEVICE void storeSwiglu(
     const ChainArgs& a, const float (&d)[TOKENS / 2], int output, float gateScale, float upScale, const float* factors) {
   int lane = threadIdx.x % 32, q = lane % 4, r = rowOf(lane / 4), odd = r & 1;
-  bf16* to = a.inner + output / 2 + (r & ~1);
+  num16* to = a.inner + output / 2 + (r & ~1);
   #pragma unroll
   for (int j = 0; j < TOKENS / 8; j++) {
     float v[2];
@@ -469,7 +478,7 @@ DEVICE void storeSwiglu(
     float other = __shfl_xor_sync(~0u, odd ? v[0] : v[1], FP8 ? 8 : 4);
     int token = 8 * j + 2 * q + odd;
     if (token < a.tokens)
-      *(u32*)(to + (u64)token * FEED_FORWARD) = odd ? packBf16(other, v[1]) : packBf16(v[0], other);
+      *(u32*)(to + (u64)token * FEED_FORWARD) = odd ? pack16(other, v[1]) : pack16(v[0], other);
   }
 }
 

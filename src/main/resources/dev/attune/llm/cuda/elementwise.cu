@@ -3,12 +3,12 @@
 // x[row] = embedding[tokens[row]]; also in fp32 when x32 is given, zeros when low is, and the sum of squares of each row
 // when squares is.
 extern "C" __global__ void embed(
-    const int* tokens, const bf16* embedding, bf16* x, float* x32, u8* low, float* squares, int rows, int hidden) {
+    const int* tokens, const num16* embedding, num16* x, float* x32, u8* low, float* squares, int rows, int hidden) {
   waitForPrevious();
   releaseNext();
   __shared__ float parts[32];
   int row = blockIdx.x;
-  const bf16* from = embedding + (u64)tokens[row] * hidden;
+  const num16* from = embedding + (u64)tokens[row] * hidden;
   float sum = 0;
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(from + i);
@@ -17,7 +17,7 @@ extern "C" __global__ void embed(
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {
-      float low = lowBf16(pairs[j]), high = highBf16(pairs[j]);
+      float low = low16(pairs[j]), high = high16(pairs[j]);
       sum += low * low + high * high;
       if (x32) {
         x32[(u64)row * hidden + i + 2 * j] = low;
@@ -38,7 +38,7 @@ extern "C" __global__ void embed(
 }
 
 // normed = x / sqrt(mean(x^2) + epsilon): the norm's weights are folded into the product that follows.
-extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, float epsilon) {
+extern "C" __global__ void rms_norm(const num16* x, num16* normed, int hidden, float epsilon) {
   __shared__ float parts[32];
   u64 row = (u64)blockIdx.x * hidden;
   float sum = 0;
@@ -47,7 +47,7 @@ extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, flo
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {
-      float low = lowBf16(pairs[j]), high = highBf16(pairs[j]);
+      float low = low16(pairs[j]), high = high16(pairs[j]);
       sum += low * low + high * high;
     }
   }
@@ -59,10 +59,10 @@ extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, flo
   float scale = rsqrtf(total / hidden + epsilon);
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(x + row + i);
-    v.x = packBf16(lowBf16(v.x) * scale, highBf16(v.x) * scale);
-    v.y = packBf16(lowBf16(v.y) * scale, highBf16(v.y) * scale);
-    v.z = packBf16(lowBf16(v.z) * scale, highBf16(v.z) * scale);
-    v.w = packBf16(lowBf16(v.w) * scale, highBf16(v.w) * scale);
+    v.x = pack16(low16(v.x) * scale, high16(v.x) * scale);
+    v.y = pack16(low16(v.y) * scale, high16(v.y) * scale);
+    v.z = pack16(low16(v.z) * scale, high16(v.z) * scale);
+    v.w = pack16(low16(v.w) * scale, high16(v.w) * scale);
     *(uint4*)(normed + row + i) = v;
   }
 }
@@ -70,44 +70,44 @@ extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, flo
 // Rotates queries and keys of qkv [row][all][headSize], which holds heads queries, kvHeads keys and the rest values;
 // queries go to q, keys and values to their segment. A block per row, a thread per pair of dimensions.
 extern "C" __global__ void rope_keep(
-    const bf16* qkv, bf16* q, const Row* rows, const int* positions, const float2* rope, int layer, int heads,
+    const num16* qkv, num16* q, const Row* rows, const int* positions, const float2* rope, int layer, int heads,
     int kvHeads, int all, int headSize) {
   int row = blockIdx.x;
   int half = headSize / 2;
   Row place = rows[row];
-  const bf16* from = qkv + (u64)row * all * headSize;
+  const num16* from = qkv + (u64)row * all * headSize;
   for (int i = threadIdx.x; i < all * half; i += blockDim.x) {
     int head = i / half, d = i % half;
-    float a = fromBf16(from[head * headSize + d]), b = fromBf16(from[head * headSize + d + half]);
+    float a = from16(from[head * headSize + d]), b = from16(from[head * headSize + d + half]);
     if (head < heads + kvHeads) {
       float2 turn = rope[(u64)positions[row] * half + d];
       float a1 = a * turn.x - b * turn.y;
       b = b * turn.x + a * turn.y;
       a = a1;
     }
-    bf16* to;
+    num16* to;
     if (head < heads) {
       to = q + ((u64)row * heads + head) * headSize;
     } else {
       if (!place.segment) continue;
       int block = 2 * layer * kvHeads + head - heads;
-      to = (bf16*)place.segment + ((u64)block * place.capacity + place.token) * headSize;
+      to = (num16*)place.segment + ((u64)block * place.capacity + place.token) * headSize;
     }
-    to[d] = toBf16(a);
-    to[d + half] = toBf16(b);
+    to[d] = to16(a);
+    to[d + half] = to16(b);
   }
 }
 
 // inner[row][f] = silu(gate) * up; gate and up alternate in groups of eight columns of gateUp [row][2 * width].
-extern "C" __global__ void swiglu(const bf16* gateUp, bf16* inner, u64 groups, int width) {
+extern "C" __global__ void swiglu(const num16* gateUp, num16* inner, u64 groups, int width) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= groups) return;
   uint4 g = *(const uint4*)(gateUp + i * 16), u = *(const uint4*)(gateUp + i * 16 + 8);
   uint4 r;
-  r.x = packBf16(silu(lowBf16(g.x)) * lowBf16(u.x), silu(highBf16(g.x)) * highBf16(u.x));
-  r.y = packBf16(silu(lowBf16(g.y)) * lowBf16(u.y), silu(highBf16(g.y)) * highBf16(u.y));
-  r.z = packBf16(silu(lowBf16(g.z)) * lowBf16(u.z), silu(highBf16(g.z)) * highBf16(u.z));
-  r.w = packBf16(silu(lowBf16(g.w)) * lowBf16(u.w), silu(highBf16(g.w)) * highBf16(u.w));
+  r.x = pack16(silu(low16(g.x)) * low16(u.x), silu(high16(g.x)) * high16(u.x));
+  r.y = pack16(silu(low16(g.y)) * low16(u.y), silu(high16(g.y)) * high16(u.y));
+  r.z = pack16(silu(low16(g.z)) * low16(u.z), silu(high16(g.z)) * high16(u.z));
+  r.w = pack16(silu(low16(g.w)) * low16(u.w), silu(high16(g.w)) * high16(u.w));
   *(uint4*)(inner + i * 8) = r;
 }
 
@@ -126,13 +126,13 @@ extern "C" __global__ void build_table(const Span* spans, Row* table) {
 // Adds b [outputs][rank] . a [rank][inputs], times the norm's weights where there are any, to a matrix whose rows lie in
 // groups of eight, groupRows apart. A block per output.
 extern "C" __global__ void add_low_rank(
-    bf16* matrix, const float* a, const float* b, const float* norm, int inputs, int rank, int groupRows) {
+    num16* matrix, const float* a, const float* b, const float* norm, int inputs, int rank, int groupRows) {
   int output = blockIdx.x;
-  bf16* row = matrix + (u64)(output / 8 * groupRows + output % 8) * inputs;
+  num16* row = matrix + (u64)(output / 8 * groupRows + output % 8) * inputs;
   for (int i = threadIdx.x; i < inputs; i += blockDim.x) {
     float sum = 0;
     for (int r = 0; r < rank; r++) sum += b[(u64)output * rank + r] * a[(u64)r * inputs + i];
-    row[i] = toBf16(fromBf16(row[i]) + (norm ? sum * norm[i] : sum));
+    row[i] = to16(from16(row[i]) + (norm ? sum * norm[i] : sum));
   }
 }
 
@@ -143,7 +143,7 @@ struct Slot {
 };
 
 // Chosen slots of segments become one: block x of the result, slots from 64 * blockIdx.y on, eight numbers a thread. Into int8
-// only from one segment, which keeps its numbers and scales; from int8 into bf16 they are scaled.
+// only from one segment, which keeps its numbers and scales; from int8 into num16 they are scaled.
 extern "C" __global__ void gather_slots(
     const Span* parts, const Slot* slots, int count, u64 whole, int kvHeads, int d) {
   int layer = blockIdx.x / kvHeads / 2, value = blockIdx.x / kvHeads % 2, head = blockIdx.x % kvHeads;
@@ -153,8 +153,8 @@ extern "C" __global__ void gather_slots(
     Span part = parts[slots[to].part];
     int slot = slots[to].slot, scales = value ? (part.capacity + 3) & ~3 : d;
     if (!isInt8(part.segment)) {
-      const bf16* from = (const bf16*)part.segment + ((u64)blockIdx.x * part.capacity + slot) * d + at;
-      *(uint4*)((bf16*)whole + ((u64)blockIdx.x * count + to) * d + at) = *(const uint4*)from;
+      const num16* from = (const num16*)part.segment + ((u64)blockIdx.x * part.capacity + slot) * d + at;
+      *(uint4*)((num16*)whole + ((u64)blockIdx.x * count + to) * d + at) = *(const uint4*)from;
       continue;
     }
     const u8* block = value ? int8Values(part.segment, part.capacity, layer, head, kvHeads, d)
@@ -174,20 +174,20 @@ extern "C" __global__ void gather_slots(
       signedBytes(numbers.y, high);
       float x[8] = {low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]};
       for (int j = 0; j < 8; j++) x[j] *= scale[value ? slot : at + j];
-      *(uint4*)((bf16*)whole + ((u64)blockIdx.x * count + to) * d + at) =
-          make_uint4(packBf16(x[0], x[1]), packBf16(x[2], x[3]), packBf16(x[4], x[5]), packBf16(x[6], x[7]));
+      *(uint4*)((num16*)whole + ((u64)blockIdx.x * count + to) * d + at) =
+          make_uint4(pack16(x[0], x[1]), pack16(x[2], x[3]), pack16(x[4], x[5]), pack16(x[6], x[7]));
     }
   }
 }
 
 DEVICE u8 quantised(float x) { return (u8)max(-127, min(127, __float2int_rn(x))); }
 
-// Block x of a segment in bf16, as int8 into another: keys with a scale a channel, values with one a slot, the largest
+// Block x of a segment in num16, as int8 into another: keys with a scale a channel, values with one a slot, the largest
 // number becoming 127. 256 threads.
 extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int slots, int kvHeads, int d) {
   __shared__ float largest[256];
   int layer = blockIdx.x / kvHeads / 2, value = blockIdx.x / kvHeads % 2, head = blockIdx.x % kvHeads;
-  const bf16* numbers = (const bf16*)from + (u64)blockIdx.x * slots * d;
+  const num16* numbers = (const num16*)from + (u64)blockIdx.x * slots * d;
   u8* block = (u8*)(value ? int8Values(to, slots, layer, head, kvHeads, d) : int8Keys(to, slots, layer, head, kvHeads, d));
   float* scales = (float*)block;
   u8* out = block + 4 * (value ? (slots + 3) & ~3 : d);
@@ -195,23 +195,23 @@ extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int
     int lane = threadIdx.x % 32;
     for (int s = threadIdx.x / 32; s < slots; s += 8) {
       float top = 0;
-      for (int i = lane; i < d; i += 32) top = fmaxf(top, fabsf(fromBf16(numbers[(u64)s * d + i])));
+      for (int i = lane; i < d; i += 32) top = fmaxf(top, fabsf(from16(numbers[(u64)s * d + i])));
       float scale = warpMax(top) / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
       if (lane == 0) scales[s] = scale;
-      for (int i = lane; i < d; i += 32) out[(u64)s * d + i] = quantised(fromBf16(numbers[(u64)s * d + i]) * inverse);
+      for (int i = lane; i < d; i += 32) out[(u64)s * d + i] = quantised(from16(numbers[(u64)s * d + i]) * inverse);
     }
     return;
   }
   int channel = threadIdx.x % d, groups = 256 / d, group = threadIdx.x / d;
   float top = 0;
-  for (int s = group; s < slots; s += groups) top = fmaxf(top, fabsf(fromBf16(numbers[(u64)s * d + channel])));
+  for (int s = group; s < slots; s += groups) top = fmaxf(top, fabsf(from16(numbers[(u64)s * d + channel])));
   largest[threadIdx.x] = top;
   __syncthreads();
   for (int g = 0; g < groups; g++) top = fmaxf(top, largest[g * d + channel]);
   float scale = top / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
   if (group == 0) scales[channel] = scale;
   for (int s = group; s < slots; s += groups)
-    out[(u64)s * d + channel] = quantised(fromBf16(numbers[(u64)s * d + channel]) * inverse);
+    out[(u64)s * d + channel] = quantised(from16(numbers[(u64)s * d + channel]) * inverse);
 }
 
 // The numbers of four codes.
@@ -225,20 +225,20 @@ DEVICE void unpackE4m3(u32 codes, float (&x)[4]) {
 
 // Rows of a matrix, columns times factors if given, as E4M3 with a scale a row, the largest number becoming 448. Products do not
 // depend on the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte
-// 16 q + 4 a + 2 e + h, so that a thread that turns codes into left operands of four products of bf16 loads them at once, and a
+// 16 q + 4 a + 2 e + h, so that a thread that turns codes into left operands of four products of num16 loads them at once, and a
 // thread that has sums of a product of many rows writes its codes at once. Leaves the sum of squares of each row's codes in
 // NORM_UNITs; clears `cleared`. 256 threads a row.
 extern "C" __global__ __launch_bounds__(256) void quantise_rows(
-    const bf16* from, const float* factors, u8* to, float* scales, u64* norms, u64* cleared, int columns) {
+    const num16* from, const float* factors, u8* to, float* scales, u64* norms, u64* cleared, int columns) {
   __shared__ float largest[8], squares[8];
   waitForPrevious();
   releaseNext();
-  const bf16* row = from + (u64)blockIdx.x * columns;
+  const num16* row = from + (u64)blockIdx.x * columns;
   auto load = [&](int i, float (&x)[8]) {
     uint4 v = *(const uint4*)(row + i);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
-    for (int j = 0; j < 8; j++) x[j] = (j % 2 ? highBf16(pairs[j / 2]) : lowBf16(pairs[j / 2])) * (factors ? factors[i + j] : 1);
+    for (int j = 0; j < 8; j++) x[j] = (j % 2 ? high16(pairs[j / 2]) : low16(pairs[j / 2])) * (factors ? factors[i + j] : 1);
   };
   float top = 0;
   for (int i = threadIdx.x * 8; i < columns; i += 2048) {
@@ -361,13 +361,13 @@ extern "C" __global__ __launch_bounds__(1024) void argmax_advance(
 }
 
 // Normally distributed numbers for benchmarks, from a counter.
-extern "C" __global__ void fill_normal(bf16* out, u64 count, float mean, float deviation, u64 seed) {
+extern "C" __global__ void fill_normal(num16* out, u64 count, float mean, float deviation, u64 seed) {
   for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
     u64 z = seed * 0x9e3779b97f4a7c15ull + i;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ z >> 27) * 0x94d049bb133111ebull;
     z ^= z >> 31;
     float u = ((u32)z + 0.5f) * 2.3283064e-10f, v = (u32)(z >> 32) * 2.3283064e-10f;
-    out[i] = toBf16(mean + deviation * sqrtf(-2.0f * __logf(u)) * __cosf(6.2831853f * v));
+    out[i] = to16(mean + deviation * sqrtf(-2.0f * __logf(u)) * __cosf(6.2831853f * v));
   }
 }

@@ -27,7 +27,7 @@ static_assert(PART_BYTES <= STAGE_BYTES, "the residual fits into a stage");
 #define OPERANDS "k32.f32.e4m3.e4m3"
 #define MODIFIERS ", p, 1, 1;"
 #else
-#define OPERANDS "k16.f32.bf16.bf16"
+#define OPERANDS "k16.f32." NUMBERS
 #define MODIFIERS ", p, 1, 1, 0, 0;"
 #endif
 
@@ -39,7 +39,7 @@ struct GemmArgs {
   const float* squares;     // [squareParts][rowCapacity]: sums of squares of x, in parts
   int squareParts;
   int rowCapacity;
-  bf16* q;                  // [row][heads * headSize]
+  num16* q;                  // [row][heads * headSize]
   const Row* places;        // of KV
   const int* positions;
   const float2* rope;       // [position][headSize / 2]: cosine, sine
@@ -48,7 +48,7 @@ struct GemmArgs {
   int kvHeads;
   int headSize;
   int firstOutput;          // of the matrix of queries, keys and values
-  void* out;                // of SwiGLU, [row][outputs / 2], bf16 or E4M3
+  void* out;                // of SwiGLU, [row][outputs / 2], num16 or E4M3
   float* squaresOut;        // [output tiles][rowCapacity]
   // For FP8:
   const float* rowScales;   // of x, or 0 where they are 1
@@ -216,17 +216,17 @@ DEVICE void storeQkv(
           x0 = t0;
           x1 = t1;
         }
-        v[i] = packBf16(x0, x1);
-        w[i] = packBf16(y0, y1);
+        v[i] = pack16(x0, x1);
+        w[i] = pack16(y0, y1);
       }
       transposeQuad(v);
       transposeQuad(w);
-      bf16* to = 0;
+      num16* to = 0;
       if (head < a.heads) {
         to = a.q + ((u64)row * a.heads + head) * HEAD;
       } else if (head < a.heads + 2 * a.kvHeads && place.segment) {
         u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-        to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD;
+        to = (num16*)place.segment + (block * place.capacity + place.token) * HEAD;
       }
       if (live && to && output0 + part * HEAD < a.outputs) {
         *(uint4*)(to + (j + q) * 8) = make_uint4(v[0], v[1], v[2], v[3]);
@@ -257,9 +257,13 @@ DEVICE void storeShared2(u32 address, u32 v) {
   asm volatile("st.shared.u16 [%0], %1;" :: "r"(address), "h"((unsigned short)v) : "memory");
 }
 
-// The residual is kept in 24 bits, since errors of rounding add up over layers: a bf16 number, rounded to nearest, which products
-// take, and what the next eight bits of the sum are away from it, signed.
-DEVICE float residual(u32 high, u32 low) { return __uint_as_float(high + low); }
+// The residual is kept in 24 bits, since errors of rounding add up over layers: a number of 16 bits, rounded to nearest, which
+// products take, and a signed byte: how far from it, as fp32, the next eight bits of the sum are.
+#if defined(NUMBERS_FP16)
+constexpr int REST = 5;    // bits of fp32 that are left out
+#else
+constexpr int REST = 8;
+#endif
 
 // Byte I of a word, times 256, with its sign.
 template <int I> DEVICE u32 signedHigher(u32 word) {
@@ -268,7 +272,17 @@ template <int I> DEVICE u32 signedHigher(u32 word) {
   return v;
 }
 
-DEVICE u32 leftBits(float x, u32 high) { return min((int)(__float_as_uint(x) - high) + 128, 0x7fff); }
+template <int I> DEVICE float residual(float high, u32 lows) {
+  return __uint_as_float(__float_as_uint(high) + ((int)signedHigher<I>(lows) >> (8 - REST)));
+}
+
+// The signed byte, times 256.
+DEVICE u32 leftOf(float x, float high) {
+  int away = (int)(__float_as_uint(x) - __float_as_uint(high)) + (1 << (REST - 1));
+  // Only what fp16 rounds more coarsely, near 0 and beyond its range, is farther below.
+  if (REST < 8) away = max(away, -(128 << REST));
+  return min(away, (128 << REST) - 1) << (8 - REST);
+}
 
 // Adds part of the products to the residual of its outputs, which lies in a stage, and leaves their codes; part is known when this
 // is compiled.
@@ -295,15 +309,15 @@ DEVICE void addResidual(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int pa
       #pragma unroll
       for (int j = 0; j < 8; j++) {
         const float* sum = d + 4 * ((part * PART + panel * 64) / 8 + j) + 2 * h;
-        x[j] = residual(high[j] << 16, signedHigher<0>(low[j]));
-        y[j] = residual(high[j] & 0xffff0000u, signedHigher<1>(low[j]));
+        x[j] = residual<0>(low16(high[j]), low[j]);
+        y[j] = residual<1>(high16(high[j]), low[j]);
         x[j] += FP8 ? sum[0] * (factors[j].x * scales.rows[h]) : sum[0];
         y[j] += FP8 ? sum[1] * (factors[j].y * scales.rows[h]) : sum[1];
         squares[h] += x[j] * x[j] + y[j] * y[j];
-        u32 pair = packBf16(x[j], y[j]);
+        u32 pair = pack16(x[j], y[j]);
         storeShared((highs ^ j * 16) + panel * PANEL_BYTES + h * 1024, pair);
         storeShared2((lows[h] ^ (panel * 4 + j / 2) * 16) + j % 2 * 8,
-            __byte_perm(leftBits(x[j], pair << 16), leftBits(y[j], pair & 0xffff0000u), 0x51));
+            __byte_perm(leftOf(x[j], low16(pair)), leftOf(y[j], high16(pair)), 0x51));
       }
       if (FP8) {
         u32 codes[4];
@@ -333,12 +347,12 @@ DEVICE void storeSwiglu(const GemmArgs& a, const float (&d)[OUTPUTS / 2], int ro
     #pragma unroll
     for (int i = 0; i < 4; i++) {
       float2 x = swiglu(d, j + 2 * i, h, factor);
-      v[i] = packBf16(x.x, x.y);
+      v[i] = pack16(x.x, x.y);
     }
     transposeQuad(v);
     int output = output0 / 2 + (j / 2 + q) * 8;
     if (row < a.rows && 2 * output < a.outputs)
-      *(uint4*)((bf16*)a.out + (u64)row * (a.outputs / 2) + output) = make_uint4(v[0], v[1], v[2], v[3]);
+      *(uint4*)((num16*)a.out + (u64)row * (a.outputs / 2) + output) = make_uint4(v[0], v[1], v[2], v[3]);
   }
 }
 

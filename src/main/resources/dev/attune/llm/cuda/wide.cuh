@@ -76,14 +76,14 @@ DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row :
 // The warpgroup that loads. Tiles and items are counted from the first to the last run. AWAITS: queries are there when none of
 // their words is UNWRITTEN any more, otherwise when ready() has returned.
 template <bool Q8, bool AWAITS> struct Loader {
-  static constexpr int PER_ROW = D / 16;                 // threads of a row: two chunks in bf16, one in int8
+  static constexpr int PER_ROW = D / 16;                 // threads of a row: two chunks in num16, one in int8
   static constexpr int PASSES = KEYS * PER_ROW / LOADERS;
   const AttentionArgs& a;
   u8* shared;
   u32 base;
   Barriers* barriers;
   int thread, count, layer;
-  const bf16* q;
+  const num16* q;
   int tile = 0, scaledTiles = 0, finished = 0, uses = 0;
   u32 carries = 0;                                       // bit tile % RING: queries come with the tile
   int carried = 0;                                       // queries handed over
@@ -119,7 +119,7 @@ template <bool Q8, bool AWAITS> struct Loader {
     }
   }
 
-  DEVICE const bf16* query(const Work& w, int row, int group, u32 inverse) {
+  DEVICE const num16* query(const Work& w, int row, int group, u32 inverse) {
     int safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
     return q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D;
   }
@@ -170,8 +170,8 @@ template <bool Q8, bool AWAITS> struct Loader {
         if (c == 0) prefetch(b.values + row.token * 4);
         continue;
       }
-      const bf16* key = (const bf16*)row.segment + (u64)(block * row.capacity + row.token) * D + c * 8;
-      const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
+      const num16* key = (const num16*)row.segment + (u64)(block * row.capacity + row.token) * D + c * 8;
+      const num16* value = key + (u64)a.kvHeads * row.capacity * D;
       #pragma unroll
       for (int h = 0; h < 2; h++) {
         copyAsync(to + chunkAt(KEYS, r, c + h * PER_ROW), key + h * PER_ROW * 8, valid);
@@ -185,8 +185,8 @@ template <bool Q8, bool AWAITS> struct Loader {
     u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
     #pragma unroll
     for (int j = 0; j < 4; j++) {
-      out[2 * j] = multiplyPairs(signedPair<0>(words[j]), scales[2 * j]);
-      out[2 * j + 1] = multiplyPairs(signedPair<1>(words[j]), scales[2 * j + 1]);
+      out[2 * j] = scaledPair<0>(words[j], scales[2 * j]);
+      out[2 * j + 1] = scaledPair<1>(words[j], scales[2 * j + 1]);
     }
     *(uint4*)(tile + chunkAt(KEYS, r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
     *(uint4*)(tile + chunkAt(KEYS, r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
@@ -222,12 +222,12 @@ template <bool Q8, bool AWAITS> struct Loader {
       for (int i = 0; i < 2; i++) {
         int r = thread / PER_ROW + (pass + i) * (LOADERS / PER_ROW);
         if (!keyScales[i]) continue;
-        u32 pairs[8], same = packBf16(scale[i], scale[i]);
+        u32 pairs[8], same = packScales(scale[i], scale[i]);
         #pragma unroll
         for (int j = 0; j < 4; j++) {
           float4 v = __ldg(keyScales[i] + j);
-          pairs[2 * j] = packBf16(v.x, v.y);
-          pairs[2 * j + 1] = packBf16(v.z, v.w);
+          pairs[2 * j] = packScales(v.x, v.y);
+          pairs[2 * j + 1] = packScales(v.z, v.w);
         }
         scaled(k, r, c, key[i], pairs);
         #pragma unroll
@@ -291,7 +291,7 @@ template <bool Q8, bool AWAITS> struct Loader {
 
   // All items in one layer. Tiles of the first item's context are requested before ready(), which waits for what the kernel or
   // phase before writes: queries and, when it is asked for them, the sequence's own keys and values.
-  template <typename Ready> DEVICE void run(int ofLayer, const bf16* queries, bool isReady, Ready ready) {
+  template <typename Ready> DEVICE void run(int ofLayer, const num16* queries, bool isReady, Ready ready) {
     bool kept = isReady;
     layer = ofLayer;
     q = queries;
@@ -363,7 +363,7 @@ DEVICE u64 transposed(u32 address) {
 DEVICE void multiplyKeys(float (&d)[32], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." NUMBERS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
       "}, %32, %33, p, 1, 1, 0, 0;\n}\n"
@@ -374,7 +374,7 @@ DEVICE void multiplyKeys(float (&d)[32], u64 a, u64 b, int accumulate) {
 #if HEAD_SIZE == 64
 DEVICE void multiplyValues(float (&d)[32], u32 a0, u32 a1, u32 a2, u32 a3, u64 b) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." NUMBERS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
       "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"
@@ -383,7 +383,7 @@ DEVICE void multiplyValues(float (&d)[32], u32 a0, u32 a1, u32 a2, u32 a3, u64 b
 #else
 DEVICE void multiplyValues(float (&d)[64], u32 a0, u32 a1, u32 a2, u32 a3, u64 b) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." NUMBERS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
@@ -490,7 +490,7 @@ DEVICE void weigh(float (&w)[32], int from, float scale, Rows& r, float (&rescal
 
 DEVICE void packWeights(const float (&w)[32], bool live, u32 (&p)[16]) {
   #pragma unroll
-  for (int j = 0; j < 16; j++) p[j] = live ? packBf16(w[2 * j], w[2 * j + 1]) : 0;
+  for (int j = 0; j < 16; j++) p[j] = live ? pack16(w[2 * j], w[2 * j + 1]) : 0;
 }
 
 DEVICE void storeRows(
@@ -506,13 +506,13 @@ DEVICE void storeRows(
     bool live = row < w.rows;
     if (w.partial < 0) {
       float factor = 1.0f / total;
-      bf16* to = a.out + ((u64)(w.batchRow + token[h]) * a.heads + w.head * group + row - token[h] * group) * D;
+      num16* to = a.out + ((u64)(w.batchRow + token[h]) * a.heads + w.head * group + row - token[h] * group) * D;
       #pragma unroll
       for (int d = 0; d < D / 8; d += 4) {
         u32 v[4];
         #pragma unroll
         for (int i = 0; i < 4; i++)
-          v[i] = packBf16(out[4 * (d + i) + 2 * h] * factor, out[4 * (d + i) + 2 * h + 1] * factor);
+          v[i] = pack16(out[4 * (d + i) + 2 * h] * factor, out[4 * (d + i) + 2 * h + 1] * factor);
         transposeQuad(v);
         if (live) *(uint4*)(to + (d + q) * 8) = make_uint4(v[0], v[1], v[2], v[3]);
       }

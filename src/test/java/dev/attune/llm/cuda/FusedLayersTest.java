@@ -8,31 +8,39 @@ import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * Layers in one kernel against the kernels that {@link KernelTwinTest} checks, one after the other. Skipped, saying so, without a
  * GPU.
  */
+@ParameterizedClass
+@EnumSource(Numbers.class)
 class FusedLayersTest {
+
+  @Parameter private Numbers numbers;
 
   /** More than the sets of activations that take turns. */
   private static final int LAYERS = 5;
 
   private static Gpu gpu;
 
-  @BeforeAll
-  static void open() {
-    gpu = Gpu.open();
+  @BeforeParameterizedClassInvocation
+  static void open(Numbers numbers) {
+    gpu = Gpu.open(numbers);
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     if (gpu != null) {
       gpu.close();
+      gpu = null;
     }
   }
 
@@ -73,11 +81,11 @@ class FusedLayersTest {
     plan.lay(batch, tiles, 64);
     plan.upload();
 
-    float[] start = Gpu.random(random, tokens * hidden, 1);
+    float[] start = gpu.random(random, tokens * hidden, 1);
     long q = gpu.poisoned(2L * 64 * attention);
     long mixed = gpu.poisoned(2L * 64 * attention);
     AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
-    long x = gpu.bf16(start);
+    long x = gpu.numbers(start);
     long residual = gpu.floats(start);
     long activated = gpu.poisoned(2L * 64 * inner);
     SkinnyProducts products = new SkinnyProducts(gpu.device, kernels, weights);
@@ -91,7 +99,7 @@ class FusedLayersTest {
     double[] expected = toDouble(gpu.readFloats(residual, tokens * hidden));
     double[] kept = toDouble(keysAndValues(own));
 
-    long startBf16 = gpu.bf16(start);
+    long startBf16 = gpu.numbers(start);
     long startFloats = gpu.floats(start);
     FusedLayers fused = new FusedLayers(gpu.device, kernels, weights);
     float[] before = null;
@@ -102,9 +110,9 @@ class FusedLayersTest {
       gpu.device.copy(residual, startFloats, 4L * tokens * hidden);
       fused.run(plan, attend, tokens, config.layers(), attend.merges(), x, residual);
       float[] after = gpu.readFloats(residual, tokens * hidden);
-      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(1e-2);
-      assertThat(Gpu.error(gpu.readBf16(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(1.2e-2);
-      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(1.2e-2);
+      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(gpu.tolerance(1e-2));
+      assertThat(Gpu.error(gpu.readNumbers(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(gpu.tolerance(1.2e-2));
+      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(gpu.tolerance(1.2e-2));
       if (before != null) {
         assertThat(after).as("run %d", run).isEqualTo(before);
       }
@@ -121,11 +129,11 @@ class FusedLayersTest {
   }
 
   private static long matrix(Random random, int outputs, int inputs) {
-    return gpu.bf16(Gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs)));
+    return gpu.numbers(gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs)));
   }
 
   private static float[] keysAndValues(CudaKvSegment segment) {
-    return gpu.readBf16(segment.address(), (int) (segment.bytes() / 2));
+    return gpu.readNumbers(segment.address(), (int) (segment.bytes() / 2));
   }
 
   private static CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {

@@ -15,29 +15,36 @@ final class Gpu implements AutoCloseable {
 
   final CudaDevice device;
   final Nvrtc compiler;
+  final Numbers numbers;
 
-  private Gpu(CudaDevice device, Nvrtc compiler) {
+  private Gpu(CudaDevice device, Nvrtc compiler, Numbers numbers) {
     this.device = device;
     this.compiler = compiler;
+    this.numbers = numbers;
   }
 
   /** Opens the GPU for this thread; skips the test, saying why, when there is none. */
-  static Gpu open() {
+  static Gpu open(Numbers numbers) {
     try {
-      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null));
+      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null), numbers);
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
       throw e;
     }
   }
 
-  /** Rounded to bf16. */
-  static float round(float value) {
-    return Float.intBitsToFloat(CudaWeights.toBf16(value) << 16);
+  /** Rounded to 16 bits. */
+  float round(float value) {
+    return numbers.value(numbers.bits(value));
   }
 
-  /** Normally distributed numbers that are exact in bf16. */
-  static float[] random(Random random, int count, double deviation) {
+  /** Error of rounding that bf16 has, or eighth of it. */
+  double tolerance(double ofBf16) {
+    return numbers == Numbers.FP16 ? ofBf16 / 8 : ofBf16;
+  }
+
+  /** Normally distributed numbers that are exact in 16 bits. */
+  float[] random(Random random, int count, double deviation) {
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
       values[i] = round((float) (random.nextGaussian() * deviation));
@@ -45,12 +52,13 @@ final class Gpu implements AutoCloseable {
     return values;
   }
 
-  long bf16(float[] values) {
+  /** Rounded, on the device. */
+  long numbers(float[] values) {
     long address = device.allocate(2L * values.length + 16, "a test");
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment memory = arena.allocate(2L * values.length, 8);
       for (int i = 0; i < values.length; i++) {
-        memory.setAtIndex(JAVA_SHORT, i, CudaWeights.toBf16(values[i]));
+        memory.setAtIndex(JAVA_SHORT, i, numbers.bits(values[i]));
       }
       device.upload(address, memory);
       device.synchronize("Copying");
@@ -78,12 +86,12 @@ final class Gpu implements AutoCloseable {
     return address;
   }
 
-  float[] readBf16(long address, int count) {
+  float[] readNumbers(long address, int count) {
     byte[] bytes = read(address, 2L * count);
     MemorySegment memory = MemorySegment.ofArray(bytes);
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
-      values[i] = Float.intBitsToFloat(memory.get(JAVA_SHORT.withByteAlignment(1), 2L * i) << 16);
+      values[i] = numbers.value(memory.get(JAVA_SHORT.withByteAlignment(1), 2L * i));
     }
     return values;
   }

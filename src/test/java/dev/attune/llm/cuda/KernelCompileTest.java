@@ -7,7 +7,8 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Kernels compile where the compiler is installed, with or without a GPU; skipped, saying so, where it is not. */
 class KernelCompileTest {
@@ -26,9 +27,13 @@ class KernelCompileTest {
     }
   }
 
-  @Test
-  void allKernelsCompileWithoutSpilling() {
+  private static Numbers numbers;
+
+  @ParameterizedTest
+  @EnumSource(Numbers.class)
+  void allKernelsCompileWithoutSpilling(Numbers type) {
     Nvrtc compiler = compiler();
+    numbers = type;
     for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
       check(compiler, resource);
     }
@@ -74,7 +79,7 @@ class KernelCompileTest {
   }
 
   private static void check(Nvrtc compiler, String resource, List<String> options) {
-    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", options);
+    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", numbers, options);
     assertThat(compiled.code()).as(resource).isNotEmpty();
     Matcher spills = SPILLS.matcher(compiled.log());
     while (spills.find()) {

@@ -15,32 +15,40 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no tile.
  * Skipped, saying so, without a GPU.
  */
+@ParameterizedClass
+@EnumSource(Numbers.class)
 class RaggedKernelTest {
 
+  @Parameter private Numbers numbers;
+
   private static final int LAYERS = 2;
-  /** Results are rounded to bf16. */
+  /** Results are rounded to 16 bits. */
   private static final double TOLERANCE = 4e-3;
 
   private static Gpu gpu;
 
-  @BeforeAll
-  static void open() {
-    gpu = Gpu.open();
+  @BeforeParameterizedClassInvocation
+  static void open(Numbers numbers) {
+    gpu = Gpu.open(numbers);
   }
 
-  @AfterAll
+  @AfterParameterizedClassInvocation
   static void close() {
     if (gpu != null) {
       gpu.close();
+      gpu = null;
     }
   }
 
@@ -54,7 +62,7 @@ class RaggedKernelTest {
   private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, int position) {
     CudaKvSegment.Shape shape =
         CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, LAYERS, LAYERS, position);
-    long address = gpu.bf16(Gpu.random(random, (int) (shape.bytes() / 2), 1));
+    long address = gpu.numbers(gpu.random(random, (int) (shape.bytes() / 2), 1));
     return new CudaKvSegment(shape, address, random.nextLong());
   }
 
@@ -96,9 +104,9 @@ class RaggedKernelTest {
       for (int j = 0; j < d; j++) {
         int at = i * d + j;
         head.keys[i][j] = int8 ? bytes.get(keyNumbers + at) * bytes.getFloat(scales + 4 * j)
-            : Float.intBitsToFloat(bytes.getShort(keyNumbers + 2 * at) << 16);
+            : gpu.numbers.value(bytes.getShort(keyNumbers + 2 * at));
         head.values[i][j] = int8 ? bytes.get(valueNumbers + at) * bytes.getFloat(values + 4 * i)
-            : Float.intBitsToFloat(bytes.getShort(valueNumbers + 2 * at) << 16);
+            : gpu.numbers.value(bytes.getShort(valueNumbers + 2 * at));
       }
     }
     return head;
@@ -198,7 +206,7 @@ class RaggedKernelTest {
     return result;
   }
 
-  /** Half a step of int8, whose scale is that of numbers up to 5 or so, or rounding to bf16. */
+  /** Half a step of int8, whose scale is that of numbers up to 5 or so, or rounding to 16 bits. */
   private static void same(KvCodec codec, float[] actual, float[] expected, String what) {
     if (codec == KvCodec.INT8) {
       // AssertJ's comparison takes seconds for so many.
@@ -206,7 +214,7 @@ class RaggedKernelTest {
           .orElse(0);
       assertThat(largest).as(what).isLessThan(0.022);
     } else {
-      assertThat(Gpu.error(actual, toDouble(expected))).as(what).isLessThan(TOLERANCE);
+      assertThat(Gpu.error(actual, toDouble(expected))).as(what).isLessThan(gpu.tolerance(TOLERANCE));
     }
   }
 
@@ -277,7 +285,7 @@ class RaggedKernelTest {
       all += own;
       batch.add(new BatchPlan.Sequence(new int[own], 0, context, segment(config, random, own, 0), false));
     }
-    float[] q = Gpu.random(random, all * heads * headSize, 2);
+    float[] q = gpu.random(random, all * heads * headSize, 2);
     for (int layer = 0; layer < LAYERS; layer++) {
       double[] expected = attention(config, batch, q, layer);
       for (int fewRows : new int[] {0, all}) {
@@ -285,27 +293,27 @@ class RaggedKernelTest {
         long out = gpu.poisoned(2L * q.length);
         attention.prepare(batch);
         // Twice, which must give the same bits.
-        attention.run(layer, all, attention.parts(), gpu.bf16(q), out);
-        float[] first = gpu.readBf16(out, q.length);
+        attention.run(layer, all, attention.parts(), gpu.numbers(q), out);
+        float[] first = gpu.readNumbers(out, q.length);
         gpu.device.fill(out, 0xff, 2L * q.length);
-        attention.run(layer, all, attention.parts(), gpu.bf16(q), out);
-        float[] actual = gpu.readBf16(out, q.length);
+        attention.run(layer, all, attention.parts(), gpu.numbers(q), out);
+        float[] actual = gpu.readNumbers(out, q.length);
         assertThat(actual).isEqualTo(first);
-        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows).isLessThan(TOLERANCE);
+        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows).isLessThan(gpu.tolerance(TOLERANCE));
       }
     }
     // A sequence alone gives the bits that it gives among others.
     RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, all);
     long together = gpu.poisoned(2L * q.length);
     attention.prepare(batch);
-    attention.run(1, all, attention.parts(), gpu.bf16(q), together);
+    attention.run(1, all, attention.parts(), gpu.numbers(q), together);
     int own = batch.getLast().tokens().length * heads * headSize;
     long alone = gpu.poisoned(2L * own);
     attention.prepare(List.of(batch.getLast()));
-    long queries = gpu.bf16(Arrays.copyOfRange(q, q.length - own, q.length));
+    long queries = gpu.numbers(Arrays.copyOfRange(q, q.length - own, q.length));
     attention.run(1, batch.getLast().tokens().length, attention.parts(), queries, alone);
-    assertThat(gpu.readBf16(alone, own))
-        .isEqualTo(Arrays.copyOfRange(gpu.readBf16(together, q.length), q.length - own, q.length));
+    assertThat(gpu.readNumbers(alone, own))
+        .isEqualTo(Arrays.copyOfRange(gpu.readNumbers(together, q.length), q.length - own, q.length));
   }
 
   private static double[] attention(ModelConfig config, List<BatchPlan.Sequence> batch, float[] q, int layer) {
