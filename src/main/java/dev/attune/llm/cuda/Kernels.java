@@ -60,6 +60,11 @@ final class Kernels {
           : new GemmShape(outputs, MEMORY / ((ROWS + outputs) * STEP_BYTES), 0);
     }
 
+    /** Outputs whose residual is in one stage of the pipeline. */
+    int partOfResidual() {
+      return outputs == 256 && kept == 0 ? 128 : 64;
+    }
+
     int sharedBytes() {
       return (kept * ROWS + stages * (kept > 0 ? outputs : ROWS + outputs)) * STEP_BYTES + 1024;
     }
@@ -125,6 +130,8 @@ final class Kernels {
   final Kernel gatherSlots;
   final Kernel quantise;
   final Kernel quantiseRows;
+  final Kernel largestNorm;
+  final Kernel boundSwiglu;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
   final Attention wideAttention;
@@ -147,6 +154,8 @@ final class Kernels {
     gatherSlots = elementwise.kernel("gather_slots");
     quantise = elementwise.kernel("quantise");
     quantiseRows = elementwise.kernel("quantise_rows");
+    largestNorm = elementwise.kernel("largest_norm");
+    boundSwiglu = elementwise.kernel("bound_swiglu");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();

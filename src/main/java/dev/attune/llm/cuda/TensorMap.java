@@ -13,7 +13,8 @@ final class TensorMap {
   private static final int UINT8 = 0;
   private static final int UINT16 = 1;
   /** Bytes of a row of a tile. */
-  private static final int ROW_BYTES = 128;
+  static final int ROW_BYTES = 128;
+  private static final int SWIZZLE_64B = 2;
   private static final int SWIZZLE_128B = 3;
   private static final int PROMOTION_L2_256B = 3;
 
@@ -31,15 +32,21 @@ final class TensorMap {
   /** As above, of numbers of {@code size} bytes, 1 or 2. */
   static MemorySegment of(
       CudaDevice device, Arena arena, long matrix, long rows, int columns, int tileRows, int size) {
+    return of(device, arena, matrix, rows, columns, tileRows, size, ROW_BYTES);
+  }
+
+  /** As above, {@code rowBytes} of each row in a tile, 64 or 128, within which 16 bytes change places. */
+  static MemorySegment of(
+      CudaDevice device, Arena arena, long matrix, long rows, int columns, int tileRows, int size, int rowBytes) {
     MemorySegment map = arena.allocate(BYTES, 64);
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment dimensions = scratch.allocateFrom(JAVA_LONG, columns, rows);
       MemorySegment strides = scratch.allocateFrom(JAVA_LONG, (long) columns * size);
-      MemorySegment box = scratch.allocateFrom(JAVA_INT, ROW_BYTES / size, tileRows);
+      MemorySegment box = scratch.allocateFrom(JAVA_INT, rowBytes / size, tileRows);
       MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
       int type = size == 1 ? UINT8 : UINT16;
       device.check(device.driver.tensorMapEncodeTiled(map, type, 2, matrix, dimensions, strides, box, steps, 0,
-          SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
+          rowBytes == 64 ? SWIZZLE_64B : SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
           .formatted(rows, columns, tileRows));
     }
     return map;

@@ -184,6 +184,16 @@ template <int I> DEVICE u32 scaledPair(u32 word, u32 scales) {
 
 DEVICE num16 to16(float x) { return (num16)pack16(x, 0.0f); }
 
+// E4M3 numbers, and units of sums of squares of such.
+constexpr float LARGEST_E4M3 = 448, NORM_UNITS = 4096;
+
+DEVICE u32 packE4m3(float a, float b, float c, float d) {
+  unsigned short low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return low | (u32)high << 16;
+}
+
 DEVICE u32 sharedAddress(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
 // Programmatic dependent launch: what precedes waitForPrevious() may overlap the kernel before, so only weights, which

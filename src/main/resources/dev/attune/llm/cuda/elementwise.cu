@@ -3,7 +3,7 @@
 // x[row] = embedding[tokens[row]]; also in fp32 when x32 is given, zeros when low is, and the sum of squares of each row
 // when squares is.
 extern "C" __global__ void embed(
-    const int* tokens, const num16* embedding, num16* x, float* x32, num16* low, float* squares, int rows, int hidden) {
+    const int* tokens, const num16* embedding, num16* x, float* x32, u8* low, float* squares, int rows, int hidden) {
   waitForPrevious();
   releaseNext();
   __shared__ float parts[32];
@@ -13,7 +13,7 @@ extern "C" __global__ void embed(
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(from + i);
     *(uint4*)(x + (u64)row * hidden + i) = v;
-    if (low) *(uint4*)(low + (u64)row * hidden + i) = make_uint4(0, 0, 0, 0);
+    if (low) *(uint2*)(low + (u64)row * hidden + i) = make_uint2(0, 0);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -214,42 +214,57 @@ extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int
     out[(u64)s * d + channel] = quantised(from16(numbers[(u64)s * d + channel]) * inverse);
 }
 
-DEVICE u32 packE4m3(float a, float b, float c, float d) {
-  unsigned short low, high;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
-  return low | (u32)high << 16;
+// The numbers of four codes.
+DEVICE void unpackE4m3(u32 codes, float (&x)[4]) {
+  #pragma unroll
+  for (int i = 0; i < 2; i++)
+    asm("{\n.reg .b32 pair;\n.reg .b16 low, high;\ncvt.rn.f16x2.e4m3x2 pair, %2;\nmov.b32 {low, high}, pair;\n"
+        "cvt.f32.f16 %0, low;\ncvt.f32.f16 %1, high;\n}"
+        : "=f"(x[2 * i]), "=f"(x[2 * i + 1]) : "h"((unsigned short)(codes >> 16 * i)));
 }
 
-// Rows of a matrix as E4M3 with a scale a row, the largest number becoming 448, the largest there is. Products do not depend on
-// the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte 16 q + 4 a + 2 e + h, so
-// that a thread that turns codes into left operands of four products of num16 loads them at once. 256 threads a row.
-extern "C" __global__ __launch_bounds__(256) void quantise_rows(const num16* from, u8* to, float* scales, int columns) {
-  __shared__ float largest[8];
+// Rows of a matrix, columns times factors if given, as E4M3 with a scale a row, the largest number becoming 448. Products do not
+// depend on the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte
+// 16 q + 4 a + 2 e + h, so that a thread that turns codes into left operands of four products of num16 loads them at once, and a
+// thread that has sums of a product of many rows writes its codes at once. Leaves the sum of squares of each row's codes in
+// NORM_UNITs; clears `cleared`. 256 threads a row.
+extern "C" __global__ __launch_bounds__(256) void quantise_rows(
+    const num16* from, const float* factors, u8* to, float* scales, u64* norms, u64* cleared, int columns) {
+  __shared__ float largest[8], squares[8];
   waitForPrevious();
   releaseNext();
   const num16* row = from + (u64)blockIdx.x * columns;
-  float top = 0;
-  for (int i = threadIdx.x * 8; i < columns; i += 2048) {
+  auto load = [&](int i, float (&x)[8]) {
     uint4 v = *(const uint4*)(row + i);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
-    for (int j = 0; j < 4; j++) top = fmaxf(top, fmaxf(fabsf(low16(pairs[j])), fabsf(high16(pairs[j]))));
+    for (int j = 0; j < 8; j++) x[j] = (j % 2 ? high16(pairs[j / 2]) : low16(pairs[j / 2])) * (factors ? factors[i + j] : 1);
+  };
+  float top = 0;
+  for (int i = threadIdx.x * 8; i < columns; i += 2048) {
+    float x[8];
+    load(i, x);
+    #pragma unroll
+    for (int j = 0; j < 8; j++) top = fmaxf(top, fabsf(x[j]));
   }
   top = warpMax(top);
   if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = top;
   __syncthreads();
   #pragma unroll
   for (int i = 0; i < 8; i++) top = fmaxf(top, largest[i]);
-  float scale = top / 448.0f, inverse = top > 0 ? 448.0f / top : 0.0f;
-  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+  float inverse = top > 0 ? LARGEST_E4M3 / top : 0.0f, square = 0;
   for (int i = threadIdx.x * 8; i < columns; i += 2048) {
-    uint4 v = *(const uint4*)(row + i);
-    u32 pairs[4] = {v.x, v.y, v.z, v.w}, out[2];
+    float x[8];
+    load(i, x);
+    u32 out[2];
     #pragma unroll
-    for (int j = 0; j < 2; j++)
-      out[j] = packE4m3(low16(pairs[2 * j]) * inverse, high16(pairs[2 * j]) * inverse,
-          low16(pairs[2 * j + 1]) * inverse, high16(pairs[2 * j + 1]) * inverse);
+    for (int j = 0; j < 2; j++) {
+      out[j] = packE4m3(x[4 * j] * inverse, x[4 * j + 1] * inverse, x[4 * j + 2] * inverse, x[4 * j + 3] * inverse);
+      float codes[4];
+      unpackE4m3(out[j], codes);
+      #pragma unroll
+      for (int k = 0; k < 4; k++) square += codes[k] * codes[k];
+    }
     // Lanes 2 a + h have eight inputs each. First those with the same a exchange, then those with the same h.
     int lane = threadIdx.x % 32, quad = 0xf << (lane & 28), h = lane & 1, a = lane / 2 % 4;
     u32 other = __shfl_xor_sync(quad, h ? out[0] : out[1], 1), low = h ? other : out[0], high = h ? out[1] : other;
@@ -258,6 +273,51 @@ extern "C" __global__ __launch_bounds__(256) void quantise_rows(const num16* fro
     *(uint2*)(to + (u64)blockIdx.x * columns + i / 64 * 64 + 16 * (2 * h + (a & 1)) + a / 2 * 8) =
         a & 1 ? make_uint2(other, odd) : make_uint2(even, other);
   }
+  square = warpSum(square);
+  if (threadIdx.x % 32 == 0) squares[threadIdx.x / 32] = square;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    float sum = 0;
+    for (int i = 0; i < 8; i++) sum += squares[i];
+    scales[blockIdx.x] = top / LARGEST_E4M3;
+    norms[blockIdx.x] = __float2ull_ru(sum * NORM_UNITS);
+    if (cleared) cleared[blockIdx.x] = 0;
+  }
+}
+
+// The largest norm of the rows of a quantised matrix. One block.
+extern "C" __global__ __launch_bounds__(1024) void largest_norm(const float* scales, const u64* norms, int rows, float* out) {
+  __shared__ float largest[32];
+  float top = 0;
+  for (int i = threadIdx.x; i < rows; i += 1024) top = fmaxf(top, scales[i] * sqrtf(norms[i] * (1.0f / NORM_UNITS)));
+  top = warpMax(top);
+  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = top;
+  __syncthreads();
+  top = warpMax(largest[threadIdx.x % 32]);
+  if (threadIdx.x == 0) *out = top;
+}
+
+// Scales SwiGLU's outputs so that no token's code exceeds 448, by the scales of up's rows; factors takes that back in the columns
+// of the matrix that multiplies them. With x of norm n, |gate . x| |up . x| <= n^2 (|gate| |up| + |gate . up|) / 2, n^2 is
+// `inputs` after RMSNorm, and codes of x, and rounding, may make it a third more. A warp an output.
+extern "C" __global__ void bound_swiglu(const u8* gateUp, float* scales, const u64* norms, int inputs, int width, float* factors) {
+  int output = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  if (output >= width) return;
+  int gate = output / 8 * 16 + output % 8, up = gate + 8;
+  float dot = 0;
+  for (int i = threadIdx.x % 32 * 4; i < inputs; i += 128) {
+    float x[4], y[4];
+    unpackE4m3(*(const u32*)(gateUp + (u64)gate * inputs + i), x);
+    unpackE4m3(*(const u32*)(gateUp + (u64)up * inputs + i), y);
+    #pragma unroll
+    for (int j = 0; j < 4; j++) dot += x[j] * y[j];
+  }
+  dot = warpSum(dot);
+  if (threadIdx.x % 32) return;
+  float codes = sqrtf(norms[gate] * (1.0f / NORM_UNITS)) * sqrtf(norms[up] * (1.0f / NORM_UNITS)) + fabsf(dot);
+  float most = 1.32f * inputs * (scales[gate] * scales[up] * codes / 2);
+  factors[output] = most > 0 ? most / LARGEST_E4M3 : 1;
+  scales[up] /= factors[output];
 }
 
 // Index of the largest logit, the first of equal ones, becomes the next token; the sequence grows by that token.

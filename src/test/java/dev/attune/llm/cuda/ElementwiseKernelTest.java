@@ -37,7 +37,7 @@ class ElementwiseKernelTest {
     int[] tokens = random.ints(rows, 0, 500).toArray();
     long x = gpu.poisoned(2L * rows * hidden);
     long x32 = gpu.poisoned(4L * rows * hidden);
-    long low = gpu.poisoned(2L * rows * hidden);
+    long low = gpu.poisoned((long) rows * hidden);
     long squares = gpu.poisoned(4L * rows);
     kernels.embed.launch(rows, 1, 128, gpu.ints(tokens), gpu.numbers(table), x, x32, low, squares, rows, hidden);
     long normed = gpu.poisoned(2L * rows * hidden);
@@ -48,7 +48,7 @@ class ElementwiseKernelTest {
     }
     assertThat(gpu.readNumbers(x, rows * hidden)).isEqualTo(expected);
     assertThat(gpu.readFloats(x32, rows * hidden)).isEqualTo(expected);
-    assertThat(gpu.readNumbers(low, rows * hidden)).containsOnly(0);
+    assertThat(gpu.read(low, (long) rows * hidden)).containsOnly(0);
     double[] sums = IntStream.range(0, rows).mapToDouble(i -> Reference.squareSum(expected, i, hidden)).toArray();
     assertThat(Gpu.error(gpu.readFloats(squares, rows), sums)).isLessThan(1e-5);
     double[] scaled = Reference.toDouble(expected);

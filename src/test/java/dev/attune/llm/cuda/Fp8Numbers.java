@@ -9,15 +9,26 @@ final class Fp8Numbers {
     this.gpu = gpu;
   }
 
+  float[] scaled(float[] numbers, float[] scales, int columns) {
+    for (int i = 0; i < numbers.length; i++) {
+      numbers[i] *= scales[i / columns];
+    }
+    return numbers;
+  }
+
   /** What a matrix in FP8 stands for. */
   float[] numbers(GemmProducts.Matrix matrix, int rows, int columns) {
-    byte[] codes = gpu.read(matrix.address(), (long) rows * columns);
-    float[] scales = gpu.readFloats(matrix.scales(), rows);
+    return scaled(numbers(matrix.address(), rows, columns), gpu.readFloats(matrix.scales(), rows), columns);
+  }
+
+  /** What codes stand for. */
+  float[] numbers(long address, int rows, int columns) {
+    byte[] codes = gpu.read(address, (long) rows * columns);
     float[] numbers = new float[rows * columns];
     for (int i = 0; i < numbers.length; i++) {
       // Input 16 a + 8 h + 2 q + e of 64 is byte 16 q + 4 a + 2 e + h.
       int at = i / 64 * 64 + i / 2 % 4 * 16 + i / 16 % 4 * 4 + i % 2 * 2 + i / 8 % 2;
-      numbers[i] = e4m3(codes[at]) * scales[i / columns];
+      numbers[i] = e4m3(codes[at]);
     }
     return numbers;
   }

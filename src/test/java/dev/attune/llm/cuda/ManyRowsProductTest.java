@@ -4,8 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.Kernels.Epilogue;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -60,7 +63,9 @@ class ManyRowsProductTest {
       parts[capacity + i] = sum - sum / 4;
     }
     Operand xs = operand(kernels, x, rows, hidden, capacity, fp8);
-    GemmProducts.Input in = new GemmProducts.Input(xs.address, rows, capacity, gpu.floats(parts), 2, xs.scales);
+    long squaresBefore = gpu.floats(parts);
+    long norms = gpu.ints(new int[2 * rows]);
+    GemmProducts.Input in = new GemmProducts.Input(xs.address, rows, capacity, squaresBefore, 2, xs.scales, norms);
     double[] factors = Reference.normFactors(x, rows, hidden, 1e-5);
 
     int qkvWidth = (heads + 2 * kvHeads) * headSize;
@@ -81,28 +86,46 @@ class ManyRowsProductTest {
     gemm.gateUp(in, ws.matrix(), activated);
     double[] expected = Reference.multiply(xs.numbers, ws.numbers, rows, 2 * inner, hidden);
     Reference.scaleRows(expected, factors, 2 * inner);
-    float[] inside = gpu.readNumbers(activated, rows * inner);
-    assertThat(Gpu.error(inside, Reference.swiglu(expected, rows, inner))).as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    double[] swiglu = Reference.swiglu(expected, rows, inner);
+    float[] inside = fp8 ? fp8Numbers.numbers(activated, rows, inner) : gpu.readNumbers(activated, rows * inner);
+    if (fp8) {
+      checkCodes(inside, swiglu, inner, new double[rows], 6e-3);
+      checkNorms(norms, inside, rows, inner);
+    } else {
+      assertThat(Gpu.error(inside, swiglu)).as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    }
 
     float[] down = gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
-    float[] lowBefore = gpu.random(random, rows * hidden, 1e-3);
-    long lowDevice = gpu.numbers(lowBefore);
+    byte[] lowBefore = new byte[rows * hidden];
+    random.nextBytes(lowBefore);
+    for (int i = 0; i < x.length; i++) {
+      // Nothing is rounded to zero from above it.
+      lowBefore[i] = x[i] == 0 ? 0 : lowBefore[i];
+    }
+    int[] words = new int[lowBefore.length / 4];
+    ByteBuffer.wrap(lowBefore).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().get(words);
+    long lowDevice = gpu.poisoned((long) capacity * hidden);
+    gpu.device.copy(lowDevice, gpu.ints(words), lowBefore.length);
     long squares = gpu.poisoned(4L * capacity * gemm.squareParts());
-    xs = operand(kernels, inside, rows, inner, capacity, fp8);
     ws = operand(kernels, down, hidden, inner, hidden, fp8);
-    gemm.residual(new GemmProducts.Input(xs.address, rows, capacity, 0, 0, xs.scales), ws.matrix(), inner, xDevice,
-        lowDevice, squares);
-    double[] sum = Reference.multiply(xs.numbers, ws.numbers, rows, hidden, inner);
+    long codes = fp8 ? gpu.poisoned((long) capacity * hidden) : 0;
+    long scales = fp8 ? gpu.poisoned(4L * capacity) : 0;
+    gemm.residual(new GemmProducts.Input(activated, rows, capacity, squaresBefore, 2, 0, norms), ws.matrix(), inner,
+        new GemmProducts.Residual(xDevice, lowDevice, codes, scales), squares);
+    double[] sum = Reference.multiply(inside, ws.numbers, rows, hidden, inner);
+    float[] before = in24Bits(x, lowBefore);
     for (int i = 0; i < sum.length; i++) {
-      sum[i] += x[i] + lowBefore[i];
+      sum[i] += before[i];
     }
     float[] after = gpu.readNumbers(xDevice, rows * hidden);
     assertThat(Gpu.error(after, sum)).as("residual").isLessThan(gpu.tolerance(Reference.TOLERANCE));
-    float[] left = gpu.readNumbers(lowDevice, rows * hidden);
-    for (int i = 0; i < sum.length; i++) {
-      left[i] += after[i];
+    float[] left = in24Bits(after, gpu.read(lowDevice, (long) rows * hidden));
+    assertThat(Gpu.error(left, sum)).as("residual in 24 bits").isLessThan(fp8 ? 2e-3 : 2e-5);
+    if (fp8) {
+      float[] scale = gpu.readFloats(scales, rows);
+      checkCodes(fp8Numbers.scaled(fp8Numbers.numbers(codes, rows, hidden), scale, hidden), Reference.toDouble(left), hidden,
+          IntStream.range(0, rows).mapToDouble(i -> scale[i]).toArray(), 0);
     }
-    assertThat(Gpu.error(left, sum)).as("residual in two parts").isLessThan(fp8 ? 2e-3 : 2e-5);
     float[] all = gpu.readFloats(squares, capacity * gemm.squareParts());
     for (int i = 0; i < rows; i++) {
       double total = 0;
@@ -113,15 +136,47 @@ class ManyRowsProductTest {
     }
   }
 
+  /** What a number of 16 bits and its next eight bits are. */
+  private float[] in24Bits(float[] high, byte[] low) {
+    int left = gpu.numbers == Numbers.FP16 ? 5 : 8;
+    float[] numbers = new float[high.length];
+    for (int i = 0; i < high.length; i++) {
+      numbers[i] = Float.intBitsToFloat(Float.floatToRawIntBits(high[i]) + (low[i] << left));
+    }
+    return numbers;
+  }
+
+  /** What E4M3 makes of numbers: three bits follow the first, and the smallest step is 2^-9 of the row's scale. */
+  private void checkCodes(float[] numbers, double[] values, int columns, double[] scales, double slack) {
+    for (int i = 0; i < numbers.length; i++) {
+      double scale = scales[i / columns] > 0 ? scales[i / columns] : 1;
+      double most = Math.abs(values[i]) / 15.9 + scale / 1023 + slack * (1 + Math.abs(values[i]));
+      if (!(Math.abs(numbers[i] - values[i]) <= most)) {
+        throw new AssertionError(
+            "Number %d of row %d is %g, not %g".formatted(i % columns, i / columns, numbers[i], values[i]));
+      }
+    }
+  }
+
+  /** Sums of squares of codes are no less than they are, and not much more. */
+  private void checkNorms(long norms, float[] codes, int rows, int columns) {
+    byte[] sums = gpu.read(norms, 8L * rows);
+    for (int i = 0; i < rows; i++) {
+      double sum = ByteBuffer.wrap(sums).order(ByteOrder.LITTLE_ENDIAN).getLong(8 * i) / 4096.0;
+      double least = Reference.squareSum(codes, i, columns);
+      assertThat(sum).as("norm of row %d", i).isBetween(0.999999 * least, 1.3 * least + 0.1);
+    }
+  }
+
   /**
    * Rows on the device and the numbers that they stand for.
    *
    * @param scales 0 in 16 bits
    */
-  private record Operand(long address, long scales, float[] numbers) {
+  private record Operand(long address, long scales, long largestNorm, float[] numbers) {
 
     GemmProducts.Matrix matrix() {
-      return new GemmProducts.Matrix(address, scales);
+      return new GemmProducts.Matrix(address, scales, largestNorm);
     }
   }
 
@@ -130,23 +185,24 @@ class ManyRowsProductTest {
     long unscaled = gpu.poisoned(2L * capacity * columns);
     gpu.device.copy(unscaled, gpu.numbers(values), 2L * rows * columns);
     if (!fp8) {
-      return new Operand(unscaled, 0, values);
+      return new Operand(unscaled, 0, 0, values);
     }
     long codes = gpu.poisoned((long) capacity * columns);
     long scales = gpu.poisoned(4L * capacity);
-    kernels.quantiseRows.launch(rows, 1, 256, unscaled, codes, scales, columns);
+    long norms = gpu.poisoned(8L * rows);
+    long largest = gpu.poisoned(4);
+    long cleared = gpu.poisoned(8L * rows);
+    kernels.quantiseRows.launch(rows, 1, 256, unscaled, 0L, codes, scales, norms, cleared, columns);
+    kernels.largestNorm.launch(1, 1, 1024, scales, norms, rows, largest);
     float[] scale = gpu.readFloats(scales, rows);
-    float[] numbers = fp8Numbers.numbers(new GemmProducts.Matrix(codes, scales), rows, columns);
-    for (int i = 0; i < numbers.length; i++) {
-      int row = i / columns;
-      // Three bits follow the first; the smallest step is 2^-9.
-      double most = Math.abs(values[i]) / 15.9 + scale[row] / 1023;
-      if (!(Math.abs(numbers[i] - values[i]) <= most)) {
-        throw new AssertionError(
-            "Number %d of row %d is %g, not %g".formatted(i % columns, row, numbers[i], values[i]));
-      }
-    }
-    return new Operand(codes, scales, numbers);
+    float[] numbers = fp8Numbers.numbers(codes, rows, columns);
+    checkNorms(norms, numbers, rows, columns);
+    assertThat(gpu.read(cleared, 8L * rows)).containsOnly(0);
+    fp8Numbers.scaled(numbers, scale, columns);
+    double norm = IntStream.range(0, rows).mapToDouble(i -> Math.sqrt(Reference.squareSum(numbers, i, columns))).max().orElseThrow();
+    assertThat(gpu.readFloats(largest, 1)[0] / norm).isBetween(0.9999, 1.0001);
+    checkCodes(numbers, Reference.toDouble(values), columns, IntStream.range(0, rows).mapToDouble(i -> scale[i]).toArray(), 0);
+    return new Operand(codes, scales, largest, numbers);
   }
 
   @Test
