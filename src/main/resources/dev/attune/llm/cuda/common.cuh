@@ -107,6 +107,17 @@ template <int I> DEVICE u32 signedPair(u32 word) {
   return numbers;
 }
 
+// Bytes 2 I and 2 I + 1 of a word of signed bytes whose signs have been flipped, times two scales, rounded once. As a mantissa, a byte
+// makes 256 + 2 n for n from 0 on and 256 + n below: 2 n or n times the scale, of which half is taken where it is not negative.
+template <int I> DEVICE u32 scaledPair(u32 flipped, u32 scales) {
+  u32 pair = __byte_perm(flipped, 0x43434343u, I ? 0x4342 : 0x4140), offset, twice, negative, result;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(offset) : "r"(scales), "r"(0xc380c380u));
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(twice) : "r"(pair), "r"(scales), "r"(offset));
+  asm("fma.rn.relu.bf16x2 %0, %1, %2, %3;" : "=r"(negative) : "r"(twice), "r"(0xbf00bf00u), "r"(0x80008000u));
+  asm("{.reg .b32 n;\nneg.bf16x2 n, %3;\nfma.rn.bf16x2 %0, %1, %2, n;}" : "=r"(result) : "r"(twice), "r"(0x3f003f00u), "r"(negative));
+  return result;
+}
+
 DEVICE u32 multiplyPairs(u32 a, u32 b) {
   u32 product;
   asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));

@@ -16,7 +16,7 @@
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
 #include "blocks.cuh"
 constexpr int MERGE_SHARES = 2, MERGE_ROWS = WORKER_WARPS / MERGE_SHARES;
-constexpr int ATTENTION_BYTES = PLACES_AT + RING * KEYS * 16;
+constexpr int ATTENTION_BYTES = SHARED_BYTES;
 
 constexpr int MAX_TOKENS = 64;
 
