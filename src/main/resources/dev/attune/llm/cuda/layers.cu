@@ -387,7 +387,8 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 136;");
-  int tile = 0, uses = 0;
+  Turn turn;
+  int uses = 0;
   #pragma unroll 1
   for (int layer = 0; layer < a.layers; layer++) {
     LayerWeights weights = a.weights[layer];
@@ -401,7 +402,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
-    multiplyItems(attention, sharedAddress(shared), barriers, count, tile, uses);
+    multiplyItems(attention, sharedAddress(shared), barriers, count, turn, uses);
     arrive(&a.met->attended);
     u32 expected = (layer + 1) * blocks;
     if (a.merging) {
