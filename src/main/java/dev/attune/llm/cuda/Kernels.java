@@ -158,7 +158,7 @@ final class Kernels {
     probeMasses = probe.kernel("probe_masses");
   }
 
-  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie, scales of values, and what aligning takes. */
+  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning takes. */
   private static int wideBytes(int d) {
     int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
     int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;

@@ -100,14 +100,6 @@ DEVICE Int8Blocks int8Blocks(u64 segment, u32 capacity, int layer, int head, int
   return {ofLayer + (u32)head * (u64)keys, ofLayer + (u32)kvHeads * (u64)keys + (u32)head * (u64)values};
 }
 
-// Bytes 2 I and 2 I + 1 of a word of signed bytes as two bf16 numbers: 128 and the low seven bits, less 128 or, where the sign is
-// set, 256. All of it is exact.
-template <int I> DEVICE u32 signedPair(u32 word) {
-  u32 pair = __byte_perm(word, 0x43434343u, I ? 0x4342 : 0x4140), numbers;
-  asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(numbers) : "r"(pair & 0xff7fff7fu), "r"(pair & 0xff80ff80u));
-  return numbers;
-}
-
 // Bytes 2 I and 2 I + 1 of a word of signed bytes whose signs have been flipped, times two scales, rounded once. As a mantissa, a byte
 // makes 256 + 2 n for n from 0 on and 256 + n below, which gives 2 n or n times the scale, of which half is taken where it is positive.
 template <int I> DEVICE u32 scaledPair(u32 flipped, u32 scales) {

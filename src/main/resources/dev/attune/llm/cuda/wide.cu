@@ -1,7 +1,4 @@
 #include "wide.cuh"
-#ifndef LREG
-#define LREG (D == 64 ? 104 : 80)
-#endif
 
 template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   extern __shared__ u8 unaligned[];
@@ -11,14 +8,14 @@ template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   __syncthreads();
   int count = *a.itemCount * a.kvHeads;
   if (threadIdx.x >= GROUPS * 128) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(LREG));
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(D == 64 ? 104 : 80));
     // Instructions that documents of the same batch follow have just been read.
     Loader<Q8, false>(a, shared, &barriers, count).run(a.layer, a.q, true, [](bool) {
       waitForPrevious();
       releaseNext();
     });
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"((512 - LREG) / 3 / 8 * 8));
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(D == 64 ? 136 : 144));
     Turn turn;
     int uses = 0;
     multiplyItems(a, sharedAddress(shared), &barriers, count, turn, uses);

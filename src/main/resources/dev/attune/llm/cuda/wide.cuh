@@ -8,27 +8,11 @@ constexpr int D = HEAD_SIZE, GROUPS = 3, ROWS = GROUPS * 64, LOADERS = 128, THRE
 constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, Q_BYTES = ROWS * D * 2;
 constexpr int STAGES = D == 64 ? 8 : 5, SLOTS = D == 64 ? 2 : 1;
 // Tiles under way before the loaders wait for one; places of tiles kept, and fetched ahead.
-#ifndef LAGM
-#define LAGM 2
-#endif
-constexpr int LAG = D == 64 ? 3 : LAGM, RING = 8, AHEAD = RING - LAG - 1;
+constexpr int LAG = D == 64 ? 3 : 2, RING = 8, AHEAD = RING - LAG - 1;
 constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES, SCALES_AT = PLACES_AT + RING * KEYS * 16;
 constexpr int SHARED_BYTES = SCALES_AT + RING * KEYS * 4;
-#ifndef SOFT
-#define SOFT 1
-#endif
-#ifndef QREG
-#define QREG (HEAD_SIZE == 64 ? 4 : 0)
-#endif
-#ifndef PING
-#define PING 0
-#endif
-#ifndef FENCE
-#define FENCE 1
-#endif
-#ifndef OVERLAP
-#define OVERLAP 1
-#endif
+// Steps of 16 channels of queries that multiply from registers; the others do from shared memory, whose bandwidth they take.
+constexpr int HELD = D == 64 ? D / 16 : 0;
 
 // A tile of packed rows and its keys, for those who multiply.
 struct Work {
@@ -567,7 +551,7 @@ DEVICE void multiplyValues(float (&d)[64], u32 a0, u32 a1, u32 a2, u32 a3, u64 b
 #endif
 
 // The same with a in registers.
-DEVICE void multiplyKeysR(float (&d)[32], const u32 (&a)[4], u64 b, int accumulate) {
+DEVICE void multiplyKeys(float (&d)[32], const u32 (&a)[4], u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
@@ -660,12 +644,12 @@ struct Rows {
 };
 
 // Requests the logits of the keys of a tile.
-DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&qr)[QREG + 1][4], float (&w)[32]) {
+DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&q)[HELD + 1][4], float (&w)[32]) {
   u64 keys = descriptor(stage);
   #pragma unroll
   for (int k = 0; k < D / 16; k++) {
     u64 b = behind(keys, k / 4 * HALF + k % 4 * 32);
-    if (k < QREG) multiplyKeysR(w, qr[k], b, k > 0);
+    if (k < HELD) multiplyKeys(w, q[k], b, k > 0);
     else multiplyKeys(w, behind(r.queries, k / 4 * ROWS * 128 + k % 4 * 32), b, k > 0);
   }
   commitProducts();
@@ -726,7 +710,7 @@ DEVICE void storeRows(
 }
 
 // What loaders wrote is seen by wgmma. A fence of theirs would wait for the copies that are under way.
-DEVICE void seeCopies() { if (FENCE) asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+DEVICE void seeCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // The warpgroups that multiply; tiles and items are counted from the first to the last layer.
 DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, int count, Turn& turn, int& uses) {
@@ -737,7 +721,6 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
   u32 inverse = 0xffffffffu / group + 1;
   float slack = SLACK / a.scale;
   u32 full = held(sharedAddress(barriers->full)), empty = held(sharedAddress(barriers->empty));
-  if (PING && mine == 2) asm volatile("bar.arrive 9, 256;" ::: "memory");
   #pragma unroll 1
   for (int i = blockIdx.x; i < count; i += gridDim.x, uses++) {
     int slot = uses % SLOTS;
@@ -751,18 +734,16 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
     r.end = min(w.end, w.context + quotient(min(w.rows - 1, w.firstRow + mine * 64 + 63), group, inverse) + 1);
     r.unmasked = min(r.end, w.context + quotient(w.firstRow + mine * 64, group, inverse));
     r.queries = descriptor(base + Q_AT + slot * Q_BYTES + mine * 64 * 128);
-    u32 qr[QREG + 1][4];
+    u32 q[HELD + 1][4];
     #pragma unroll
-    for (int k = 0; k < QREG; k++) {
+    for (int k = 0; k < HELD; k++) {
       u32 at = base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, inTile0 + lane % 16, 2 * k + lane / 16);
       asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-          : "=r"(qr[k][0]), "=r"(qr[k][1]), "=r"(qr[k][2]), "=r"(qr[k][3]) : "r"(at) : "memory");
+          : "=r"(q[k][0]), "=r"(q[k][1]), "=r"(q[k][2]), "=r"(q[k][3]) : "r"(at) : "memory");
     }
     float out[D / 2];
     #pragma unroll
     for (int d = 0; d < D / 2; d++) out[d] = 0;
-    auto myTurn = [&] { if (PING) asm volatile("bar.sync %0, 256;" :: "r"(9 + mine) : "memory"); };
-    auto pass = [&] { if (PING) asm volatile("bar.arrive %0, 256;" :: "r"(mine == 2 ? 9 : 10 + mine) : "memory"); };
     auto arrived = [&](const Turn& t) {
       barrierWait(full + t.stage * 8, t.round & 1);
       seeCopies();
@@ -796,7 +777,7 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
       Turn next = turn;
       arrived(turn);
       fenceProducts();
-      requestLogits(at(turn), r, qr, logits);
+      requestLogits(at(turn), r, q, logits);
       waitForProducts<0>();
       weigh(logits, w.begin, rescale);
       packWeights(logits, p);
@@ -804,24 +785,13 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
       for (int t = 1; t < seen; t++) {
         next.advance();
         arrived(next);
-        myTurn();
         fenceProducts();
-#if OVERLAP
-        requestLogits(at(next), r, qr, logits);
+        requestLogits(at(next), r, q, logits);
         requestSum(at(turn), p, out);
-        pass();
         waitForProducts<1>();
         bool grows = weigh(logits, w.begin + t * KEYS, rescale);
         waitForProducts<0>();
         free(turn);
-#else
-        requestSum(at(turn), p, out);
-        requestLogits(at(next), r, qr, logits);
-        pass();
-        waitForProducts<0>();
-        free(turn);
-        bool grows = weigh(logits, w.begin + t * KEYS, rescale);
-#endif
         turn = next;
         if (__builtin_expect(grows, 0)) rescaleRows(out, rescale);
         packWeights(logits, p);
@@ -834,10 +804,6 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
     }
     #pragma unroll 1
     for (int t = max(seen, 0); t < all; t++) {
-      if (t > 0) {
-        myTurn();
-        pass();
-      }
       arrived(turn);
       free(turn);
       turn.advance();
@@ -847,5 +813,4 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
     if (lane == 0) barrierArrive(&barriers->queryFree[slot]);
     if (r.live) storeRows(a, done, out, r.sums, inTile0, group, inverse);
   }
-  if (PING && mine == 0) asm volatile("bar.sync 9, 256;" ::: "memory");
 }
