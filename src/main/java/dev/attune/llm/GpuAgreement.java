@@ -20,7 +20,10 @@ import java.util.Objects;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/** Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. Speed is {@link GpuLoad}'s. */
+/**
+ * Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. Speed is
+ * {@link GpuLoad}'s.
+ */
 public final class GpuAgreement {
 
   private static final int BATCH = 64;

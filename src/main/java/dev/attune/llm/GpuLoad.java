@@ -36,8 +36,8 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Speed of the whole GPU backend under load, over real lists: documents on the device, in pinned memory of the host and in
- * files; requests side by side; rankings while suggestions are decoded.
+ * Speed of the whole GPU backend under load, over real lists: documents on the device, in pinned memory of the host and
+ * in files; requests side by side; rankings while suggestions are decoded.
  */
 public final class GpuLoad {
 
@@ -61,7 +61,8 @@ public final class GpuLoad {
    * Measures and prints.
    *
    * @param adapter directory of the ranking's adapter, or null for none
-   * @param fewLists lists whose documents are moved about; those of three must not fit into a tenth of the device's memory
+   * @param fewLists lists whose documents are moved about; those of three must not fit into a tenth of the device's
+   *     memory
    * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the model
    */
   public static void run(PrintWriter out, Path model, @Nullable Path adapter, Lists input, int fewLists)
@@ -212,8 +213,9 @@ public final class GpuLoad {
           print(from, each(ranking, instruction, few, documents, 1));
           if (host > 0) {
             print(codec + ", from pinned memory", each(ranking, instruction, few, documents, 5));
-            print(codec + ", from pinned memory, 4 in flight", measure(4, 5 * few.lists().size(), i -> GpuAgreement.score(
-                ranking, few, few.lists().get(i % few.lists().size()), instruction, documents)));
+            int lists = few.lists().size();
+            print(codec + ", from pinned memory, 4 in flight", measure(4, 5 * lists, i -> GpuAgreement.score(
+                ranking, few, few.lists().get(i % lists), instruction, documents)));
           }
           out.println(base.memory());
         }

@@ -92,8 +92,8 @@ final class ModelLoader {
   }
 
   /**
-   * Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. Where {@code
-   * auto} finds no driver, that is nothing to tell; every other reason is told in a line.
+   * Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. Where
+   * {@code auto} finds no driver, that is nothing to tell; every other reason is told in a line.
    *
    * @param lost told once if the GPU fails in a way that ends its use
    */

@@ -208,7 +208,14 @@ final class DiskTier implements AutoCloseable {
     }
     Digest document = Digest.of(key.documentId());
     Digest content = Digest.of(key.contentHash());
-    if (store.put(key.space(), document, content, backend.image(segment)) && !written.test(key, segment)) {
+    if (!store.put(key.space(), document, content, backend.image(segment))) {
+      return;
+    }
+    MemorySegment image = store.find(key.space(), document, content);
+    if (image != null) {
+      restored.stored(key, segment, image, backend);
+    }
+    if (!written.test(key, segment)) {
       // Changed or deleted while it was written.
       store.retain(document, null);
     }

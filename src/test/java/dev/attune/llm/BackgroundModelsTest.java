@@ -171,8 +171,8 @@ class BackgroundModelsTest {
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
         new LlmProperties(
-            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0), DataSize.ofBytes(0),
-                KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+f32", 8, NO_ADAPTERS);
+            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0),
+            DataSize.ofBytes(0), KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+f32", 8, NO_ADAPTERS);
     try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
     }
@@ -301,7 +301,8 @@ class BackgroundModelsTest {
         .bytes());
     LlmProperties settings = new LlmProperties(
         model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+bf16", 8, new Adapters(good.toString(), directory.resolve("absent").toString()));
+        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+bf16", 8,
+        new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
       assertThat(status.state()).isEqualTo(State.READY);
@@ -348,7 +349,8 @@ class BackgroundModelsTest {
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
         "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO,
-        DataSize.ofBytes(0), DataSize.ofGigabytes(1), KERNELS, Numbers.FP16, GpuWeights.FULL, 0, "auto", 64, new Adapters("bundled", "bundled")));
+        DataSize.ofBytes(0), DataSize.ofGigabytes(1), KERNELS, Numbers.FP16, GpuWeights.FULL, 0, "auto", 64,
+        new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -32,8 +32,8 @@ class ModelsCommandTest {
   private record Run(int status, String out, String err) {}
 
   private LlmProperties settings(String model, @Nullable String hub) {
-    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        cache.resolve("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 1, "full+f32", 8,
+    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0),
+        DataSize.ofBytes(0), cache.resolve("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 1, "full+f32", 8,
         new Adapters("none", "none"));
   }
 

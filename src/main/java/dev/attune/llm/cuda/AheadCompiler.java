@@ -6,8 +6,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Compiles, one after the other and beside requests, the kernels of last blocks of every length: the first request of each
- * length would wait seconds for its own. A start that finds them in the {@link KernelCache} is done at once.
+ * Compiles, one after the other and beside requests, the kernels of last blocks of every length: the first request of
+ * each length would wait seconds for its own. A start that finds them in the {@link KernelCache} is done at once.
  */
 final class AheadCompiler implements AutoCloseable {
 

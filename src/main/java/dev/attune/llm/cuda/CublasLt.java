@@ -9,8 +9,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
 /**
- * Matrix products of matrices of 16-bit numbers with fp32 sums by cuBLASLt. The algorithm is chosen once per matrix, for many rows and
- * without splitting sums, and then used for any number of rows: a row's result does not depend on the others.
+ * Matrix products of matrices of 16-bit numbers with fp32 sums by cuBLASLt. The algorithm is chosen once per matrix, for
+ * many rows and without splitting sums, and then used for any number of rows: a row's result does not depend on the
+ * others.
  */
 final class CublasLt implements AutoCloseable {
 
@@ -96,8 +97,9 @@ final class CublasLt implements AutoCloseable {
       long out = layout(outputs, TYPICAL_ROWS);
       MemorySegment found = arena.allocate(JAVA_INT);
       try {
-        check((int) heuristic.invokeExact(handle, description, weightLayout, x, out, out, preference, 1, algorithm, found),
-            "Choosing an algorithm for [%d, %d]".formatted(outputs, inputs));
+        int code = (int) heuristic.invokeExact(
+            handle, description, weightLayout, x, out, out, preference, 1, algorithm, found);
+        check(code, "Choosing an algorithm for [%d, %d]".formatted(outputs, inputs));
         if (found.get(JAVA_INT, 0) < 1) {
           throw new CudaException("cuBLASLt has no algorithm for a product with [%d, %d]".formatted(outputs, inputs));
         }

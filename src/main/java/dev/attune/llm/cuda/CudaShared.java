@@ -11,7 +11,9 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What the backends of one model share: the GPU, memory of segments and its copies, and who is told of the GPU's loss. */
+/**
+ * What the backends of one model share: the GPU, memory of segments and its copies, and who is told of the GPU's loss.
+ */
 final class CudaShared implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(CudaShared.class);
@@ -83,9 +85,9 @@ final class CudaShared implements AutoCloseable {
     Copies stream = new Copies(device);
     copies = stream;
     memory = new SegmentMemory(stream, limit, host);
-    description = "%s in %s, driver %d from %s, NVRTC from %s, %d MB for keys and values, %d MB of the host for more".formatted(
-        device.name, settings.numbers(), device.driverVersion(), device.driver.place, Objects.requireNonNull(compiler).place, limit >> 20,
-        host.byteSize() >> 20);
+    description = "%s in %s, driver %d from %s, NVRTC from %s, %d MB for keys and values, %d MB of the host for more"
+        .formatted(device.name, settings.numbers(), device.driverVersion(), device.driver.place,
+            Objects.requireNonNull(compiler).place, limit >> 20, host.byteSize() >> 20);
   }
 
   private static MemorySegment pinned(CudaDevice device, long bytes) {

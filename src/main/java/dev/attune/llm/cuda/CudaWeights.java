@@ -14,9 +14,10 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Weights on the device, in {@link Numbers}. The weights of each RMSNorm are folded into the matrix that follows it, so that a
- * norm is a factor per token. What is added to the residual (embeddings, attention's output, down) is kept times {@link
- * Numbers#residualScale}. Query and key rows are in the half-split order of RoPE (GGUF files have them interleaved).
+ * Weights on the device, in {@link Numbers}. The weights of each RMSNorm are folded into the matrix that follows it, so
+ * that a norm is a factor per token. What is added to the residual (embeddings, attention's output, down) is kept times
+ * {@link Numbers#residualScale}. Query and key rows are in the half-split order of RoPE (GGUF files have them
+ * interleaved).
  *
  * @param config of the model, its norms' epsilon fit for the residual as it is kept
  * @param embedding {@code [vocabulary][hidden]}
@@ -211,7 +212,10 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
       }
     }
 
-    /** Where the file has rows permuted, it has, in each head, (2i, 2i + 1) where the model was trained with (i, i + headSize / 2). */
+    /**
+     * Where the file has rows permuted, it has, in each head, (2i, 2i + 1) where the model was trained with (i, i +
+     * headSize / 2).
+     */
     private int halfSplit(int row) {
       if (!source.interleavedRotation()) {
         return row;

@@ -46,7 +46,9 @@ final class Nvrtc {
   private final String version;
   private final @Nullable KernelCache cache;
 
-  /** Machine code, and what the assembler says of its registers, empty when the code was compiled by an earlier start. */
+  /**
+   * Machine code, and what the assembler says of its registers, empty when the code was compiled by an earlier start.
+   */
   record Compiled(byte[] code, String log) {}
 
   /**
@@ -58,8 +60,9 @@ final class Nvrtc {
   Nvrtc(@Nullable KernelCache cache) {
     this.cache = cache;
     // The compiler opens its built-in headers by name only, which finds them where they are loaded already.
-    for (String builtins : List.of("libnvrtc-builtins.so.13.0", "libnvrtc-builtins.so.13.1", "libnvrtc-builtins.so.13.2",
-        "libnvrtc-builtins.so.13.3", "libnvrtc-builtins.so.13.4", "libnvrtc-builtins.so.13.5")) {
+    for (String builtins : List.of("libnvrtc-builtins.so.13.0", "libnvrtc-builtins.so.13.1",
+        "libnvrtc-builtins.so.13.2", "libnvrtc-builtins.so.13.3", "libnvrtc-builtins.so.13.4",
+        "libnvrtc-builtins.so.13.5")) {
       try {
         NativeLibraries.load(builtins);
       } catch (CudaException e) {

@@ -58,8 +58,8 @@ final class SegmentImage {
         && shape.layers() - shape.valueLayers() <= 1 && shape.firstPosition() >= 0;
     if (plausible && shape.slots() == CudaKvSegment.Shape.RAGGED) {
       long heads = (long) shape.layers() * shape.kvHeads();
-      RaggedHeads read = heads > image.byteSize() ? null : RaggedHeads.read(image.asSlice(HEADER), codec, shape.kvHeads(),
-          shape.headSize(), shape.tokens(), (int) heads, shape.valueLayers());
+      RaggedHeads read = heads > image.byteSize() ? null : RaggedHeads.read(image.asSlice(HEADER), codec,
+          shape.kvHeads(), shape.headSize(), shape.tokens(), (int) heads, shape.valueLayers());
       plausible = read != null;
       shape = new CudaKvSegment.Shape(codec, shape.kvHeads(), shape.headSize(), shape.tokens(), shape.slots(),
           shape.layers(), shape.valueLayers(), shape.firstPosition(), read);

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
+import dev.attune.llm.ModelConfig;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
@@ -24,13 +25,38 @@ final class Gpu implements AutoCloseable {
   }
 
   /** Opens the GPU for this thread; skips the test, saying why, when there is none. */
-  static Gpu open(Numbers numbers) {
+  static Gpu open() {
     try {
-      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null), numbers);
+      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null), Numbers.FP16);
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
       throw e;
     }
+  }
+
+  /** The same with numbers of a type. */
+  Gpu in(Numbers others) {
+    return new Gpu(device, compiler, others);
+  }
+
+  Kernels kernels(ModelConfig config) {
+    return new Kernels(device, compiler, config, numbers);
+  }
+
+  long rope(ModelConfig config) {
+    return CudaWeights.ropeTable(device, config);
+  }
+
+  /** Rows of one segment for rows of a batch, in reverse order, so that a wrong row shows. */
+  static int[] places(long segment, int rows) {
+    int[] places = new int[4 * rows];
+    for (int i = 0; i < rows; i++) {
+      places[4 * i] = (int) segment;
+      places[4 * i + 1] = (int) (segment >>> 32);
+      places[4 * i + 2] = rows - 1 - i;
+      places[4 * i + 3] = rows;
+    }
+    return places;
   }
 
   /** Rounded to 16 bits. */
@@ -38,7 +64,7 @@ final class Gpu implements AutoCloseable {
     return numbers.value(numbers.bits(value));
   }
 
-  /** Error of rounding that bf16 has, or eighth of it. */
+  /** A bound of errors of rounding to bf16, or an eighth of it. */
   double tolerance(double ofBf16) {
     return numbers == Numbers.FP16 ? ofBf16 / 8 : ofBf16;
   }
@@ -52,7 +78,6 @@ final class Gpu implements AutoCloseable {
     return values;
   }
 
-  /** Rounded, on the device. */
   long numbers(float[] values) {
     long address = device.allocate(2L * values.length + 16, "a test");
     try (Arena arena = Arena.ofConfined()) {

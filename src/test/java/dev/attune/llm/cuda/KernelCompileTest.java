@@ -66,7 +66,7 @@ class KernelCompileTest {
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
           "-DHEAD_SIZE=64");
     }
-    ModelConfig large = KernelTwinTest.shape(4096, 32, 8, 128, 14336);
+    ModelConfig large = TestShapes.llama(4096, 32, 8, 128, 14336);
     for (int tokens : new int[] {16, 32, 48, 64}) {
       for (boolean fp8 : new boolean[] {false, true}) {
         check(compiler, "chain.cu", ProductChain.options(large, fp8, tokens, 132));
