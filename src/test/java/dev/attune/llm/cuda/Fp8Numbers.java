@@ -14,13 +14,6 @@ final class Fp8Numbers {
     this.gpu = gpu;
   }
 
-  float[] scaled(float[] numbers, float[] scales, int columns) {
-    for (int i = 0; i < numbers.length; i++) {
-      numbers[i] *= scales[i / columns];
-    }
-    return numbers;
-  }
-
   /** What a matrix in FP8 stands for. */
   float[] numbers(GemmProducts.Matrix matrix, int rows, int columns) {
     return scaled(codes(matrix.address(), rows, columns), gpu.readFloats(matrix.scales(), rows), columns);
