@@ -10,8 +10,9 @@ import java.util.List;
  * and which probes, the keys of the layer after the last and few tokens of small models go on to use. Many rows are
  * multiplied at twice the rate, and few rows need half the bytes.
  *
- * <p>Outputs of SwiGLU are scaled, each by a factor of its own that is part of the scale of its row of {@code up} and that the
- * columns of {@code down} take back, so that none exceeds what E4M3 can be, whatever the token (see {@code elementwise.cu}).
+ * <p>Outputs of SwiGLU are scaled, each by a factor of its own that is part of the scale of its row of {@code up} and
+ * that the columns of {@code down} take back, so that none exceeds what E4M3 can be, whatever the token (see {@code
+ * elementwise.cu}).
  */
 final class Fp8Weights {
 
@@ -42,8 +43,8 @@ final class Fp8Weights {
       Matrix first = quantised(layer.qkv(), 0, qkv, hidden);
       Matrix output = quantised(layer.attentionOutput(), 0, hidden, attention);
       Matrix gateUp = quantised(layer.gateUp(), 0, 2 * inner, hidden);
-      kernels.boundSwiglu.launch((inner + WARPS - 1) / WARPS, 1, THREADS, gateUp.address(), gateUp.scales(), norms, hidden,
-          inner, factors);
+      kernels.boundSwiglu.launch((inner + WARPS - 1) / WARPS, 1, THREADS, gateUp.address(), gateUp.scales(), norms,
+          hidden, inner, factors);
       layers.add(new Layer(first, output, gateUp, quantised(layer.down(), factors, hidden, inner)));
     }
     device.synchronize("Quantising weights");

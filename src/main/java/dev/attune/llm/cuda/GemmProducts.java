@@ -30,8 +30,8 @@ final class GemmProducts {
    * Rows of activations.
    *
    * @param capacity rows that may be read
-   * @param squares sums of squares of the rows, before they were quantised, in {@code parts} parts, {@code [parts][capacity]};
-   *     for {@link #residual}, of the residual's rows, in FP8 only
+   * @param squares sums of squares of the rows, before they were quantised, in {@code parts} parts,
+   *     {@code [parts][capacity]}; for {@link #residual}, of the residual's rows, in FP8 only
    * @param scales of the rows when they are E4M3, 0 when they are not or the scales are 1
    * @param norms sums of squares of the rows' codes, for {@link #residual} in FP8
    */
@@ -113,18 +113,20 @@ final class GemmProducts {
   /**
    * {@code residual += in . matrix^T}.
    *
-   * @param squares where to leave the sums of squares of the result, in {@link #squareParts} parts; not {@code in.squares}
+   * @param squares where to leave the sums of squares of the result, in {@link #squareParts} parts; not
+   *     {@code in.squares} in FP8
    */
   void residual(Input in, Matrix matrix, int inputs, Residual residual, long squares) {
     launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, 0, residual, squares);
   }
 
   /**
-   * {@code out = silu(gate) * up} of normalised rows, in 16 bits, or in E4M3 when the matrix is; then the sums of squares of its rows
-   * are added to {@code in.norms}.
+   * {@code out = silu(gate) * up} of normalised rows, in 16 bits, or in E4M3 when the matrix is; then the sums of
+   * squares of its rows are added to {@code in.norms}.
    */
   void gateUp(Input in, Matrix matrix, long out) {
-    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, NO_RESIDUAL, 0);
+    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, NO_RESIDUAL,
+        0);
   }
 
   /** Forgets descriptors of inputs, whose memory is given back. */

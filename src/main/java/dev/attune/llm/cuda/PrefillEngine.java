@@ -21,7 +21,7 @@ final class PrefillEngine {
   /** What computes the products. */
   enum Products {
     FUSED,
-    /** As fused, in FP8: products leave codes for the next; what attention leaves is quantised by a kernel of its own. */
+    /** As fused, in FP8: products leave codes for the next; a kernel of its own quantises what attention leaves. */
     FP8,
     CUBLASLT
   }
@@ -195,11 +195,12 @@ final class PrefillEngine {
       } else if (how == Products.FP8) {
         Fp8Weights.Layer f = Objects.requireNonNull(fp8, "weights in FP8").layer(layer);
         GemmProducts.Residual residual = new GemmProducts.Residual(x, low, xCodes, xScales);
-        gemm.qkv(coded(xCodes, rows, squares, parts, xScales, 0), f.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
+        gemm.qkv(coded(xCodes, rows, squares, parts, xScales, 0), f.qkv(), 0, qkvWidth, places(batch, batch.places),
+            layer);
         attend.accept(layer);
         quantise(rows, mixed, attentionWidth, mixedCodes, mixedScales, mixedNorms, innerNorms);
-        gemm.residual(coded(mixedCodes, rows, squares, parts, mixedScales, mixedNorms), f.attentionOutput(), attentionWidth,
-            residual, otherSquares);
+        gemm.residual(coded(mixedCodes, rows, squares, parts, mixedScales, mixedNorms), f.attentionOutput(),
+            attentionWidth, residual, otherSquares);
         parts = gemm.squareParts();
         gemm.gateUp(coded(xCodes, rows, otherSquares, parts, xScales, innerNorms), f.gateUp(), inner);
         gemm.residual(coded(inner, rows, otherSquares, parts, 0, innerNorms), f.down(), config.feedForward(), residual,

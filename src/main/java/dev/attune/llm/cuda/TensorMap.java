@@ -45,8 +45,9 @@ final class TensorMap {
       MemorySegment box = scratch.allocateFrom(JAVA_INT, rowBytes / size, tileRows);
       MemorySegment steps = scratch.allocateFrom(JAVA_INT, 1, 1);
       int type = size == 1 ? UINT8 : UINT16;
+      int swizzle = rowBytes == 64 ? SWIZZLE_64B : SWIZZLE_128B;
       device.check(device.driver.tensorMapEncodeTiled(map, type, 2, matrix, dimensions, strides, box, steps, 0,
-          rowBytes == 64 ? SWIZZLE_64B : SWIZZLE_128B, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
+          swizzle, PROMOTION_L2_256B, 0), "Describing a matrix of [%d, %d] in tiles of %d rows"
           .formatted(rows, columns, tileRows));
     }
     return map;
