@@ -105,7 +105,8 @@ final class ModelLoader {
         return load(place, checkpoint -> {
           KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
           CudaBackend.Settings settings = new CudaBackend.Settings(kept,
-              properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
+              properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8,
+              properties.gpuMemory().toBytes(),
               properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           log.info("The GPU computes: {}", backend.description());
