@@ -221,9 +221,7 @@ DEVICE u32 packE4m3(float a, float b, float c, float d) {
   return low | (u32)high << 16;
 }
 
-// Rows of a matrix as E4M3 with a scale a row, the largest number becoming 448, the largest there is. Products do not depend on
-// the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte 16 q + 4 a + 2 e + h, so
-// that a thread that turns codes into left operands of four products of bf16 loads them at once. 256 threads a row.
+// Rows of a matrix as E4M3 with a scale a row, the largest number becoming 448, the largest there is. 256 threads a row.
 extern "C" __global__ __launch_bounds__(256) void quantise_rows(const bf16* from, u8* to, float* scales, int columns) {
   __shared__ float largest[8];
   waitForPrevious();
@@ -250,13 +248,7 @@ extern "C" __global__ __launch_bounds__(256) void quantise_rows(const bf16* from
     for (int j = 0; j < 2; j++)
       out[j] = packE4m3(lowBf16(pairs[2 * j]) * inverse, highBf16(pairs[2 * j]) * inverse,
           lowBf16(pairs[2 * j + 1]) * inverse, highBf16(pairs[2 * j + 1]) * inverse);
-    // Lanes 2 a + h have eight inputs each. First those with the same a exchange, then those with the same h.
-    int lane = threadIdx.x % 32, quad = 0xf << (lane & 28), h = lane & 1, a = lane / 2 % 4;
-    u32 other = __shfl_xor_sync(quad, h ? out[0] : out[1], 1), low = h ? other : out[0], high = h ? out[1] : other;
-    u32 even = __byte_perm(low, high, 0x5140), odd = __byte_perm(low, high, 0x7362);
-    other = __shfl_xor_sync(quad, a & 1 ? even : odd, 2);
-    *(uint2*)(to + (u64)blockIdx.x * columns + i / 64 * 64 + 16 * (2 * h + (a & 1)) + a / 2 * 8) =
-        a & 1 ? make_uint2(other, odd) : make_uint2(even, other);
+    *(uint2*)(to + (u64)blockIdx.x * columns + i) = make_uint2(out[0], out[1]);
   }
 }
 

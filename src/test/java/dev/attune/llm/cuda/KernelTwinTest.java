@@ -292,11 +292,41 @@ class KernelTwinTest {
     float[] scales = gpu.readFloats(matrix.scales(), rows);
     float[] numbers = new float[rows * columns];
     for (int i = 0; i < numbers.length; i++) {
-      // Input 16 a + 8 h + 2 q + e of 64 is byte 16 q + 4 a + 2 e + h.
-      int at = i / 64 * 64 + i / 2 % 4 * 16 + i / 16 % 4 * 4 + i % 2 * 2 + i / 8 % 2;
-      numbers[i] = e4m3(codes[at]) * scales[i / columns];
+      numbers[i] = e4m3(codes[i]) * scales[i / columns];
     }
     return numbers;
+  }
+
+  /** What tokens in E4M3 stand for, with a scale for each 128 inputs of a row. */
+  private static float[] inSteps(float[] values, int columns) {
+    float[] result = new float[values.length];
+    for (int row = 0; row < values.length; row += columns) {
+      for (int first = row; first < row + columns; first += 128) {
+        int end = Math.min(first + 128, row + columns);
+        float top = 0;
+        for (int i = first; i < end; i++) {
+          top = Math.max(top, Math.abs(values[i]));
+        }
+        for (int i = first; i < end; i++) {
+          result[i] = nearestE4m3(values[i] * (448 / top)) * (top / 448);
+        }
+      }
+    }
+    return result;
+  }
+
+  /** Ties go to the even code. */
+  static float nearestE4m3(float value) {
+    int exponent = Math.max(-6, Math.getExponent(value));
+    return Math.scalb((float) Math.rint(Math.scalb(value, 3 - exponent)), exponent - 3);
+  }
+
+  private static float[] toFloat(double[] values) {
+    float[] floats = new float[values.length];
+    for (int i = 0; i < values.length; i++) {
+      floats[i] = (float) values[i];
+    }
+    return floats;
   }
 
   private static float e4m3(byte code) {
@@ -379,7 +409,7 @@ class KernelTwinTest {
 
   @ParameterizedTest
   @CsvSource({"17,2304,36,4,64,704,false", "64,2304,20,2,128,832,false", "1,2304,36,4,64,704,false",
-    "17,2304,36,4,64,704,true", "1,2304,20,2,128,832,true", "64,2304,20,2,128,832,true", "37,2304,20,2,128,3008,true",
+    "17,2304,20,2,128,704,true", "1,2304,20,2,128,832,true", "64,2304,20,2,128,832,true", "37,2304,20,2,128,3008,true",
     "48,4096,32,8,128,2112,false", "48,4096,32,8,128,2112,true"})
   void productsBetweenTwoAttentions(
       int tokens, int hidden, int heads, int kvHeads, int headSize, int inner, boolean fp8) {
@@ -426,9 +456,10 @@ class KernelTwinTest {
 
     reset.run();
     chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, places, positionsDevice, null);
-    checkResidual(buffers, before, Reference.multiply(mixed, wOut, tokens, hidden, attention));
+    checkResidual(buffers, before,
+        Reference.multiply(fp8 ? inSteps(mixed, attention) : mixed, wOut, tokens, hidden, attention), fp8);
     float[] between = gpu.readFloats(buffers.residual(), tokens * hidden);
-    float[] x = gpu.readBf16(buffers.x(), tokens * hidden);
+    float[] x = fp8 ? inSteps(between, hidden) : gpu.readBf16(buffers.x(), tokens * hidden);
 
     chain.run(Phase.GATE_UP, Phase.GATE_UP, 0, tokens, places, positionsDevice, null);
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
@@ -437,9 +468,10 @@ class KernelTwinTest {
     assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner))).as("SwiGLU").isLessThan(TOLERANCE);
 
     chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice, null);
-    checkResidual(buffers, between, Reference.multiply(inside, wDown, tokens, hidden, inner));
+    checkResidual(buffers, between,
+        Reference.multiply(fp8 ? inSteps(inside, inner) : inside, wDown, tokens, hidden, inner), fp8);
     float[] after = gpu.readFloats(buffers.residual(), tokens * hidden);
-    x = gpu.readBf16(buffers.x(), tokens * hidden);
+    x = fp8 ? inSteps(after, hidden) : gpu.readBf16(buffers.x(), tokens * hidden);
     double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
     Reference.scaleRows(qkv, Reference.normFactors(after, tokens, hidden, 1e-5), qkvWidth);
     checkQkv(config, qkv.clone(), positions, tokens, 1, buffers.q(), segment);
@@ -473,6 +505,7 @@ class KernelTwinTest {
       squares[i] = squareSum(after, i, hidden);
     }
     gpu.device.copy(buffers.x(), gpu.bf16(x), 2L * tokens * hidden);
+    gpu.device.copy(buffers.residual(), gpu.floats(after), 4L * tokens * hidden);
     gpu.device.copy(chain.squares(), gpu.floats(squares), 4L * rows);
     chain.run(Phase.QKV, Phase.QKV, 1, tokens, places, positionsDevice, null);
     checkQkv(config, qkv, positions, tokens, 1, buffers.q(), segment);
@@ -480,8 +513,9 @@ class KernelTwinTest {
 
   /** Parts that attention left are put together before the first product. */
   @ParameterizedTest
-  @CsvSource({"17,36,4,64,3", "48,20,2,128,16", "1,36,4,64,90"})
-  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts) {
+  @CsvSource({"17,36,4,64,3,false", "48,20,2,128,16,false", "1,36,4,64,90,false", "17,20,2,128,3,true",
+    "48,20,2,128,16,true", "1,20,2,128,90,true"})
+  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts, boolean fp8) {
     Random random = new Random(tokens);
     int hidden = 2304;
     ModelConfig config = shape(hidden, heads, kvHeads, headSize, 2240);
@@ -491,11 +525,17 @@ class KernelTwinTest {
     int tiles = (tokens * group + tileRows - 1) / tileRows;
     int rows = SkinnyProducts.MAX_TOKENS;
     float[] wOut = Gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
-    CudaWeights.Layer layer = new CudaWeights.Layer(0, gpu.bf16(wOut), 0, 0, 0, 0);
+    long unused = gpu.poisoned(2L * 2 * config.feedForward() * hidden);
+    CudaWeights.Layer layer = new CudaWeights.Layer(unused, gpu.bf16(wOut), unused, unused, 0, 0);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer), 0, rope(config));
+    Kernels kernels = kernels(config);
+    Fp8Weights quantised = fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null;
+    if (quantised != null) {
+      wOut = numbers(quantised.layer(0).attentionOutput(), hidden, attention);
+    }
     ProductChain.Buffers buffers = new ProductChain.Buffers(gpu.poisoned(2L * rows * attention),
         gpu.poisoned(2L * rows * hidden), gpu.floats(new float[rows * hidden]), 0, 0);
-    ProductChain chain = new ProductChain(gpu.device, kernels(config), weights, null, buffers);
+    ProductChain chain = new ProductChain(gpu.device, kernels, weights, quantised, buffers);
 
     // [part][KV head][row of a tile], parts of a tile together.
     int count = tiles * parts * kvHeads * tileRows;
@@ -537,16 +577,21 @@ class KernelTwinTest {
           .put(kvHeads).put(tileRows).put(0).memory();
       chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, 0, gpu.ints(new int[tokens]), merge);
     }
-    float[] together = gpu.readBf16(buffers.mixed(), tokens * attention);
-    assertThat(Gpu.error(together, mixed)).isLessThan(TOLERANCE);
-    checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention));
+    float[] together = fp8 ? inSteps(toFloat(mixed), attention) : gpu.readBf16(buffers.mixed(), tokens * attention);
+    if (!fp8) {
+      assertThat(Gpu.error(together, mixed)).isLessThan(TOLERANCE);
+    }
+    checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention),
+        fp8);
   }
 
-  private static void checkResidual(ProductChain.Buffers buffers, float[] before, double[] sum) {
+  /** The tensor cores' sums of FP8 are shorter than fp32. */
+  private static void checkResidual(ProductChain.Buffers buffers, float[] before, double[] sum, boolean fp8) {
     for (int i = 0; i < sum.length; i++) {
       sum[i] += before[i];
     }
-    assertThat(Gpu.error(gpu.readFloats(buffers.residual(), sum.length), sum)).as("residual").isLessThan(1e-4);
+    assertThat(Gpu.error(gpu.readFloats(buffers.residual(), sum.length), sum)).as("residual")
+        .isLessThan(fp8 ? 2e-3 : 1e-4);
     assertThat(Gpu.error(gpu.readBf16(buffers.x(), sum.length), sum)).as("rounded").isLessThan(TOLERANCE);
   }
 
