@@ -106,7 +106,8 @@ final class ModelLoader {
           KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
           CudaBackend.Settings settings = new CudaBackend.Settings(kept,
               properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8,
-              properties.gpuMemory().toBytes(), properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
+              properties.gpuMemory().toBytes(), properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS,
+              ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
           try {
             verify(backend, checkpoint.config(), settings.fp8());

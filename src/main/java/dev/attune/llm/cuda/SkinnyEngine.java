@@ -76,9 +76,9 @@ final class SkinnyEngine {
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     mixed = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     inner = device.allocate(2L * rows * config.feedForward(), "activations of few tokens");
-    chain = ProductChain.fits(config) ? new ProductChain(
-        device, kernels, weights, fp8, new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
-    this.fp8 = fp8 != null;
+    this.fp8 = fp8 != null && ProductChain.fitsFp8(config);
+    chain = ProductChain.fits(config) ? new ProductChain(device, kernels, weights, this.fp8 ? fp8 : null,
+        new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
   }
 
   /** How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together. */

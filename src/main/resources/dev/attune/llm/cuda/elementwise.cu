@@ -225,9 +225,8 @@ DEVICE void unpackE4m3(u32 codes, float (&x)[4]) {
 
 // Rows of a matrix, columns times factors if given, as E4M3 with a scale a row, the largest number becoming 448. Products do not
 // depend on the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte
-// 16 q + 4 a + 2 e + h, so that a thread that turns codes into left operands of four products of num16 loads them at once, and a
-// thread that has sums of a product of many rows writes its codes at once. Leaves the sum of squares of each row's codes in
-// NORM_UNITs; clears `cleared`. 256 threads a row.
+// 16 q + 4 a + 2 e + h, so that a thread that has sums of a product of many rows writes its codes at once. Leaves the sum of
+// squares of each row's codes in NORM_UNITs; clears `cleared`. 256 threads a row.
 extern "C" __global__ __launch_bounds__(256) void quantise_rows(
     const num16* from, const float* factors, u8* to, float* scales, u64* norms, u64* cleared, int columns) {
   __shared__ float largest[8], squares[8];

@@ -69,6 +69,11 @@ final class Gpu implements AutoCloseable {
     return tolerance(Reference.TOLERANCE);
   }
 
+  /** Likewise, of products in FP8 too, whose sums on tensor cores are shorter than fp32. */
+  double tolerance(boolean fp8) {
+    return fp8 ? Reference.TOLERANCE : tolerance();
+  }
+
   /** A bound of errors of rounding to bf16, or an eighth of it. */
   double tolerance(double ofBf16) {
     return numbers == Numbers.FP16 ? ofBf16 / 8 : ofBf16;

@@ -16,6 +16,11 @@ class KernelCompileTest {
   /** Registers that do not fit go to memory: some in an epilogue do no harm, many in a loop do. */
   private static final int SPILLED_BYTES = 512;
 
+  /** What a block may have. */
+  private static final int MOST_SHARED_BYTES = 227 << 10;
+
+  private static final Pattern SHARED = Pattern.compile("(\\d+) bytes smem");
+
   private static final Pattern SPILLS = Pattern.compile("(\\d+) bytes spill stores");
 
   static Nvrtc compiler() {
@@ -69,7 +74,11 @@ class KernelCompileTest {
     ModelConfig large = TestShapes.llama(4096, 32, 8, 128, 14336);
     for (int tokens : new int[] {16, 32, 48, 64}) {
       for (boolean fp8 : new boolean[] {false, true}) {
-        check(compiler, "chain.cu", ProductChain.options(large, fp8, tokens, 132));
+        List<String> options = ProductChain.options(large, fp8, tokens, 132);
+        check(compiler, "chain.cu", options);
+        Matcher fixed = SHARED.matcher(compiler.compile("chain.cu", "sm_90a", numbers, options).log());
+        assertThat(fixed.find()).isTrue();
+        assertThat(Integer.parseInt(fixed.group(1)) + ProductChain.SHARED_BYTES).isLessThanOrEqualTo(MOST_SHARED_BYTES);
       }
     }
   }

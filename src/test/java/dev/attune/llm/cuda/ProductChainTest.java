@@ -32,9 +32,41 @@ class ProductChainTest {
     fp8Numbers = new Fp8Numbers(gpu);
   }
 
+  /** What tokens in E4M3 stand for, with a scale for each 128 inputs of a row. */
+  private float[] inSteps(float[] values, int columns) {
+    float[] result = new float[values.length];
+    for (int row = 0; row < values.length; row += columns) {
+      for (int first = row; first < row + columns; first += 128) {
+        int end = Math.min(first + 128, row + columns);
+        float top = 0;
+        for (int i = first; i < end; i++) {
+          top = Math.max(top, Math.abs(values[i]));
+        }
+        for (int i = first; i < end; i++) {
+          result[i] = nearestE4m3(values[i] * (448 / top)) * (top / 448);
+        }
+      }
+    }
+    return result;
+  }
+
+  /** Ties go to the even code. */
+  static float nearestE4m3(float value) {
+    int exponent = Math.max(-6, Math.getExponent(value));
+    return Math.scalb((float) Math.rint(Math.scalb(value, 3 - exponent)), exponent - 3);
+  }
+
+  private float[] toFloat(double[] values) {
+    float[] floats = new float[values.length];
+    for (int i = 0; i < values.length; i++) {
+      floats[i] = (float) values[i];
+    }
+    return floats;
+  }
+
   @ParameterizedTest
   @CsvSource({"17,2304,36,4,64,704,false", "64,2304,20,2,128,832,false", "1,2304,36,4,64,704,false",
-    "17,2304,36,4,64,704,true", "1,2304,20,2,128,832,true", "64,2304,20,2,128,832,true", "37,2304,20,2,128,3008,true",
+    "17,2304,20,2,128,704,true", "1,2304,20,2,128,832,true", "64,2304,20,2,128,832,true", "37,2304,20,2,128,3008,true",
     "48,4096,32,8,128,2112,false", "48,4096,32,8,128,2112,true"})
   void productsBetweenTwoAttentions(
       int tokens, int hidden, int heads, int kvHeads, int headSize, int inner, boolean fp8) {
@@ -81,24 +113,26 @@ class ProductChainTest {
 
     reset.run();
     chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, places, positionsDevice, null);
-    checkResidual(buffers, before, Reference.multiply(mixed, wOut, tokens, hidden, attention));
+    checkResidual(buffers, before,
+        Reference.multiply(fp8 ? inSteps(mixed, attention) : mixed, wOut, tokens, hidden, attention), fp8);
     float[] between = gpu.readFloats(buffers.residual(), tokens * hidden);
-    float[] x = gpu.readNumbers(buffers.x(), tokens * hidden);
+    float[] x = fp8 ? inSteps(between, hidden) : gpu.readNumbers(buffers.x(), tokens * hidden);
 
     chain.run(Phase.GATE_UP, Phase.GATE_UP, 0, tokens, places, positionsDevice, null);
     double[] expected = Reference.multiply(x, wGateUp, tokens, 2 * inner, hidden);
     Reference.scaleRows(expected, Reference.normFactors(between, tokens, hidden, 1e-5), 2 * inner);
     float[] inside = gpu.readNumbers(buffers.inner(), tokens * inner);
     assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner)))
-        .as("SwiGLU").isLessThan(gpu.tolerance());
+        .as("SwiGLU").isLessThan(gpu.tolerance(fp8));
 
     chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice, null);
-    checkResidual(buffers, between, Reference.multiply(inside, wDown, tokens, hidden, inner));
+    checkResidual(buffers, between,
+        Reference.multiply(fp8 ? inSteps(inside, inner) : inside, wDown, tokens, hidden, inner), fp8);
     float[] after = gpu.readFloats(buffers.residual(), tokens * hidden);
-    x = gpu.readNumbers(buffers.x(), tokens * hidden);
+    x = fp8 ? inSteps(after, hidden) : gpu.readNumbers(buffers.x(), tokens * hidden);
     double[] qkv = Reference.multiply(x, wQkv, tokens, qkvWidth, hidden);
     Reference.scaleRows(qkv, Reference.normFactors(after, tokens, hidden, 1e-5), qkvWidth);
-    QkvCheck.check(gpu, config, qkv.clone(), positions, tokens, 1, buffers.q(), segment);
+    QkvCheck.check(gpu, gpu.tolerance(fp8), config, qkv.clone(), positions, tokens, 1, buffers.q(), segment);
     byte[] queries = gpu.read(buffers.q(), 2L * tokens * attention);
     byte[] kept = gpu.read(segment, kvBytes);
 
@@ -129,15 +163,17 @@ class ProductChainTest {
       squares[i] = Reference.squareSum(after, i, hidden);
     }
     gpu.device.copy(buffers.x(), gpu.numbers(x), 2L * tokens * hidden);
+    gpu.device.copy(buffers.residual(), gpu.floats(after), 4L * tokens * hidden);
     gpu.device.copy(chain.squares(), gpu.floats(squares), 4L * rows);
     chain.run(Phase.QKV, Phase.QKV, 1, tokens, places, positionsDevice, null);
-    QkvCheck.check(gpu, config, qkv, positions, tokens, 1, buffers.q(), segment);
+    QkvCheck.check(gpu, gpu.tolerance(fp8), config, qkv, positions, tokens, 1, buffers.q(), segment);
   }
 
   /** Parts that attention left are put together before the first product. */
   @ParameterizedTest
-  @CsvSource({"17,36,4,64,3", "48,20,2,128,16", "1,36,4,64,90"})
-  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts) {
+  @CsvSource({"17,36,4,64,3,false", "48,20,2,128,16,false", "1,36,4,64,90,false", "17,20,2,128,3,true",
+    "48,20,2,128,16,true", "1,20,2,128,90,true"})
+  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts, boolean fp8) {
     Random random = new Random(tokens);
     int hidden = 2304;
     ModelConfig config = TestShapes.llama(hidden, heads, kvHeads, headSize, 2240);
@@ -147,11 +183,17 @@ class ProductChainTest {
     int tiles = (tokens * group + tileRows - 1) / tileRows;
     int rows = SkinnyProducts.MAX_TOKENS;
     float[] wOut = gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
-    CudaWeights.Layer layer = new CudaWeights.Layer(0, gpu.numbers(wOut), 0, 0, 0, 0);
+    long unused = gpu.poisoned(2L * 2 * config.feedForward() * hidden);
+    CudaWeights.Layer layer = new CudaWeights.Layer(unused, gpu.numbers(wOut), unused, unused, 0, 0);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer), 0, gpu.rope(config));
+    Kernels kernels = gpu.kernels(config);
+    Fp8Weights quantised = fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null;
+    if (quantised != null) {
+      wOut = fp8Numbers.numbers(quantised.layer(0).attentionOutput(), hidden, attention);
+    }
     ProductChain.Buffers buffers = new ProductChain.Buffers(gpu.poisoned(2L * rows * attention),
         gpu.poisoned(2L * rows * hidden), gpu.floats(new float[rows * hidden]), 0, 0);
-    ProductChain chain = new ProductChain(gpu.device, gpu.kernels(config), weights, null, buffers);
+    ProductChain chain = new ProductChain(gpu.device, kernels, weights, quantised, buffers);
 
     // [part][KV head][row of a tile], parts of a tile together.
     int count = tiles * parts * kvHeads * tileRows;
@@ -193,16 +235,21 @@ class ProductChainTest {
           .put(kvHeads).put(tileRows).put(0).memory();
       chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, 0, gpu.ints(new int[tokens]), merge);
     }
-    float[] together = gpu.readNumbers(buffers.mixed(), tokens * attention);
-    assertThat(Gpu.error(together, mixed)).isLessThan(gpu.tolerance());
-    checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention));
+    float[] together = fp8 ? inSteps(toFloat(mixed), attention) : gpu.readNumbers(buffers.mixed(), tokens * attention);
+    if (!fp8) {
+      assertThat(Gpu.error(together, mixed)).isLessThan(gpu.tolerance());
+    }
+    checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention),
+        fp8);
   }
 
-  private void checkResidual(ProductChain.Buffers buffers, float[] before, double[] sum) {
+  /** The tensor cores' sums of FP8 are shorter than fp32. */
+  private void checkResidual(ProductChain.Buffers buffers, float[] before, double[] sum, boolean fp8) {
     for (int i = 0; i < sum.length; i++) {
       sum[i] += before[i];
     }
-    assertThat(Gpu.error(gpu.readFloats(buffers.residual(), sum.length), sum)).as("residual").isLessThan(1e-4);
-    assertThat(Gpu.error(gpu.readNumbers(buffers.x(), sum.length), sum)).as("rounded").isLessThan(gpu.tolerance());
+    assertThat(Gpu.error(gpu.readFloats(buffers.residual(), sum.length), sum)).as("residual")
+        .isLessThan(fp8 ? 2e-3 : 1e-4);
+    assertThat(Gpu.error(gpu.readNumbers(buffers.x(), sum.length), sum)).as("rounded").isLessThan(gpu.tolerance(fp8));
   }
 }

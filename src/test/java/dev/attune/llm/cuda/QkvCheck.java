@@ -17,6 +17,13 @@ final class QkvCheck {
    */
   static void check(
       Gpu gpu, ModelConfig config, double[] qkv, int[] positions, int rows, int layer, long q, long segment) {
+    check(gpu, gpu.tolerance(), config, qkv, positions, rows, layer, q, segment);
+  }
+
+  /** As above, with a bound of errors. */
+  static void check(
+      Gpu gpu, double tolerance, ModelConfig config, double[] qkv, int[] positions, int rows, int layer, long q,
+      long segment) {
     int d = config.headSize();
     int heads = config.heads();
     int kvHeads = config.kvHeads();
@@ -33,8 +40,8 @@ final class QkvCheck {
         System.arraycopy(qkv, i * width + h * d, to, at, d);
       }
     }
-    assertThat(Gpu.error(gpu.readNumbers(q, queries.length), queries)).as("queries").isLessThan(gpu.tolerance());
+    assertThat(Gpu.error(gpu.readNumbers(q, queries.length), queries)).as("queries").isLessThan(tolerance);
     long block = segment + 2L * 2 * layer * kvHeads * rows * d;
-    assertThat(Gpu.error(gpu.readNumbers(block, kept.length), kept)).as("keys and values").isLessThan(gpu.tolerance());
+    assertThat(Gpu.error(gpu.readNumbers(block, kept.length), kept)).as("keys and values").isLessThan(tolerance);
   }
 }
