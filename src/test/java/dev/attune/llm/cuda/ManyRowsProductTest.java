@@ -140,7 +140,7 @@ class ManyRowsProductTest {
     }
   }
 
-  /** Tokens for which SwiGLU's outputs are the largest that any token can have: their codes are below what E4M3 can be. */
+  /** Tokens for which outputs of SwiGLU are the largest that any token can have: E4M3 holds their codes. */
   @Test
   void codesHoldTheLargestOutputs() {
     Random random = new Random(11);
