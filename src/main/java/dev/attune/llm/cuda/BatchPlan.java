@@ -195,10 +195,10 @@ final class BatchPlan {
 
     static Cut of(ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
       int keys = s.contextTokens() + s.tokens.length;
-      int heads = rowTiles(config, s, attention) * config.kvHeads();
-      long part = Math.max(smallestPart, ((long) keys * heads + attention.atOnce() - 1) / attention.atOnce());
-      int rounded = roundUp((int) Math.min(Integer.MAX_VALUE / 2, part), Kernels.KEY_TILE);
-      return new Cut(rounded, quotient(keys, rounded));
+      // No more than run at once: a few more would take as long as twice as many.
+      int parts = Math.max(1, attention.atOnce() / (rowTiles(config, s, attention) * config.kvHeads()));
+      int part = roundUp(Math.max(smallestPart, quotient(keys, parts)), Kernels.KEY_TILE);
+      return new Cut(part, quotient(keys, part));
     }
 
     private static int quotient(int a, int b) {

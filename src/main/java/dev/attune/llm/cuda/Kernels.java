@@ -169,11 +169,11 @@ final class Kernels {
     probeMasses = probe.kernel("probe_masses");
   }
 
-  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie, and what aligning takes. */
+  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning takes. */
   private static int wideBytes(int d) {
     int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
     int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;
-    return keys + queries + 16 * KEY_TILE * 16 + 1024;
+    return keys + queries + 8 * KEY_TILE * (16 + 4) + 1024;
   }
 
   private Attention wideAttention(Kernel merge) {

@@ -105,9 +105,10 @@ struct Int8Blocks {
 };
 
 DEVICE Int8Blocks int8Blocks(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
-  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
-  const u8* ofLayer = (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values);
-  return {ofLayer + head * keys, ofLayer + kvHeads * keys + head * values};
+  // Numbers of 32 bits, whose products of 64 are one instruction.
+  u32 keys = (capacity + 4) * d, values = 4 * ((capacity + 3) & ~3u) + capacity * d;
+  const u8* ofLayer = (const u8*)(segment & ~1ull) + (u32)(layer * kvHeads) * (u64)(keys + values);
+  return {ofLayer + (u32)head * (u64)keys, ofLayer + (u32)kvHeads * (u64)keys + (u32)head * (u64)values};
 }
 
 DEVICE u32 multiplyPairs(u32 a, u32 b) {
@@ -155,10 +156,10 @@ DEVICE u32 pack16(float low, float high) {
 // Signed bytes are multiplied as 128ths, so that scales of small numbers are not below what fp16 is exact for.
 DEVICE u32 packScales(float low, float high) { return pack16(128 * low, 128 * high); }
 
-// Bytes 2 I and 2 I + 1 of a word of signed bytes times two of packScales. As the lowest of a mantissa, a byte whose sign is flipped
-// makes 9 and its 128th; all but the product is exact.
-template <int I> DEVICE u32 scaledPair(u32 word, u32 scales) {
-  u32 pair = __byte_perm(word ^ 0x80808080u, 0x48484848u, I ? 0x4342 : 0x4140);
+// Bytes 2 I and 2 I + 1 of a word of signed bytes whose signs have been flipped, times two of packScales. As the lowest of a
+// mantissa, such a byte makes 9 and its 128th; all but the product is exact.
+template <int I> DEVICE u32 scaledPair(u32 flipped, u32 scales) {
+  u32 pair = __byte_perm(flipped, 0x48484848u, I ? 0x4342 : 0x4140);
   return multiplyPairs(subtractPairs(pair, 0x48804880u), scales);
 }
 #else
@@ -174,11 +175,15 @@ DEVICE u32 pack16(float low, float high) {
 
 DEVICE u32 packScales(float low, float high) { return pack16(low, high); }
 
-// Bytes 2 I and 2 I + 1 of a word of signed bytes times two of packScales. A byte is 128 and its low seven bits, less 128 or, where
-// the sign is set, 256; all but the product is exact.
-template <int I> DEVICE u32 scaledPair(u32 word, u32 scales) {
-  u32 pair = __byte_perm(word, 0x43434343u, I ? 0x4342 : 0x4140);
-  return multiplyPairs(subtractPairs(pair & 0xff7fff7fu, pair & 0xff80ff80u), scales);
+// Bytes 2 I and 2 I + 1 of a word of signed bytes whose signs have been flipped, times two of packScales, rounded once. As a
+// mantissa, a byte makes 256 + 2 n for n from 0 on and 256 + n below, which gives 2 n or n times the scale, of which half is
+// taken where it is positive.
+template <int I> DEVICE u32 scaledPair(u32 flipped, u32 scales) {
+  u32 pair = __byte_perm(flipped, 0x43434343u, I ? 0x4342 : 0x4140), offset, twice, half;
+  offset = multiplyPairs(scales, 0xc380c380u);
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(twice) : "r"(pair), "r"(scales), "r"(offset));
+  asm("fma.rn.relu.bf16x2 %0, %1, %2, %3;" : "=r"(half) : "r"(twice), "r"(0x3f003f00u), "r"(0x80008000u));
+  return subtractPairs(twice, half);
 }
 #endif
 
@@ -291,18 +296,27 @@ DEVICE void barrierExpect(u64* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
 }
 
-DEVICE void barrierArrive(u64* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
+// An address that is kept instead of being found anew.
+DEVICE u32 held(u32 address) {
+  u32 same;
+  asm volatile("mov.u32 %0, %1;" : "=r"(same) : "r"(address));
+  return same;
 }
 
-DEVICE void barrierWait(u64* barrier, int phase) {
+DEVICE void barrierArrive(u32 barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(barrier) : "memory");
+}
+DEVICE void barrierArrive(u64* barrier) { barrierArrive(sharedAddress(barrier)); }
+
+DEVICE void barrierWait(u32 barrier, int phase) {
   u32 done;
   do {
     asm volatile(
         "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
-        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
+        : "=r"(done) : "r"(barrier), "r"(phase) : "memory");
   } while (!done);
 }
+DEVICE void barrierWait(u64* barrier, int phase) { barrierWait(sharedAddress(barrier), phase); }
 
 DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
   asm volatile(

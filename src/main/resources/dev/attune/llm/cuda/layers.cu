@@ -16,7 +16,7 @@
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
 #include "blocks.cuh"
 constexpr int MERGE_SHARES = 2, MERGE_ROWS = WORKER_WARPS / MERGE_SHARES;
-constexpr int ATTENTION_BYTES = PLACES_AT + RING * KEYS * 16;
+constexpr int ATTENTION_BYTES = SHARED_BYTES;
 
 constexpr int MAX_TOKENS = 64;
 
@@ -387,7 +387,8 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 136;");
-  int tile = 0, uses = 0;
+  Turn turn;
+  int uses = 0;
   #pragma unroll 1
   for (int layer = 0; layer < a.layers; layer++) {
     LayerWeights weights = a.weights[layer];
@@ -401,7 +402,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
-    multiplyItems(attention, sharedAddress(shared), barriers, count, tile, uses);
+    multiplyItems(attention, sharedAddress(shared), barriers, count, turn, uses);
     arrive(&a.met->attended);
     u32 expected = (layer + 1) * blocks;
     if (a.merging) {
