@@ -20,7 +20,8 @@ final class GpuBenchMain {
    */
   public static void main(String[] args) throws Exception {
     List<Integer> documents = Arrays.stream(args[1].split(",")).map(Integer::valueOf).toList();
-    GpuBench.run(new PrintWriter(System.out, true), args.length > 5 ? args[5] : "fp16", List.of(args[0].split(",")), documents, Integer.parseInt(args[2]),
-        Boolean.parseBoolean(args[3]), args.length > 4 ? Path.of(args[4]) : null);
+    String numbers = args.length > 5 ? args[5] : "fp16";
+    GpuBench.run(new PrintWriter(System.out, true), numbers, List.of(args[0].split(",")), documents,
+        Integer.parseInt(args[2]), Boolean.parseBoolean(args[3]), args.length > 4 ? Path.of(args[4]) : null);
   }
 }

@@ -51,8 +51,8 @@ public final class GpuAgreement {
   /**
    * What computes, and what is kept of documents.
    *
-   * @param backend {@code cpu} or {@code cuda}, the latter with {@code -bf16} for bf16 instead of fp16, and {@code -fp8}
-   *     for weights in FP8
+   * @param backend {@code cpu} or {@code cuda}, the latter with {@code -bf16} for bf16 instead of fp16, and {@code
+   *     -fp8} for weights in FP8
    * @param policy of the CPU
    * @param codec of documents, or null for the backend's own
    * @param every keeps each so many-th token of documents

@@ -32,7 +32,7 @@ public record ModelConfig(
 
   /** The same but for the epsilon of RMSNorm. */
   public ModelConfig withNormEpsilon(double epsilon) {
-    return new ModelConfig(architecture, name, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary, context,
-        ropeTheta, ropeScaling, epsilon);
+    return new ModelConfig(architecture, name, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary,
+        context, ropeTheta, ropeScaling, epsilon);
   }
 }

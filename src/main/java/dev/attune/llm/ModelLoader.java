@@ -105,11 +105,17 @@ final class ModelLoader {
         return load(place, checkpoint -> {
           KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
           CudaBackend.Settings settings = new CudaBackend.Settings(kept,
-              properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
-              properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
+              properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8,
+              properties.gpuMemory().toBytes(), properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
-          log.info("The GPU computes: {}", backend.description());
-          return backend;
+          try {
+            verify(backend, checkpoint.config(), settings.fp8());
+            log.info("The GPU computes: {}", backend.description());
+            return backend;
+          } catch (RuntimeException | Error e) {
+            backend.close();
+            throw e;
+          }
         });
       } catch (CudaException e) {
         log.atLevel(wanted == LlmProperties.Backend.CUDA ? Level.WARN : Level.INFO)
@@ -117,6 +123,12 @@ final class ModelLoader {
       }
     }
     return load(place, policy, properties.threadsOrCores());
+  }
+
+  private static void verify(CudaBackend backend, ModelConfig config, boolean fp8) {
+    SelfCheck.complaint(backend, config, fp8 ? SelfCheck.LIMIT_FP8 : SelfCheck.LIMIT).ifPresent(complaint -> {
+      throw new CudaException("It failed its check: " + complaint);
+    });
   }
 
   private static Loaded load(Path place, BackendFactory factory) throws IOException {

@@ -37,8 +37,8 @@ class BackendSelectionTest {
     Path path = directory.resolve("tiny.gguf");
     Files.write(path, TinyGguf.model(7, 3, 2 * headSize, 6, 2, headSize, 192, true).bytes());
     LlmProperties properties = new LlmProperties(path.toString(), directory.toString(), null, wanted,
-        DataSize.ofMegabytes(16), DataSize.ofMegabytes(16), directory.resolve("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 2,
-        "auto", 8, new Adapters("none", "none"));
+        DataSize.ofMegabytes(16), DataSize.ofMegabytes(16), directory.resolve("kernels").toString(), Numbers.FP16,
+        GpuWeights.FULL, 2, "auto", 8, new Adapters("none", "none"));
     Logger logger = (Logger) LoggerFactory.getLogger(ModelLoader.class);
     ListAppender<ILoggingEvent> appender = new ListAppender<>();
     appender.start();

@@ -19,7 +19,8 @@ final class AheadCompiler implements AutoCloseable {
   private volatile boolean closed;
 
   AheadCompiler(Nvrtc compiler, String architecture, ModelConfig config, Numbers numbers) {
-    thread = new Thread(null, () -> compile(compiler, architecture, config, numbers), "attune-llm-kernels", Nvrtc.STACK_BYTES);
+    thread = new Thread(
+        null, () -> compile(compiler, architecture, config, numbers), "attune-llm-kernels", Nvrtc.STACK_BYTES);
     thread.setDaemon(true);
     thread.start();
   }

@@ -9,8 +9,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
 /**
- * Matrix products of matrices of 16-bit numbers with fp32 sums by cuBLASLt. The algorithm is chosen once per matrix, for
- * many rows and without splitting sums, and then used for any number of rows: a row's result does not depend on the
+ * Matrix products of matrices of 16-bit numbers with fp32 sums by cuBLASLt. The algorithm is chosen once per matrix,
+ * for many rows and without splitting sums, and then used for any number of rows: a row's result does not depend on the
  * others.
  */
 final class CublasLt implements AutoCloseable {

@@ -27,9 +27,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Llama-architecture inference on one NVIDIA GPU in 16 bits ({@link Numbers}) with fp32 sums. A backend has threads with
- * a stream each ({@link Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking and
- * suggestions share the GPU.
+ * Llama-architecture inference on one NVIDIA GPU in 16 bits ({@link Numbers}) with fp32 sums. A backend has threads
+ * with a stream each ({@link Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking
+ * and suggestions share the GPU.
  */
 public final class CudaBackend implements OwningBackend {
 

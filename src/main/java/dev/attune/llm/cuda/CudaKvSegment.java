@@ -7,8 +7,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Keys and values in device memory, or on their way there and back ({@link SegmentMemory}): for each key layer blocks
  * of keys, one a KV head, then, if it is a value layer, blocks of values. A block of {@link Numbers} is {@code
- * [slot][head size]}. A block of int8 keys has a scale in fp32 for each channel before the numbers, one of int8 values a
- * scale for each slot, padded to whole groups of four ({@link KvCodec#INT8}). Where heads differ, {@link RaggedHeads}
+ * [slot][head size]}. A block of int8 keys has a scale in fp32 for each channel before the numbers, one of int8 values
+ * a scale for each slot, padded to whole groups of four ({@link KvCodec#INT8}). Where heads differ, {@link RaggedHeads}
  * says where their blocks are, and the biases of a head's first slots come before its keys. Given back to the device
  * some time after it has become unreachable.
  */

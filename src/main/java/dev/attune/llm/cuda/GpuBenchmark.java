@@ -72,8 +72,8 @@ public final class GpuBenchmark implements AutoCloseable {
     device = new CudaDevice(new CudaDriver(), 0);
     cublas = new CublasLt(device, numbers);
     timer = new DeviceTimer(device, out);
-    out.printf("%s in %s, driver %d (%s)%nNVRTC from %s%ncuBLASLt from %s%n", device.name, numbers, device.driverVersion(),
-        device.driver.place, compiler.place, cublas.place);
+    out.printf("%s in %s, driver %d (%s)%nNVRTC from %s%ncuBLASLt from %s%n", device.name, numbers,
+        device.driverVersion(), device.driver.place, compiler.place, cublas.place);
     out.flush();
   }
 

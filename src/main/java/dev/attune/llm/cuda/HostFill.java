@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class HostFill implements AutoCloseable {
 
-  /** As many as are worth it, the caller among them. */
+  /** Threads that copy for one call, it among them; a first choice, since more share the memory's bandwidth. */
   static final int THREADS = Math.min(4, Runtime.getRuntime().availableProcessors());
   /** What a thread takes at a time; most documents are one or two. */
   private static final long PIECE_BYTES = 1 << 20;

@@ -3,13 +3,13 @@ package dev.attune.llm.cuda;
 import java.util.Locale;
 
 /**
- * Type of the numbers of 16 bits that a GPU computes with: weights, activations, keys and values. Sums are fp32. Kernels are
- * compiled for one of them ({@code common.cuh}).
+ * Type of the numbers of 16 bits that a GPU computes with: weights, activations, keys and values. Sums are fp32.
+ * Kernels are compiled for one of them ({@code common.cuh}).
  */
 public enum Numbers {
   /**
-   * binary16 of IEEE 754: eleven bits of each number, up to 65,504. Activations beyond become the largest number; weights beyond
-   * are not taken.
+   * binary16 of IEEE 754: eleven bits of each number, up to 65,504. Activations beyond become the largest number;
+   * weights beyond are not taken.
    */
   FP16(65504f, 1f / 16) {
     @Override
@@ -39,7 +39,7 @@ public enum Numbers {
 
   /** The largest weight that is taken. */
   final float largest;
-  /** A power of two that the residual is kept times, far from the largest number: its norm, and so what is computed, is the same. */
+  /** A power of two that the residual is kept times, far from the largest number; what norms make of it is the same. */
   final float residualScale;
 
   Numbers(float largest, float residualScale) {

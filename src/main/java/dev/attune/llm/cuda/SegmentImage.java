@@ -15,7 +15,8 @@ import java.lang.foreign.MemorySegment;
  * 48 numbers   52 zero   (64 bytes)
  * </pre>
  *
- * Codec and numbers are those of {@link KvCodec} and {@link Numbers}. Where heads differ, the numbers begin with their directory ({@link RaggedHeads}).
+ * Codec and numbers are those of {@link KvCodec} and {@link Numbers}. Where heads differ, the numbers begin with their
+ * directory ({@link RaggedHeads}).
  */
 final class SegmentImage {
 

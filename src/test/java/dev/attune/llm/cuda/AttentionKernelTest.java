@@ -103,7 +103,7 @@ class AttentionKernelTest {
       launch.run(1, plan.itemCount(), launch.merges());
       assertThat(Gpu.error(gpu.readNumbers(out, expected.length), expected))
           .as("tiles of %d rows, int8 %s, run %d", attention.tileRows(), int8, run)
-          .isLessThan(gpu.tolerance(Reference.TOLERANCE));
+          .isLessThan(gpu.tolerance());
     }
   }
 

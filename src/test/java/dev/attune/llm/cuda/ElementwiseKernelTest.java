@@ -53,7 +53,7 @@ class ElementwiseKernelTest {
     assertThat(Gpu.error(gpu.readFloats(squares, rows), sums)).isLessThan(1e-5);
     double[] scaled = Reference.toDouble(expected);
     Reference.scaleRows(scaled, Reference.normFactors(expected, rows, hidden, 1e-5), hidden);
-    assertThat(Gpu.error(gpu.readNumbers(normed, rows * hidden), scaled)).isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(gpu.readNumbers(normed, rows * hidden), scaled)).isLessThan(gpu.tolerance());
   }
 
   @ParameterizedTest
@@ -99,6 +99,6 @@ class ElementwiseKernelTest {
     gpu.kernels(TestShapes.llama(128, 6, 2, 64, width)).swiglu.launch(
         (int) (groups + 255) / 256, 1, 256, gpu.numbers(gateUp), out, groups, width);
     double[] expected = Reference.swiglu(Reference.toDouble(gateUp), rows, width);
-    assertThat(Gpu.error(gpu.readNumbers(out, rows * width), expected)).isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(gpu.readNumbers(out, rows * width), expected)).isLessThan(gpu.tolerance());
   }
 }

@@ -72,7 +72,7 @@ class FewTokensProductTest {
     Reference.scaleRows(expected, factors, 2 * inner);
     float[] inside = gpu.readNumbers(activated, tokens * inner);
     assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner)))
-        .as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+        .as("SwiGLU").isLessThan(gpu.tolerance());
 
     for (boolean down : new boolean[] {false, true}) {
       float[] before = gpu.random(random, tokens * hidden, 1);
@@ -89,7 +89,7 @@ class FewTokensProductTest {
         sum[i] += before[i];
       }
       assertThat(Gpu.error(gpu.readFloats(residual, sum.length), sum)).as("residual").isLessThan(1e-4);
-      assertThat(Gpu.error(gpu.readNumbers(rounded, sum.length), sum)).as("rounded").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+      assertThat(Gpu.error(gpu.readNumbers(rounded, sum.length), sum)).as("rounded").isLessThan(gpu.tolerance());
     }
 
     long logits = gpu.poisoned(4L * tokens * 512);

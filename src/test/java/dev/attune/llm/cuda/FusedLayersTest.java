@@ -100,8 +100,10 @@ class FusedLayersTest {
       fused.run(plan, attend, tokens, config.layers(), attend.merges(), x, residual);
       float[] after = gpu.readFloats(residual, tokens * hidden);
       assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(gpu.tolerance(1e-2));
-      assertThat(Gpu.error(gpu.readNumbers(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(gpu.tolerance(1.2e-2));
-      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(gpu.tolerance(1.2e-2));
+      assertThat(Gpu.error(gpu.readNumbers(x, tokens * hidden), expected)).as("rounded, run %d", run)
+          .isLessThan(gpu.tolerance(1.2e-2));
+      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run)
+          .isLessThan(gpu.tolerance(1.2e-2));
       if (before != null) {
         assertThat(after).as("run %d", run).isEqualTo(before);
       }

@@ -64,6 +64,11 @@ final class Gpu implements AutoCloseable {
     return numbers.value(numbers.bits(value));
   }
 
+  /** A bound of errors of kernels whose results are rounded. */
+  double tolerance() {
+    return tolerance(Reference.TOLERANCE);
+  }
+
   /** A bound of errors of rounding to bf16, or an eighth of it. */
   double tolerance(double ofBf16) {
     return numbers == Numbers.FP16 ? ofBf16 / 8 : ofBf16;

@@ -96,7 +96,7 @@ class ManyRowsProductTest {
       Fp8Numbers.check(inside, swiglu, inner, ones, 6e-3);
       fp8Numbers.checkNorms(norms, inside, rows, inner);
     } else {
-      assertThat(Gpu.error(inside, swiglu)).as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+      assertThat(Gpu.error(inside, swiglu)).as("SwiGLU").isLessThan(gpu.tolerance());
     }
 
     float[] down = gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
@@ -122,7 +122,7 @@ class ManyRowsProductTest {
       sum[i] += before[i];
     }
     float[] after = gpu.readNumbers(xDevice, rows * hidden);
-    assertThat(Gpu.error(after, sum)).as("residual").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(after, sum)).as("residual").isLessThan(gpu.tolerance());
     float[] left = in24Bits(after, gpu.read(lowDevice, (long) rows * hidden));
     assertThat(Gpu.error(left, sum)).as("residual in 24 bits").isLessThan(fp8 ? 2e-3 : 2e-5);
     if (fp8) {
@@ -252,7 +252,7 @@ class ManyRowsProductTest {
           expected[i] += before[i];
         }
         assertThat(Gpu.error(gpu.readNumbers(out, expected.length), expected))
-            .as("%d rows", rows).isLessThan(gpu.tolerance(Reference.TOLERANCE));
+            .as("%d rows", rows).isLessThan(gpu.tolerance());
       }
     }
   }

@@ -38,7 +38,8 @@ class NumbersTest {
         most = Math.max(most, Math.abs(numbers.value(numbers.bits(value)) - value) / Math.abs(value));
       }
     }
-    assertThat(most).isBetween(numbers == Numbers.FP16 ? 0x1p-11 * 0.9 : 0x1p-8 * 0.9, numbers == Numbers.FP16 ? 0x1p-11 : 0x1p-8);
+    double half = numbers == Numbers.FP16 ? 0x1p-11 : 0x1p-8;
+    assertThat(most).isBetween(0.9 * half, half);
   }
 
   /** The residual is kept exactly, and far from what fp16 cannot be. */

@@ -90,7 +90,7 @@ class ProductChainTest {
     Reference.scaleRows(expected, Reference.normFactors(between, tokens, hidden, 1e-5), 2 * inner);
     float[] inside = gpu.readNumbers(buffers.inner(), tokens * inner);
     assertThat(Gpu.error(inside, Reference.swiglu(expected, tokens, inner)))
-        .as("SwiGLU").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+        .as("SwiGLU").isLessThan(gpu.tolerance());
 
     chain.run(Phase.DOWN, Phase.QKV, 0, tokens, places, positionsDevice, null);
     checkResidual(buffers, between, Reference.multiply(inside, wDown, tokens, hidden, inner));
@@ -194,7 +194,7 @@ class ProductChainTest {
       chain.run(Phase.OUTPUT, Phase.OUTPUT, 0, tokens, 0, gpu.ints(new int[tokens]), merge);
     }
     float[] together = gpu.readNumbers(buffers.mixed(), tokens * attention);
-    assertThat(Gpu.error(together, mixed)).isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(together, mixed)).isLessThan(gpu.tolerance());
     checkResidual(buffers, new float[tokens * hidden], Reference.multiply(together, wOut, tokens, hidden, attention));
   }
 
@@ -203,6 +203,6 @@ class ProductChainTest {
       sum[i] += before[i];
     }
     assertThat(Gpu.error(gpu.readFloats(buffers.residual(), sum.length), sum)).as("residual").isLessThan(1e-4);
-    assertThat(Gpu.error(gpu.readNumbers(buffers.x(), sum.length), sum)).as("rounded").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(gpu.readNumbers(buffers.x(), sum.length), sum)).as("rounded").isLessThan(gpu.tolerance());
   }
 }

@@ -33,8 +33,8 @@ final class QkvCheck {
         System.arraycopy(qkv, i * width + h * d, to, at, d);
       }
     }
-    assertThat(Gpu.error(gpu.readNumbers(q, queries.length), queries)).as("queries").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(gpu.readNumbers(q, queries.length), queries)).as("queries").isLessThan(gpu.tolerance());
     long block = segment + 2L * 2 * layer * kvHeads * rows * d;
-    assertThat(Gpu.error(gpu.readNumbers(block, kept.length), kept)).as("keys and values").isLessThan(gpu.tolerance(Reference.TOLERANCE));
+    assertThat(Gpu.error(gpu.readNumbers(block, kept.length), kept)).as("keys and values").isLessThan(gpu.tolerance());
   }
 }

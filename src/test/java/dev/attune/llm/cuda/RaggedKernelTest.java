@@ -287,7 +287,8 @@ class RaggedKernelTest {
         attention.run(layer, all, attention.parts(), gpu.numbers(q), out);
         float[] actual = gpu.readNumbers(out, q.length);
         assertThat(actual).isEqualTo(first);
-        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows).isLessThan(gpu.tolerance(TOLERANCE));
+        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows)
+            .isLessThan(gpu.tolerance(TOLERANCE));
       }
     }
     // A sequence alone gives the bits that it gives among others.
