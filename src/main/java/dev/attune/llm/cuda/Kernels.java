@@ -56,7 +56,8 @@ final class Kernels {
       int inStep = STEP_BYTES / (fp8 ? 1 : 2);
       int steps = (inputs + inStep - 1) / inStep;
       int stages = (MEMORY - steps * ROWS * STEP_BYTES) / (outputs * STEP_BYTES);
-      return stages >= FEWEST_STAGES ? new GemmShape(outputs, stages, steps)
+      // A tile fills each stage again, so that its part of the residual has left before the next tile's comes.
+      return stages >= FEWEST_STAGES ? new GemmShape(outputs, Math.min(stages, steps + outputs / 64), steps)
           : new GemmShape(outputs, MEMORY / ((ROWS + outputs) * STEP_BYTES), 0);
     }
 

@@ -22,6 +22,7 @@ constexpr int X_BYTES = ROWS * 128, W_BYTES = OUTPUTS * 128, STAGE_BYTES = W_BYT
 constexpr int PART = OUTPUTS == 256 && !KEPT ? 128 : 64, PARTS = OUTPUTS / PART;
 constexpr int PANEL_BYTES = ROWS * 128, LOW_AT = PART / 64 * PANEL_BYTES, PART_BYTES = LOW_AT + ROWS * PART;
 static_assert(PART_BYTES <= STAGE_BYTES, "the residual fits into a stage");
+static_assert(!KEPT || STAGES <= KEPT + PARTS, "a tile fills all stages");
 
 #if FP8
 #define OPERANDS "k32.f32.e4m3.e4m3"

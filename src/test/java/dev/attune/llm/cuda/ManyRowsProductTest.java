@@ -140,6 +140,52 @@ class ManyRowsProductTest {
     }
   }
 
+  /** Tokens for which outputs of SwiGLU are the largest that any token can have: E4M3 holds their codes. */
+  @Test
+  void codesHoldTheLargestOutputs() {
+    Random random = new Random(11);
+    int hidden = 576;
+    int inner = 320;
+    ModelConfig config = TestShapes.llama(hidden, 9, 3, 64, inner);
+    Kernels kernels = gpu.kernels(config);
+    float[] gateUp = gpu.random(random, 2 * inner * hidden, 1);
+    long other = gpu.numbers(gpu.random(random, 960 * hidden, 1));
+    CudaWeights.Layer layer = new CudaWeights.Layer(other, other, gpu.numbers(gateUp), other, 0, 0);
+    Fp8Weights weights =
+        new Fp8Weights(gpu.device, kernels, new CudaWeights(config, 0, List.of(layer), 0, gpu.rope(config)));
+    GemmProducts.Matrix matrix = weights.layer(0).gateUp();
+    float[] numbers = fp8Numbers.numbers(matrix, 2 * inner, hidden);
+    float[] x = new float[inner * hidden];
+    float[] squares = new float[inner];
+    for (int i = 0; i < inner; i++) {
+      // Between the rows of gate and up, in the direction in which the product is positive.
+      int gate = i / 8 * 16 + i % 8;
+      double gateNorm = Math.sqrt(Reference.squareSum(numbers, gate, hidden));
+      double upNorm = Math.sqrt(Reference.squareSum(numbers, gate + 8, hidden));
+      for (int j = 0; j < hidden; j++) {
+        x[i * hidden + j] = gpu.round((float) (
+            numbers[gate * hidden + j] / gateNorm + numbers[(gate + 8) * hidden + j] / upNorm));
+      }
+      squares[i] = Reference.squareSum(x, i, hidden);
+    }
+    Operand xs = operand(kernels, x, inner, hidden, 384, true);
+    long activated = gpu.poisoned(384L * inner);
+    long norms = gpu.ints(new int[2 * inner]);
+    new GemmProducts(gpu.device, config, kernels).gateUp(
+        new GemmProducts.Input(xs.address, inner, 384, gpu.floats(squares), 1, xs.scales, norms), matrix, activated);
+    double[] expected = Reference.multiply(xs.numbers, numbers, inner, 2 * inner, hidden);
+    Reference.scaleRows(expected, Reference.normFactors(x, inner, hidden, 1e-5), 2 * inner);
+    double[] swiglu = Reference.swiglu(expected, inner, inner);
+    float[] codes = fp8Numbers.codes(activated, inner, inner);
+    float[] ones = new float[inner];
+    Arrays.fill(ones, 1);
+    Fp8Numbers.check(codes, swiglu, inner, ones, 6e-3);
+    for (int i = 0; i < inner; i++) {
+      assertThat(swiglu[i * inner + i]).as("largest output %d", i).isBetween(224.0, 448.0);
+    }
+    weights.free();
+  }
+
   /** What a number of 16 bits and its next eight bits are. */
   private float[] in24Bits(float[] high, byte[] low) {
     int rest = gpu.numbers == Numbers.FP16 ? 5 : 8;
