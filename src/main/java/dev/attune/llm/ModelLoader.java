@@ -11,6 +11,11 @@ import dev.attune.llm.tokenizer.ModelTokenizer;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -27,6 +32,9 @@ final class ModelLoader {
 
   /** Everything kept: what needs no calibration. */
   static final KvPolicy EVERYTHING = KvPolicy.parse("full+bf16");
+
+  /** Enough to compile all kernels of the check. */
+  private static final int CHECK_SECONDS = 120;
 
   /** Digits of the hash that go into fingerprints. */
   private static final int HASH_DIGITS = 32;
@@ -109,14 +117,9 @@ final class ModelLoader {
               properties.gpuMemory().toBytes(), properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS,
               ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
-          try {
-            verify(backend, checkpoint.config(), settings.fp8());
-            log.info("The GPU computes: {}", backend.description());
-            return backend;
-          } catch (RuntimeException | Error e) {
-            backend.close();
-            throw e;
-          }
+          verify(backend, checkpoint.config(), settings.fp8());
+          log.info("The GPU computes: {}", backend.description());
+          return backend;
         });
       } catch (CudaException e) {
         log.atLevel(wanted == LlmProperties.Backend.CUDA ? Level.WARN : Level.INFO)
@@ -127,9 +130,25 @@ final class ModelLoader {
   }
 
   private static void verify(CudaBackend backend, ModelConfig config, boolean fp8) {
-    SelfCheck.complaint(backend, config, fp8 ? SelfCheck.LIMIT_FP8 : SelfCheck.LIMIT).ifPresent(complaint -> {
-      throw new CudaException("It failed its check: " + complaint);
-    });
+    FutureTask<Optional<String>> check = new FutureTask<>(
+        () -> SelfCheck.complaint(backend, config, fp8 ? SelfCheck.LIMIT_FP8 : SelfCheck.LIMIT));
+    Thread.ofPlatform().daemon().name("attune-llm-check").start(check);
+    String failure;
+    try {
+      failure = check.get(CHECK_SECONDS, TimeUnit.SECONDS).orElse(null);
+    } catch (TimeoutException e) {
+      // Closing would wait for the device as well.
+      throw new CudaException("It did not end its check within %d seconds".formatted(CHECK_SECONDS));
+    } catch (ExecutionException e) {
+      failure = e.getCause().getMessage();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      failure = "it was interrupted";
+    }
+    if (failure != null) {
+      backend.close();
+      throw new CudaException("It failed its check: " + failure);
+    }
   }
 
   private static Loaded load(Path place, BackendFactory factory) throws IOException {
