@@ -85,6 +85,12 @@ const userRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/admin/UserStore'), 'UserStore'),
 });
 
+const simulateRoute = createRoute({
+  getParentRoute: () => adminRoute,
+  path: '/users/$userId/simulate',
+  component: lazyRouteComponent(() => import('./pages/admin/Simulate'), 'Simulate'),
+});
+
 const jobsRoute = createRoute({
   getParentRoute: () => adminRoute,
   path: '/jobs',
@@ -107,7 +113,15 @@ export const router = createRouter({
   routeTree: root.addChildren([
     searchRoute,
     storeRoute,
-    adminRoute.addChildren([overviewRoute, usersRoute, userRoute, jobsRoute, modelsRoute, qualityRoute]),
+    adminRoute.addChildren([
+      overviewRoute,
+      usersRoute,
+      userRoute,
+      simulateRoute,
+      jobsRoute,
+      modelsRoute,
+      qualityRoute,
+    ]),
   ]),
   parseSearch,
   stringifySearch,

@@ -124,7 +124,8 @@ class UserDirectory {
     }
   }
 
-  private void checkKnown(String userId) {
+  /** @throws org.springframework.web.ErrorResponseException 404 for a user whom the log does not know */
+  void checkKnown(String userId) {
     if (logs.user(userId).isEmpty()) {
       throw Problems.notFound("user", userId);
     }
