@@ -50,7 +50,7 @@ export function Simulate() {
           onChange={(event) => setQuery(event.currentTarget.value)}
           className="toolbar-text"
         />
-        <Button type="submit" loading={simulation.isPending} className="toolbar-button">
+        <Button type="submit" variant="default" loading={simulation.isPending} className="toolbar-button">
           Simulate
         </Button>
       </form>
