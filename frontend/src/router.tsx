@@ -103,6 +103,12 @@ const modelsRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/admin/ModelsPage'), 'ModelsPage'),
 });
 
+const knowledgeRoute = createRoute({
+  getParentRoute: () => adminRoute,
+  path: '/knowledge',
+  component: lazyRouteComponent(() => import('./pages/admin/Knowledge'), 'Knowledge'),
+});
+
 const qualityRoute = createRoute({
   getParentRoute: () => adminRoute,
   path: '/quality',
@@ -120,6 +126,7 @@ export const router = createRouter({
       simulateRoute,
       jobsRoute,
       modelsRoute,
+      knowledgeRoute,
       qualityRoute,
     ]),
   ]),

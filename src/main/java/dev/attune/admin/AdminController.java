@@ -8,6 +8,7 @@ import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.IngestionStatistics;
 import dev.attune.searchlog.LogQuality;
+import dev.attune.web.PagedList;
 import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
 import java.util.List;

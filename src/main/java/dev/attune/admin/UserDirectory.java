@@ -7,6 +7,7 @@ import dev.attune.searchlog.AlreadyMergedException;
 import dev.attune.searchlog.LoggedQuery;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.searchlog.UserLogs;
+import dev.attune.web.PagedList;
 import dev.attune.web.Problems;
 import java.time.Instant;
 import java.util.Arrays;

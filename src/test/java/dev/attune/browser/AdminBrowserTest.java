@@ -87,6 +87,31 @@ class AdminBrowserTest extends BrowserFixture {
   }
 
   @Test
+  void aNameIsFixedAndLeftToTheLinkerAgain() {
+    String alias = "zq" + user.substring("browser-".length(), "browser-".length() + 8);
+    Page page = open("/admin");
+    page.getByRole(AriaRole.NAVIGATION, new Page.GetByRoleOptions().setName("Administration"))
+        .getByRole(AriaRole.LINK, new Locator.GetByRoleOptions().setName("Knowledge"))
+        .click();
+    assertThat(page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("By source")))
+        .containsText("documents");
+    page.getByLabel("Name", new Page.GetByLabelOptions().setExact(true)).fill(alias);
+    page.getByLabel("Id of its entity").fill("person:nobody-" + alias);
+    page.getByLabel("Id of its entity").press("Enter");
+    assertThat(page.getByRole(AriaRole.ALERT)).containsText("names no entity");
+
+    page.getByLabel("Id of its entity").fill("person:ilse-varnhagen");
+    page.getByLabel("Id of its entity").press("Enter");
+    assertThat(page.getByRole(AriaRole.STATUS).filter(new Locator.FilterOptions().setHasText(alias)))
+        .containsText("means " + VARNHAGEN + " (person) from now on");
+    page.getByLabel("Filter by name").fill(alias);
+    Locator row = page.getByRole(AriaRole.ROW).filter(new Locator.FilterOptions().setHasText(alias));
+    assertThat(row).containsText(VARNHAGEN);
+    row.getByRole(AriaRole.BUTTON).press("Enter");
+    assertThat(page.getByText("No fixed name like this")).isVisible();
+  }
+
+  @Test
   void jobsAndModelsSayHowTheyStand() {
     Page page = open("/admin/jobs");
     assertThat(page.locator(".job").first()).isVisible();

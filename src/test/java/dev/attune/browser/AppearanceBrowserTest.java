@@ -39,6 +39,7 @@ class AppearanceBrowserTest extends BrowserFixture {
         "/admin/users/" + user + "/simulate",
         "/admin/jobs",
         "/admin/models",
+        "/admin/knowledge",
         "/admin/quality");
   }
 
