@@ -26,6 +26,10 @@ export function Knowledge() {
           </div>
         </>
       )}
+      <p className="dim knowledge-hint">
+        Your own entities are loaded with <code>POST /api/v1/admin/kb</code>, one JSON object a line; one with the id of an
+        entity that is here replaces it.
+      </p>
       <Overrides />
     </>
   );
