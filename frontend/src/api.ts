@@ -385,6 +385,78 @@ export const overview = (signal?: AbortSignal) => get<Overview>('/api/v1/admin/o
 export const jobs = (signal?: AbortSignal) => get<Job[]>('/api/v1/admin/jobs', signal);
 export const models = (signal?: AbortSignal) => get<ModelView[]>('/api/v1/admin/models', signal);
 
+/** A block of a prompt. */
+export interface Block {
+  text: string;
+  tokens: number;
+}
+
+/** The prompt that ranked, and where the attention went. */
+export interface RankingPrompt {
+  instruction: Block;
+  documents: (Block & {
+    id: string | null;
+    title: string;
+    keptTokens: number;
+    warm: boolean;
+    /** Sums to 1 over the documents read; null for one that was not read. */
+    attention: number | null;
+  })[];
+  last: Block;
+  signals: string[];
+  layer: number;
+  tokens: number;
+}
+
+export interface Simulated {
+  search: SearchAnswer;
+  rankingPrompt: RankingPrompt | null;
+  suggestions: SuggestionAnswer;
+  suggestionPrompt: {
+    shared: string;
+    continuations: (Block & { entity: { id: string; label: string } })[];
+  } | null;
+}
+
+export interface Simulation {
+  asUser: Simulated;
+  withoutUser: Simulated;
+}
+
+export const simulate = (request: { query: string; userId: string; size: number }) =>
+  sendJson<Simulation>('POST', '/api/v1/admin/simulate', request);
+
+export interface KnowledgeBase {
+  entities: number;
+  aliases: number;
+  neighbours: number;
+  byType: Record<string, number>;
+  bySource: Record<string, number>;
+  bytes: number;
+}
+
+export const knowledgeBase = (signal?: AbortSignal) => get<KnowledgeBase>('/api/v1/admin/kb', signal);
+
+/** A name whose meaning is fixed; without an entity it means nothing, without a label its entity is gone. */
+export interface Override {
+  alias: string;
+  entityId: string | null;
+  label: string | null;
+  type: string | null;
+}
+
+const override = (alias: string) =>
+  // A path holds neither of these, and the linker compares names without them.
+  `/api/v1/admin/linker/overrides/${part(alias.replace(/[/\\;%]/g, ' '))}`;
+
+export const overrides = (filter: { q?: string; page: number; size: number }, signal?: AbortSignal) =>
+  get<Page<Override>>(`/api/v1/admin/linker/overrides${query(filter)}`, signal);
+
+export const putOverride = (alias: string, entityId: string | null) =>
+  sendJson<Override>('PUT', override(alias), { entityId });
+
+export const removeOverride = (alias: string) => sendJson<unknown>('DELETE', override(alias));
+
 /** Searches of a day, as far as the log tells how they went. */
 export interface DayQuality {
   day: string;

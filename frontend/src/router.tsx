@@ -85,6 +85,12 @@ const userRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/admin/UserStore'), 'UserStore'),
 });
 
+const simulateRoute = createRoute({
+  getParentRoute: () => adminRoute,
+  path: '/users/$userId/simulate',
+  component: lazyRouteComponent(() => import('./pages/admin/Simulate'), 'Simulate'),
+});
+
 const jobsRoute = createRoute({
   getParentRoute: () => adminRoute,
   path: '/jobs',
@@ -97,6 +103,12 @@ const modelsRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/admin/ModelsPage'), 'ModelsPage'),
 });
 
+const knowledgeRoute = createRoute({
+  getParentRoute: () => adminRoute,
+  path: '/knowledge',
+  component: lazyRouteComponent(() => import('./pages/admin/Knowledge'), 'Knowledge'),
+});
+
 const qualityRoute = createRoute({
   getParentRoute: () => adminRoute,
   path: '/quality',
@@ -107,7 +119,16 @@ export const router = createRouter({
   routeTree: root.addChildren([
     searchRoute,
     storeRoute,
-    adminRoute.addChildren([overviewRoute, usersRoute, userRoute, jobsRoute, modelsRoute, qualityRoute]),
+    adminRoute.addChildren([
+      overviewRoute,
+      usersRoute,
+      userRoute,
+      simulateRoute,
+      jobsRoute,
+      modelsRoute,
+      knowledgeRoute,
+      qualityRoute,
+    ]),
   ]),
   parseSearch,
   stringifySearch,

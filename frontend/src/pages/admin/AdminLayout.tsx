@@ -6,6 +6,7 @@ const PAGES = [
   ['/admin/users', 'Users'],
   ['/admin/jobs', 'Jobs'],
   ['/admin/models', 'Models'],
+  ['/admin/knowledge', 'Knowledge'],
   ['/admin/quality', 'Quality'],
 ] as const;
 

@@ -53,7 +53,14 @@ export function Overview() {
         />
         {o.queries !== undefined && <Figure label="Queries" value={number(o.queries)} />}
         {o.events !== undefined && <Figure label="Events" value={number(o.events)} />}
-        <Figure label="Known entities" value={number(o.entities)}>
+        <Figure
+          label="Known entities"
+          value={
+            <Link to="/admin/knowledge" search={keep}>
+              {number(o.entities)}
+            </Link>
+          }
+        >
           in the knowledge base
         </Figure>
         <Figure

@@ -57,6 +57,9 @@ export function UserStore() {
             </>
           )}
         </p>
+        <Link to="/admin/users/$userId/simulate" params={{ userId }} search={keep}>
+          Simulate a search without a trace <Icon name="arrow" size={14} />
+        </Link>
         <Link to="/" search={{ user: userId }}>
           Search as this user <Icon name="arrow" size={14} />
         </Link>

@@ -1,13 +1,12 @@
 package dev.attune.admin;
 
-import dev.attune.entity.KnowledgeBase;
-import dev.attune.entity.KnowledgeBaseStats;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.IngestionStatistics;
 import dev.attune.searchlog.LogQuality;
+import dev.attune.web.PagedList;
 import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
 import java.util.List;
@@ -35,7 +34,6 @@ class AdminController {
   private final StartedJobs started;
   private final AuditTrail audit;
   private final Models models;
-  private final KnowledgeBase knowledge;
   private final IngestionStatistics ingestion;
   private final LogQuality quality;
 
@@ -45,7 +43,6 @@ class AdminController {
       StartedJobs started,
       AuditTrail audit,
       Models models,
-      KnowledgeBase knowledge,
       IngestionStatistics ingestion,
       LogQuality quality) {
     this.overview = overview;
@@ -53,7 +50,6 @@ class AdminController {
     this.started = started;
     this.audit = audit;
     this.models = models;
-    this.knowledge = knowledge;
     this.ingestion = ingestion;
     this.quality = quality;
   }
@@ -116,11 +112,6 @@ class AdminController {
             loaded == null ? null : loaded.config(),
             loaded == null ? null : loaded.fingerprint(),
             status.adapters()));
-  }
-
-  @GetMapping("/kb")
-  KnowledgeBaseStats knowledgeBase() {
-    return knowledge.stats();
   }
 
   /** Counts per day, newest first, and the newest rejections. */

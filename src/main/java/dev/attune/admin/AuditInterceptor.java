@@ -46,6 +46,13 @@ class AuditInterceptor implements HandlerInterceptor, WebMvcConfigurer {
     return true;
   }
 
+  /** To be called before the action: the request concerns a user whom only its body names. */
+  void concerns(HttpServletRequest request, String userId) {
+    if (request.getAttribute(ENTRY) instanceof Long entry) {
+      audit.concerns(entry, userId);
+    }
+  }
+
   @Override
   public void afterCompletion(
       HttpServletRequest request, HttpServletResponse response, Object handler, @Nullable Exception failure) {

@@ -46,6 +46,11 @@ class AuditTrail {
         .single();
   }
 
+  /** Says whom an entry concerns where only the body of the request tells. */
+  void concerns(long id, String subject) {
+    jdbc.sql("update audit_entry set subject = ? where id = ?").params(subject, id).update();
+  }
+
   void complete(long id, int status) {
     jdbc.sql("update audit_entry set status = ? where id = ?").params(status, id).update();
   }

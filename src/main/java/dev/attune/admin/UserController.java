@@ -1,5 +1,6 @@
 package dev.attune.admin;
 
+import dev.attune.web.PagedList;
 import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
 import jakarta.validation.constraints.Size;

@@ -7,6 +7,7 @@ import dev.attune.searchlog.AlreadyMergedException;
 import dev.attune.searchlog.LoggedQuery;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.searchlog.UserLogs;
+import dev.attune.web.PagedList;
 import dev.attune.web.Problems;
 import java.time.Instant;
 import java.util.Arrays;
@@ -124,7 +125,8 @@ class UserDirectory {
     }
   }
 
-  private void checkKnown(String userId) {
+  /** @throws org.springframework.web.ErrorResponseException 404 for a user whom the log does not know */
+  void checkKnown(String userId) {
     if (logs.user(userId).isEmpty()) {
       throw Problems.notFound("user", userId);
     }

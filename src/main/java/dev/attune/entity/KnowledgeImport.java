@@ -1,21 +1,25 @@
 package dev.attune.entity;
 
-import java.io.BufferedReader;
+import dev.attune.web.JsonItem;
+import dev.attune.web.JsonItemReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.springframework.stereotype.Component;
-import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /**
  * Reads knowledge bases in NDJSON: one entity a line, {@code {"id","label","aliases","type","description","prior",
- * "neighbours":[{"id","relation"}]}}, of which {@code id} and {@code label} are needed.
+ * "neighbours":[{"id","relation"}]}}, of which {@code id} and {@code label} are needed. An entity replaces the one with
+ * its id as a whole, whatever its source; all others stay.
  */
 @Component
 public class KnowledgeImport {
@@ -25,22 +29,28 @@ public class KnowledgeImport {
 
   static final String BUNDLED = "/kb/wikidata-fb15k.ndjson.gz";
   private static final int BATCH = 10_000;
-  private static final int MAX_ERRORS = 100;
+  /** Entities, names and relations held at a time. */
+  private static final int MAX_PENDING = 500_000;
+  /** A request of millions of bad lines must not be held in memory: beyond this, errors are only counted. */
+  private static final int MAX_ERRORS = 1_000;
   private static final int MAX_TEXT = 1_000;
   private static final int MAX_LIST = 1_000;
 
   private final KnowledgeBase knowledge;
-  private final JsonMapper json;
+  private final JsonItemReader reader;
+  private final Set<String> documentTypes;
 
-  KnowledgeImport(KnowledgeBase knowledge, JsonMapper json) {
+  KnowledgeImport(KnowledgeBase knowledge, JsonItemReader reader, EntityProperties properties) {
     this.knowledge = knowledge;
-    this.json = json;
+    this.reader = reader;
+    this.documentTypes = Set.copyOf(properties.documentFields().values());
   }
 
   /**
    * What became of an import.
    *
-   * @param errors the first 100 rejected lines
+   * @param written lines whose entity is in the knowledge base; of several with one id the last counts
+   * @param errors the first 1,000 rejected lines; {@code rejected} counts all
    */
   public record Report(long received, long written, long rejected, List<Rejection> errors) {
     public Report {
@@ -48,8 +58,13 @@ public class KnowledgeImport {
     }
   }
 
-  /** A rejected line; the index is zero-based and counts lines that are not blank. */
-  public record Rejection(long index, String reason) {}
+  /**
+   * A rejected line.
+   *
+   * @param index zero-based, counting lines that are not blank
+   * @param id if it could be read
+   */
+  public record Rejection(long index, @Nullable String id, String reason) {}
 
   /** Imports the knowledge base of 14,514 Wikidata entities that comes with the service. */
   public Report importBundled() {
@@ -60,40 +75,77 @@ public class KnowledgeImport {
     }
   }
 
-  /** Imports NDJSON of any length; a bad line is rejected and the others are written. */
-  public Report importNdjson(String source, InputStream input) throws IOException {
-    BufferedReader reader = new BufferedReader(new InputStreamReader(input, StandardCharsets.UTF_8));
-    List<Entity> batch = new ArrayList<>();
-    List<Rejection> errors = new ArrayList<>();
-    long received = 0;
-    long written = 0;
-    long rejected = 0;
-    for (String line = reader.readLine(); line != null; line = reader.readLine()) {
-      if (line.isBlank()) {
-        continue;
-      }
-      try {
-        batch.add(entity(json.readTree(line)));
-      } catch (JacksonException e) {
-        rejected++;
-        reject(errors, received, "not valid JSON");
-      } catch (IllegalArgumentException e) {
-        rejected++;
-        reject(errors, received, Objects.requireNonNullElse(e.getMessage(), "invalid"));
-      }
-      received++;
-      if (batch.size() >= BATCH) {
-        written += knowledge.importAll(source, batch.stream());
-        batch.clear();
-      }
+  /**
+   * Imports NDJSON, or a JSON array, of any length; a bad line is rejected and the others are written. Group by group:
+   * when the input breaks off, what came before is written, and the same again leads to the same.
+   */
+  public Report importNdjson(String source, InputStream input) {
+    Groups groups = new Groups(source);
+    try (Stream<JsonItem> items = reader.read(input)) {
+      items.forEach(groups::accept);
     }
-    written += knowledge.importAll(source, batch.stream());
-    return new Report(received, written, rejected, errors);
+    groups.flush();
+    return groups.report();
   }
 
-  private static void reject(List<Rejection> errors, long index, String reason) {
-    if (errors.size() < MAX_ERRORS) {
-      errors.add(new Rejection(index, reason));
+  /** Writes entities in groups, so that memory is bounded whatever the length of the input. */
+  private final class Groups {
+    private final String source;
+    private final Map<String, Entity> pending = new LinkedHashMap<>();
+    private final List<Rejection> errors = new ArrayList<>();
+    private long received;
+    private long rejected;
+    private long pendingElements;
+
+    Groups(String source) {
+      this.source = source;
+    }
+
+    void accept(JsonItem item) {
+      received++;
+      switch (item) {
+        case JsonItem.Malformed(long index, String reason) -> reject(new Rejection(index, null, reason));
+        case JsonItem.Value(long index, JsonNode node) -> {
+          try {
+            Entity entity = entity(node);
+            checkOwn(entity.id());
+            pending.put(entity.id(), entity);
+            pendingElements += 1 + entity.aliases().size() + entity.neighbours().size();
+          } catch (IllegalArgumentException e) {
+            String id = node.path("id").isString() ? node.path("id").asString() : null;
+            reject(new Rejection(index, id, Objects.requireNonNullElse(e.getMessage(), "invalid")));
+          }
+        }
+      }
+      if (pending.size() >= BATCH || pendingElements >= MAX_PENDING) {
+        flush();
+      }
+    }
+
+    void flush() {
+      knowledge.importAll(source, pending.values().stream());
+      pending.clear();
+      pendingElements = 0;
+    }
+
+    Report report() {
+      return new Report(received, received - rejected, rejected, errors);
+    }
+
+    private void reject(Rejection rejection) {
+      rejected++;
+      if (errors.size() < MAX_ERRORS) {
+        errors.add(rejection);
+      }
+    }
+  }
+
+  /** What documents name has ids of this form; the next change of a document would replace an entity with one. */
+  private void checkOwn(String id) {
+    int colon = id.indexOf(':');
+    if (colon > 0 && documentTypes.contains(id.substring(0, colon))) {
+      throw new IllegalArgumentException(
+          "id must not begin with " + id.substring(0, colon + 1) + " which is kept for what documents name");
     }
   }
 
@@ -121,19 +173,24 @@ public class KnowledgeImport {
       if (!alias.isString() || alias.asString().length() > MAX_TEXT) {
         throw new IllegalArgumentException("aliases must be texts of at most " + MAX_TEXT + " characters");
       }
-      aliases.add(clean(alias.asString()));
+      String name = clean(alias.asString());
+      if (!name.isEmpty()) {
+        aliases.add(name);
+      }
     }
-    List<Entity.Neighbour> neighbours = new ArrayList<>();
+    Map<String, Entity.Neighbour> neighbours = new LinkedHashMap<>();
     for (JsonNode neighbour : list(node, "neighbours")) {
       String neighbourId = neighbour.isObject() ? text(neighbour, "id", 200) : "";
       if (neighbourId.isEmpty()) {
         throw new IllegalArgumentException("neighbours must be objects with an id");
       }
       String relation = text(neighbour, "relation", 100);
-      neighbours.add(new Entity.Neighbour(neighbourId, relation.isEmpty() ? "related" : relation));
+      // One relation to each, the first: it is the strongest.
+      neighbours.putIfAbsent(
+          neighbourId, new Entity.Neighbour(neighbourId, relation.isEmpty() ? "related" : relation));
     }
     return new Entity(id, label, aliases, type.isEmpty() ? "thing" : type, description.isEmpty() ? null : description,
-        prior.isNumber() ? prior.asDouble() : 0.1, neighbours);
+        prior.isNumber() ? prior.asDouble() : 0.1, List.copyOf(neighbours.values()));
   }
 
   private static String text(JsonNode node, String field, int maxLength) {
@@ -151,9 +208,10 @@ public class KnowledgeImport {
     return text;
   }
 
-  /** Trims, and drops the one character that PostgreSQL cannot hold. */
+  /** Trims, and drops what PostgreSQL cannot hold: zero characters; unpaired surrogates become question marks. */
   private static String clean(String text) {
-    return text.replace("\0", "").strip();
+    String encodable = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    return encodable.replace("\0", "").strip();
   }
 
   private static JsonNode list(JsonNode node, String field) {

@@ -19,6 +19,9 @@ public interface LinkerOverrides {
   /** Leaves the name to the linker again; returns whether there was an override. */
   boolean remove(String alias);
 
+  /** The name as it is stored and listed. */
+  String normalised(String alias);
+
   /** All overrides by normalised name; empty where the name is never linked. */
   Map<String, Optional<String>> all();
 }

@@ -349,6 +349,11 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
   }
 
   @Override
+  public String normalised(String alias) {
+    return TextTokens.matchKey(alias);
+  }
+
+  @Override
   public Map<String, Optional<String>> all() {
     return snapshot().overrides();
   }

@@ -12,6 +12,9 @@ public interface Tokenizer {
   /** Decodes ids; control tokens are left out, incomplete UTF-8 at the end is left out too. */
   String decode(int[] tokens);
 
+  /** The same with control tokens as they are written, to show a whole prompt; never to be encoded again. */
+  String decodeWithControls(int[] tokens);
+
   /** Id that ends a turn ({@code <|im_end|>}). */
   int endOfTurn();
 

@@ -151,6 +151,11 @@ final class BlockPrompt {
     }
   }
 
+  /** What a block says, control tokens as they are written. */
+  String text(int[] block) {
+    return tokenizer.decodeWithControls(block);
+  }
+
   /** The longest last block that can be built. */
   int longestLast() {
     return properties.memoryTokens() + queryFrame.length + properties.queryTokens() + answerFrame.length;

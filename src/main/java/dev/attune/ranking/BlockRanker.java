@@ -101,15 +101,45 @@ final class BlockRanker implements Ranker {
 
   @Override
   public Ranking rank(RankRequest request) {
-    Duration budget = request.budget() == null ? properties.budget() : request.budget();
-    long nanos = Math.min(budget.toNanos(), Duration.ofDays(1).toNanos());
-    // Estimates err: a plan that fills the budget would often end after it.
-    long deadline = System.nanoTime() + (long) (PLANNED * nanos);
     for (RankCandidate candidate : request.candidates()) {
       if (candidate.id() != null) {
         demand.candidate(candidate.id());
       }
     }
+    return rank(request, store);
+  }
+
+  @Override
+  public Inspector inspector() {
+    UnsharedDocumentKv documents = new UnsharedDocumentKv(store);
+    return request -> {
+      Ranking ranking = rank(request, documents);
+      return new Inspection(ranking, ranking.documents() == 0 ? null : prompt(request, ranking));
+    };
+  }
+
+  private @Nullable RankingPrompt prompt(RankRequest request, Ranking ranking) {
+    RankingModel model = model().filter(CompletableFuture::isDone).map(CompletableFuture::join).orElse(null);
+    if (model == null) {
+      // Another model came in between.
+      return null;
+    }
+    return RankingPrompt.of(model, properties.keptTokens(), request, ranking,
+        candidate -> candidate.id() != null && store.contains(key(model, candidate)));
+  }
+
+  private static DocumentKvStore.Key key(RankingModel model, RankCandidate candidate) {
+    return new DocumentKvStore.Key(
+        model.space(),
+        String.valueOf(candidate.id()),
+        BlockPrompt.contentHash(candidate.title(), candidate.text()));
+  }
+
+  private Ranking rank(RankRequest request, DocumentKv documents) {
+    Duration budget = request.budget() == null ? properties.budget() : request.budget();
+    long nanos = Math.min(budget.toNanos(), Duration.ofDays(1).toNanos());
+    // Estimates err: a plan that fills the budget would often end after it.
+    long deadline = System.nanoTime() + (long) (PLANNED * nanos);
     traffic.begin();
     try {
       Optional<CompletableFuture<RankingModel>> model = model();
@@ -117,7 +147,7 @@ final class BlockRanker implements Ranker {
         return unread(request, "model");
       }
       long left = Math.max(0, deadline - System.nanoTime());
-      return new Run(model.get().get(left, TimeUnit.NANOSECONDS), request, deadline).rank();
+      return new Run(model.get().get(left, TimeUnit.NANOSECONDS), request, documents, deadline).rank();
     } catch (TimeoutException e) {
       return unread(request, "budget");
     } catch (ExecutionException e) {
@@ -140,23 +170,25 @@ final class BlockRanker implements Ranker {
   private final class Run {
     private final RankingModel model;
     private final List<RankCandidate> candidates;
+    private final DocumentKv documents;
     private final long deadline;
     private final BlockPrompt.LastBlock last;
     private final KvSegment instruction;
-    private final String[] hashes;
+    private final DocumentKvStore.@Nullable Key[] keys;
     private final @Nullable KvSegment[] read;
     private long contextTokens;
     private long contextBytes;
     private int warm;
 
-    Run(RankingModel model, RankRequest request, long deadline) {
+    Run(RankingModel model, RankRequest request, DocumentKv documents, long deadline) {
       this.model = model;
       this.candidates = request.candidates();
+      this.documents = documents;
       this.deadline = deadline;
       this.last = model.prompt().last(request.query(), request.memory());
       this.instruction = model.instruction(request.query());
       this.contextTokens = instruction.tokens();
-      this.hashes = new String[candidates.size()];
+      this.keys = new DocumentKvStore.@Nullable Key[candidates.size()];
       this.read = new @Nullable KvSegment[candidates.size()];
     }
 
@@ -179,9 +211,9 @@ final class BlockRanker implements Ranker {
     private boolean takeStored(List<Integer> cold) {
       boolean complete = true;
       for (int i = 0; i < read.length; i++) {
-        RankCandidate candidate = candidates.get(i);
-        hashes[i] = BlockPrompt.contentHash(candidate.title(), candidate.text());
-        KvSegment stored = storable(i) ? store.find(key(i)) : null;
+        DocumentKvStore.Key key = storable(i) ? key(model, candidates.get(i)) : null;
+        keys[i] = key;
+        KvSegment stored = key == null ? null : documents.find(key);
         if (stored == null) {
           cold.add(i);
         } else if (affordable(0, stored.meanSlots()) && fits(stored)) {
@@ -233,7 +265,8 @@ final class BlockRanker implements Ranker {
       DocumentKvStore.@Nullable Claim[] claims = new DocumentKvStore.@Nullable Claim[batch.size()];
       List<Integer> mine = new ArrayList<>();
       for (int i = 0; i < claims.length; i++) {
-        DocumentKvStore.Claim claim = storable(batch.get(i)) ? store.claim(key(batch.get(i))) : null;
+        DocumentKvStore.Key key = keys[batch.get(i)];
+        DocumentKvStore.Claim claim = key == null ? null : documents.claim(key);
         claims[i] = claim;
         if (claim == null || claim.mine()) {
           mine.add(i);
@@ -267,10 +300,10 @@ final class BlockRanker implements Ranker {
       }
       int done = 0;
       try {
-        List<int[]> documents = mine.stream().map(tokens::get).toList();
+        List<int[]> blocks = mine.stream().map(tokens::get).toList();
         long start = System.nanoTime();
-        List<KvSegment> results = model.readDocuments(instruction, documents);
-        model.cost().read(documents.stream().mapToInt(d -> d.length).sum(), System.nanoTime() - start);
+        List<KvSegment> results = model.readDocuments(instruction, blocks);
+        model.cost().read(blocks.stream().mapToInt(d -> d.length).sum(), System.nanoTime() - start);
         for (; done < results.size(); done++) {
           int i = mine.get(done);
           segments[i] = results.get(done);
@@ -326,11 +359,6 @@ final class BlockRanker implements Ranker {
 
     private boolean storable(int candidate) {
       return model.prompt().documentsOnce() && candidates.get(candidate).id() != null;
-    }
-
-    private DocumentKvStore.Key key(int candidate) {
-      return new DocumentKvStore.Key(
-          model.space(), String.valueOf(candidates.get(candidate).id()), hashes[candidate]);
     }
   }
 }

@@ -87,14 +87,16 @@ final class DiskTier implements AutoCloseable {
     store.use(space);
   }
 
-  @Nullable KvSegment find(Key key) {
+  /** @param use whether this is a use of the entry, which keeps it from being given up */
+  @Nullable KvSegment find(Key key, boolean use) {
     InferenceBackend backend = backends.get(key.space());
     if (backend == null) {
       return null;
     }
     Digest document = Digest.of(key.documentId());
     Digest content = Digest.of(key.contentHash());
-    MemorySegment image = store.find(key.space(), document, content);
+    MemorySegment image =
+        use ? store.find(key.space(), document, content) : store.peek(key.space(), document, content);
     if (image == null) {
       return null;
     }

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * Keeps the keys and values of documents that were read, so that a document is read once. One entry per document and
  * space: a document whose content changed replaces its old entry. Thread-safe.
  */
-interface DocumentKvStore {
+interface DocumentKvStore extends DocumentKv {
 
   /**
    * Names the space that is in use from now on, and who can read its entries. Entries of other spaces are of no use any
@@ -18,14 +18,11 @@ interface DocumentKvStore {
    */
   void use(String space, InferenceBackend backend);
 
-  /** The entry if it is stored. One on disk is checked at its first use and takes as long as the disk does. */
-  @Nullable KvSegment find(Key key);
+  /** The entry if it is stored, without being a use of it: what goes first when room is needed stays the same. */
+  @Nullable KvSegment peek(Key key);
 
   /** Whether there is an entry, without touching it. */
   boolean contains(Key key);
-
-  /** Takes on the reading of a document, unless it is stored or somebody else is reading it at this moment. */
-  Claim claim(Key key);
 
   /** Drops every entry of a document except those with this content; null drops them all. */
   void retain(String documentId, @Nullable String contentHash);

@@ -15,6 +15,24 @@ public interface Ranker {
   Ranking rank(RankRequest request);
 
   /**
+   * The same ranking for somebody who looks on: it leaves no trace and shows its prompt. What is stored is used without
+   * that being a use of it; what has to be read is read for this inspector alone, and once for all that it ranks.
+   */
+  Inspector inspector();
+
+  /** Ranks as the ranker does and shows the prompt. Not for use by several threads at a time. */
+  interface Inspector {
+    Inspection rank(RankRequest request);
+  }
+
+  /**
+   * A ranking and its prompt.
+   *
+   * @param prompt null when no model took part
+   */
+  record Inspection(Ranking ranking, @Nullable RankingPrompt prompt) {}
+
+  /**
    * What to rank.
    *
    * @param candidates in retrieval order; when the budget is short the first ones are read

@@ -86,6 +86,11 @@ final class RankingModel {
     return prompt;
   }
 
+  /** Whose attention is the score. */
+  int layer() {
+    return properties.layer();
+  }
+
   ReadingCost cost() {
     return cost;
   }

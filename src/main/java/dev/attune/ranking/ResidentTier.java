@@ -16,8 +16,8 @@ final class ResidentTier {
 
   private final long limit;
 
-  /** In order of use. */
-  private final LinkedHashMap<Slot, Entry> entries = new LinkedHashMap<>(64, 0.75f, true);
+  /** In order of use, last used last. */
+  private final LinkedHashMap<Slot, Entry> entries = new LinkedHashMap<>();
 
   private final Map<String, Integer> entriesOfDocument = new HashMap<>();
   private long bytes;
@@ -28,8 +28,24 @@ final class ResidentTier {
   }
 
   @Nullable KvSegment get(Key key) {
-    Entry entry = entries.get(new Slot(key.space(), key.documentId()));
-    return entry != null && entry.contentHash.equals(key.contentHash()) ? entry.segment : null;
+    Slot slot = new Slot(key.space(), key.documentId());
+    Entry entry = entry(slot, key);
+    if (entry == null) {
+      return null;
+    }
+    entries.putLast(slot, entry);
+    return entry.segment;
+  }
+
+  /** The same, without being a use of it. */
+  @Nullable KvSegment peek(Key key) {
+    Entry entry = entry(new Slot(key.space(), key.documentId()), key);
+    return entry == null ? null : entry.segment;
+  }
+
+  private @Nullable Entry entry(Slot slot, Key key) {
+    Entry entry = entries.get(slot);
+    return entry != null && entry.contentHash.equals(key.contentHash()) ? entry : null;
   }
 
   /** Returns false when it is larger than the limit. */

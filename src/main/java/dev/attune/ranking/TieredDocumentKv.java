@@ -44,7 +44,16 @@ final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
   @Override
   public @Nullable KvSegment find(Key key) {
     KvSegment segment = waiting(key);
-    return segment == null && disk != null ? disk.find(key) : segment;
+    return segment == null && disk != null ? disk.find(key, true) : segment;
+  }
+
+  @Override
+  public @Nullable KvSegment peek(Key key) {
+    KvSegment segment;
+    synchronized (this) {
+      segment = resident.peek(key);
+    }
+    return segment == null && disk != null ? disk.find(key, false) : segment;
   }
 
   @Override

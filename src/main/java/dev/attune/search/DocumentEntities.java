@@ -42,8 +42,8 @@ class DocumentEntities {
   }
 
   Set<String> of(Document document) {
-    // The knowledge base grows with the documents; entities read before it did are read again.
-    String key = knowledgeBase.size() + " " + document.id();
+    // Entities read before the knowledge base or a correction of the linker changed are read again.
+    String key = knowledgeBase.version() + " " + document.id();
     Set<String> known = kept.get(key);
     if (known == null) {
       known = read(document);

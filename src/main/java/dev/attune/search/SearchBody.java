@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /** The JSON body of a search; every field but {@code query} may be left out. */
-record SearchBody(
+public record SearchBody(
     @Nullable String query,
     @Nullable String userId,
     @Nullable String sessionId,
@@ -38,7 +38,7 @@ record SearchBody(
    *
    * @throws org.springframework.web.ErrorResponseException naming the first field at fault
    */
-  SearchRequest toRequest() {
+  public SearchRequest toRequest() {
     if (query == null) {
       throw Problems.badField("query", "is missing; an empty text lists all documents");
     }

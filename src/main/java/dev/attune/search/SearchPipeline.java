@@ -24,6 +24,7 @@ import java.util.UUID;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -35,6 +36,9 @@ import org.springframework.stereotype.Component;
 class SearchPipeline implements Searcher {
 
   private static final Logger log = LoggerFactory.getLogger(SearchPipeline.class);
+
+  /** Whose turn at the model it is when nobody's search runs. */
+  private static final String SIMULATION = "simulation";
 
   /** Kept of the budget for putting the answer together. */
   private static final Duration RESERVE = Duration.ofMillis(10);
@@ -80,10 +84,18 @@ class SearchPipeline implements Searcher {
 
   @Override
   public SearchAnswer search(SearchRequest request, Consumer<SearchAnswer> retrieved) {
+    return search(request, ranker::rank, retrieved);
+  }
+
+  /** The same with the ranking of somebody else. */
+  SearchAnswer search(
+      SearchRequest request, Function<RankRequest, Ranker.Ranking> ranking, Consumer<SearchAnswer> retrieved) {
     traffic.begin();
     try {
-      SearchAnswer answer = new Run(request).answer(retrieved);
-      metrics.answered(request, answer);
+      SearchAnswer answer = new Run(request, ranking).answer(retrieved);
+      if (request.record()) {
+        metrics.answered(request, answer);
+      }
       return answer;
     } finally {
       traffic.end();
@@ -93,14 +105,16 @@ class SearchPipeline implements Searcher {
   /** One search. */
   private final class Run {
     final SearchRequest request;
+    final Function<RankRequest, Ranker.Ranking> ranking;
     final long start = System.nanoTime();
     final Instant now = Instant.now();
     final String queryId = UUID.randomUUID().toString();
     final Duration budget;
     final Degradation degradation = new Degradation();
 
-    Run(SearchRequest request) {
+    Run(SearchRequest request, Function<RankRequest, Ranker.Ranking> ranking) {
       this.request = request;
+      this.ranking = ranking;
       this.budget = request.budget() == null ? properties.budget() : request.budget();
     }
 
@@ -213,7 +227,7 @@ class SearchPipeline implements Searcher {
 
     private Ranker.Ranking rank(RankRequest work, Duration left) {
       try {
-        return admission.admit(caller(), left, () -> ranker.rank(work));
+        return admission.admit(caller(), left, () -> ranking.apply(work));
       } catch (Admission.BusyException | Admission.DeadlineExceededException e) {
         return new Ranker.Ranking(unread(work.candidates().size()), null, 0, 0, 0, "busy");
       }
@@ -221,7 +235,7 @@ class SearchPipeline implements Searcher {
 
     private String caller() {
       String known = request.userId() == null ? request.sessionId() : request.userId();
-      return known == null ? "" : known;
+      return !request.record() ? SIMULATION : known == null ? "" : known;
     }
 
     private RankFusion.Fused fuse(List<Candidate> candidates, Ranker.Ranking ranking, Overlap overlap) {

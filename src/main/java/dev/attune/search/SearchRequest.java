@@ -1,9 +1,13 @@
 package dev.attune.search;
 
+import dev.attune.knowledge.Mode;
 import dev.attune.retrieval.DocumentIndex;
+import dev.attune.suggestion.Suggester.SuggestionRequest;
 import java.time.Duration;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param facets fields whose values are counted
  * @param explain whether every hit carries the parts of its score
  * @param budget time for the whole request; null for {@code attune.search.budget}
- * @param record whether the query is logged for the user; the simulator leaves no trace
+ * @param record whether this is a search of the user: logged, counted, and on their turn at the model
  */
 public record SearchRequest(
     String query,
@@ -52,6 +56,35 @@ public record SearchRequest(
     return new SearchRequest(
         query, userId, null, 0, 10, 100, DocumentIndex.Mode.HYBRID, RankingMode.BLOCKRANK, Personalization.ON,
         Map.of(), List.of(), false, null, true);
+  }
+
+  /**
+   * The same request as a simulation: explained, and no search of anybody.
+   *
+   * @param standard budget where the request names none
+   */
+  SearchRequest simulated(Duration standard) {
+    return new SearchRequest(
+        query, userId, sessionId, from, size, candidates, retrieval, ranking, personalization, filters, facets, true,
+        budget == null ? standard : budget, false);
+  }
+
+  /** The same request of nobody. */
+  SearchRequest withoutUser() {
+    return new SearchRequest(
+        query, null, null, from, size, candidates, retrieval, ranking, personalization, filters, facets, explain,
+        budget, record);
+  }
+
+  /** The request for suggestions that goes with it. */
+  SuggestionRequest suggestions(int most, @Nullable Duration limit) {
+    boolean personal = personalization != Personalization.OFF;
+    Set<Mode> modes =
+        personalization == Personalization.HISTORY
+            ? EnumSet.of(Mode.FAMILIAR, Mode.LAPSED)
+            : EnumSet.allOf(Mode.class);
+    return new SuggestionRequest(
+        personal ? userId : null, personal ? sessionId : null, query, null, null, most, modes, limit);
   }
 
   /** Which order the hits come in. */

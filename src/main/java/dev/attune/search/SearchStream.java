@@ -1,15 +1,11 @@
 package dev.attune.search;
 
 import dev.attune.llm.Admission;
-import dev.attune.knowledge.Mode;
 import dev.attune.suggestion.Suggester;
-import dev.attune.suggestion.Suggester.SuggestionRequest;
 import dev.attune.suggestion.SuggestionAnswer;
 import dev.attune.web.EventStream;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
-import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.stereotype.Component;
@@ -23,7 +19,7 @@ import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
 class SearchStream {
 
   private static final Logger log = LoggerFactory.getLogger(SearchStream.class);
-  private static final int SUGGESTIONS = 5;
+  static final int SUGGESTIONS = 5;
 
   private final Searcher searcher;
   private final Suggester suggester;
@@ -48,7 +44,7 @@ class SearchStream {
     sender.send("ranked", answer);
     List<String> degraded = new ArrayList<>(answer.degraded());
     try {
-      sender.send("suggestions", SuggestionAnswer.of(suggester.suggest(suggestions(request))));
+      sender.send("suggestions", SuggestionAnswer.of(suggester.suggest(request.suggestions(SUGGESTIONS, null))));
     } catch (EventStream.ClientGoneException e) {
       throw e;
     } catch (Admission.BusyException e) {
@@ -60,23 +56,6 @@ class SearchStream {
       sender.send("suggestions", SuggestionAnswer.NONE);
     }
     sender.send("done", new Done(answer.queryId(), (System.nanoTime() - start) / 1_000_000, degraded));
-  }
-
-  private static SuggestionRequest suggestions(SearchRequest request) {
-    boolean personal = request.personalization() != SearchRequest.Personalization.OFF;
-    Set<Mode> modes =
-        request.personalization() == SearchRequest.Personalization.HISTORY
-            ? EnumSet.of(Mode.FAMILIAR, Mode.LAPSED)
-            : EnumSet.allOf(Mode.class);
-    return new SuggestionRequest(
-        personal ? request.userId() : null,
-        personal ? request.sessionId() : null,
-        request.query(),
-        null,
-        null,
-        SUGGESTIONS,
-        modes,
-        null);
   }
 
   /** The last event. */

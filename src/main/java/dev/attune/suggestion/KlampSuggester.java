@@ -42,6 +42,9 @@ class KlampSuggester implements Suggester, SuggestionLadder {
 
   private static final Logger log = LoggerFactory.getLogger(KlampSuggester.class);
 
+  /** Whose turn at the model a simulation takes: never the user's. */
+  private static final String SIMULATION = "simulation";
+
   /** Kept of the budget for the back-off. */
   private static final Duration RESERVE = Duration.ofMillis(100);
 
@@ -92,19 +95,26 @@ class KlampSuggester implements Suggester, SuggestionLadder {
 
   @Override
   public Suggestions suggest(SuggestionRequest request, Consumer<Suggestion> each) {
-    return suggest(request, Rung.BACK_OFF, each);
+    return suggest(request, Rung.BACK_OFF, each, true);
   }
 
   @Override
   public Suggestions suggest(SuggestionRequest request, Rung rung) {
-    return suggest(request, rung, each -> {});
+    return suggest(request, rung, each -> {}, true);
   }
 
-  private Suggestions suggest(SuggestionRequest request, Rung rung, Consumer<Suggestion> each) {
+  @Override
+  public Suggestions simulate(SuggestionRequest request) {
+    return suggest(request, Rung.BACK_OFF, each -> {}, false);
+  }
+
+  private Suggestions suggest(SuggestionRequest request, Rung rung, Consumer<Suggestion> each, boolean real) {
     traffic.begin();
     try {
-      Suggestions suggestions = new Run(request, rung, each).run();
-      metrics.answered(suggestions);
+      Suggestions suggestions = new Run(request, rung, each, real).run();
+      if (real) {
+        metrics.answered(suggestions);
+      }
       return suggestions;
     } finally {
       traffic.end();
@@ -116,29 +126,33 @@ class KlampSuggester implements Suggester, SuggestionLadder {
     final SuggestionRequest request;
     final Rung rung;
     final Consumer<Suggestion> each;
+    /** False for a simulation: nothing is counted or kept. */
+    final boolean real;
     final long start = System.nanoTime();
     final Instant now = Instant.now();
     final Duration budget;
     final Set<String> degraded = new LinkedHashSet<>();
     final List<Suggestion> accepted = new ArrayList<>();
     final List<Candidate> spare = new ArrayList<>();
+    final List<Continuation> continuations = new ArrayList<>();
     final Map<String, Long> timings = new LinkedHashMap<>();
     Map<String, Instant> times = Map.of();
     @Nullable Prepared prepared;
     int promptTokens;
     long cacheBytes;
 
-    Run(SuggestionRequest request, Rung rung, Consumer<Suggestion> each) {
+    Run(SuggestionRequest request, Rung rung, Consumer<Suggestion> each, boolean real) {
       this.request = request;
       this.rung = rung;
       this.each = each;
+      this.real = real;
       this.budget = request.budget() == null ? properties.budget() : request.budget();
     }
 
     Suggestions run() {
       long version = prefixes.version(request.userId());
       SuggestionContext context = context();
-      if (request.userId() != null && context.userId() == null) {
+      if (real && request.userId() != null && context.userId() == null) {
         // Personalization is off: nothing of theirs is kept ready.
         prefixes.drop(request.userId());
       }
@@ -153,7 +167,8 @@ class KlampSuggester implements Suggester, SuggestionLadder {
         if (model.isEmpty()) {
           degraded.add("model");
         } else {
-          String caller = request.userId() == null ? request.sessionId() : request.userId();
+          String known = request.userId() == null ? request.sessionId() : request.userId();
+          String caller = real ? known : SIMULATION;
           Duration left = remaining().minus(RESERVE);
           admission.<@Nullable Void, RuntimeException>admit(
               caller == null ? "" : caller,
@@ -200,7 +215,7 @@ class KlampSuggester implements Suggester, SuggestionLadder {
 
     private void generate(LanguageModel model, SuggestionContext context, long version) {
       try {
-        Prepared ready = generator.prepare(model, context, version);
+        Prepared ready = generator.prepare(model, context, real ? context.userId() : null, version);
         prepared = ready;
         promptTokens = ready.read().length();
         cacheBytes = ready.bytes();
@@ -238,6 +253,9 @@ class KlampSuggester implements Suggester, SuggestionLadder {
         degraded.add("budget");
         return;
       }
+      if (!real) {
+        topics.forEach(topic -> show(topic, ready.end(topic)));
+      }
       generator.write(
           ready,
           topics,
@@ -251,13 +269,20 @@ class KlampSuggester implements Suggester, SuggestionLadder {
       }
     }
 
+    private void show(Topic topic, @Nullable PromptText end) {
+      if (end != null) {
+        EntityRef entity = new EntityRef(topic.focus().entityId(), topic.focus().label());
+        continuations.add(new Continuation(entity, end.text(), end.length()));
+      }
+    }
+
     private void use(Written written, Focus focus, SuggestionContext context) {
       promptTokens = Math.max(promptTokens, written.promptTokens());
       cacheBytes = Math.max(cacheBytes, written.cacheBytes());
       boolean done = false;
       for (Text text : written.texts()) {
         if (text.probability() < properties.leastProbability()) {
-          metrics.rejected(Rejection.UNLIKELY);
+          rejected(Rejection.UNLIKELY);
           continue;
         }
         Verdict verdict = judge(text.text(), focus, context);
@@ -265,7 +290,8 @@ class KlampSuggester implements Suggester, SuggestionLadder {
           double confidence = 0.7 + 0.3 * text.probability();
           Candidate candidate =
               new Candidate(
-                  text.text(), focus, null, score(text.text(), focus, context, verdict, confidence), "generated");
+                  text.text(), focus, null, SuggestionScore.of(text.text(), focus, context, verdict, confidence),
+                  "generated");
           if (done) {
             spare.add(candidate);
           } else {
@@ -299,7 +325,7 @@ class KlampSuggester implements Suggester, SuggestionLadder {
           Focus focus = proposal.focus();
           Verdict verdict = judge(proposal.text(), focus, context);
           if (verdict.accepted()) {
-            double score = score(proposal.text(), focus, context, verdict, proposal.weight());
+            double score = SuggestionScore.of(proposal.text(), focus, context, verdict, proposal.weight());
             accept(new Candidate(proposal.text(), focus, proposal.rationale(), score, "backoff"));
           }
         }
@@ -315,9 +341,15 @@ class KlampSuggester implements Suggester, SuggestionLadder {
     private Verdict judge(String text, @Nullable Focus focus, SuggestionContext context) {
       Verdict verdict = filter.judge(text, focus, context, accepted.stream().map(Suggestion::text).toList());
       if (verdict.rejection() != null) {
-        metrics.rejected(verdict.rejection());
+        rejected(verdict.rejection());
       }
       return verdict;
+    }
+
+    private void rejected(Rejection rejection) {
+      if (real) {
+        metrics.rejected(rejection);
+      }
     }
 
     private void accept(Candidate candidate) {
@@ -351,7 +383,7 @@ class KlampSuggester implements Suggester, SuggestionLadder {
           ready == null ? 0 : fullBytes(ready.model().config(), promptTokens),
           Map.copyOf(timings),
           List.copyOf(degraded),
-          ready == null ? null : ready.read().text());
+          real || ready == null ? null : new GivenPrompt(ready.read().text(), List.copyOf(continuations)));
     }
 
     private Duration remaining() {
@@ -361,28 +393,6 @@ class KlampSuggester implements Suggester, SuggestionLadder {
     private void phase(String name, long from) {
       timings.put(name, (System.nanoTime() - from) / 1_000_000);
     }
-  }
-
-  /** Relevance × novelty × personal fit × how sure the source is, in [0,1]. */
-  static double score(String text, @Nullable Focus focus, SuggestionContext context, Verdict verdict, double sure) {
-    double relevance = (focus == null ? 0.5 : 0.5 + 0.5 * clamp(focus.relevance())) * Math.sqrt(verdict.coverage());
-    double closest =
-        ContextReader.asked(context).stream().mapToDouble(asked -> QueryText.similarity(text, asked)).max().orElse(0);
-    double novelty = 1 - 0.5 * closest;
-    return clamp(relevance * novelty * fit(focus) * sure);
-  }
-
-  private static double fit(@Nullable Focus focus) {
-    return switch (focus == null ? null : focus.mode()) {
-      case null -> 0.5;
-      case FAMILIAR -> 0.7 + 0.3 * Objects.requireNonNull(focus).count() / (focus.count() + 2.0);
-      case LAPSED -> 0.8;
-      case UNFAMILIAR -> 0.7;
-    };
-  }
-
-  private static double clamp(double value) {
-    return Math.clamp(value, 0, 1);
   }
 
   /** Bytes of keys and values of a sequence that keeps everything in bf16. */

@@ -80,7 +80,7 @@ class ModelWarmup {
         new SuggestionContext(
             null, "classic films", null, topics.stream().map(Topic::focus).toList(), List.of(), List.of(), List.of(),
             Set.of(), Instant.now());
-    Prepared prepared = generator.prepare(model, nobody, 0);
+    Prepared prepared = generator.prepare(model, nobody, null, 0);
     generator.write(prepared, topics, LIMIT, (topic, written) -> true);
     log.debug("Warmed up in {} ms", (System.nanoTime() - start) / 1_000_000);
   }

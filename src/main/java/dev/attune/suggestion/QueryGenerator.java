@@ -31,14 +31,18 @@ class QueryGenerator {
     this.properties = properties;
   }
 
-  /** Reads the prompt up to the entity. */
-  Prepared prepare(LanguageModel model, SuggestionContext context, long version) {
+  /**
+   * Reads the prompt up to the entity.
+   *
+   * @param keptFor user for whom what is read is kept; null if it is not
+   */
+  Prepared prepare(LanguageModel model, SuggestionContext context, @Nullable String keptFor, long version) {
     SuggestionPrompt text = prompt(model);
     PromptText first = text.instruction();
     PromptText second = text.context(context);
     Prefix instruction = prefixes.instruction(model, first.tokens());
     Prefix around =
-        prefixes.context(model, context.userId(), version, second.tokens(), instruction.segment());
+        prefixes.context(model, keptFor, version, second.tokens(), instruction.segment());
     int cached = (instruction.cached() ? first.length() : 0) + (around.cached() ? second.length() : 0);
     return new Prepared(
         model, text, first.plus(second), List.of(instruction.segment(), around.segment()), cached);
@@ -55,7 +59,7 @@ class QueryGenerator {
     List<LexiconGrammar> grammars = new ArrayList<>();
     List<TextGenerator.Prompt> prompts = new ArrayList<>();
     for (Topic topic : topics) {
-      PromptText text = prepared.prompt().topic(topic.focus(), topic.start());
+      PromptText text = prepared.end(topic);
       if (text == null) {
         // The start is too long.
         continue;
@@ -124,6 +128,11 @@ class QueryGenerator {
    */
   record Prepared(
       LanguageModel model, SuggestionPrompt prompt, PromptText read, List<KvSegment> prefix, int cachedTokens) {
+
+    /** The end of the prompt about a topic; null when its start is too long. */
+    @Nullable PromptText end(Topic topic) {
+      return prompt.topic(topic.focus(), topic.start());
+    }
 
     /** Bytes of keys and values of the prefix. */
     long bytes() {

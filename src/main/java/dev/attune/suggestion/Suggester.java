@@ -16,6 +16,9 @@ public interface Suggester {
   /** The same, handing over every suggestion as soon as it is final. */
   Suggestions suggest(SuggestionRequest request, Consumer<Suggestion> each);
 
+  /** The same for somebody who looks on: it leaves no trace, not even a prompt kept ready, and shows the prompt. */
+  Suggestions simulate(SuggestionRequest request);
+
   /**
    * The context.
    *
@@ -55,7 +58,11 @@ public interface Suggester {
   /** An entity that a suggestion uses. */
   record EntityRef(String id, String label) {}
 
-  /** The answer; fields as in the REST contract. */
+  /**
+   * The answer; fields as in the REST contract.
+   *
+   * @param prompt of a simulation in which a model took part, else null
+   */
   record Suggestions(
       List<Suggestion> suggestions,
       int promptTokens,
@@ -65,5 +72,20 @@ public interface Suggester {
       long cacheFullBytes,
       Map<String, Long> timings,
       List<String> degraded,
-      @Nullable String prompt) {}
+      @Nullable GivenPrompt prompt) {}
+
+  /**
+   * What the model was given, control tokens included.
+   *
+   * @param shared read once for all suggestions
+   * @param continuations what stood behind it, in the order asked for
+   */
+  record GivenPrompt(String shared, List<Continuation> continuations) {}
+
+  /**
+   * The end of the prompt of one suggestion.
+   *
+   * @param tokens its length
+   */
+  record Continuation(EntityRef entity, String text, int tokens) {}
 }

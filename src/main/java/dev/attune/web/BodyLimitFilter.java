@@ -21,7 +21,7 @@ import org.springframework.web.filter.OncePerRequestFilter;
 @Component
 class BodyLimitFilter extends OncePerRequestFilter {
 
-  private static final Set<String> BULK = Set.of("/api/v1/documents", "/api/v1/events");
+  private static final Set<String> BULK = Set.of("/api/v1/documents", "/api/v1/events", "/api/v1/admin/kb");
 
   private final WebProperties properties;
   private final ProblemWriter problems;

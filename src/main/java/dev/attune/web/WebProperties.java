@@ -10,7 +10,7 @@ import org.springframework.validation.annotation.Validated;
  * Limits on request bodies; a longer body is answered with 413.
  *
  * @param maxBody longest body of an ordinary request
- * @param maxBulkBody longest body of a bulk request (documents, events), which is streamed
+ * @param maxBulkBody longest body of a bulk request (documents, events, knowledge base), which is streamed
  * @param maxItem longest single item of a bulk request; a longer one is rejected alone
  */
 @ConfigurationProperties("attune.web")

@@ -46,6 +46,72 @@ class AdminBrowserTest extends BrowserFixture {
   }
 
   @Test
+  void aSimulationShowsBothListsThePromptAndTheAttention() {
+    for (int day = 1; day < 4; day++) {
+      looksFor(user, "films by " + VARNHAGEN, "browser-" + day, Instant.now().minus(Duration.ofDays(day)));
+    }
+    Page page = open("/admin/users/" + user);
+    page.getByRole(AriaRole.LINK, new Page.GetByRoleOptions().setName("Simulate a search without a trace")).click();
+    assertThat(page).hasURL(Pattern.compile("/admin/users/" + user + "/simulate"));
+    simulate(page, "lighthouse drama");
+    Locator mine = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Results as " + user));
+    Locator others = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Results without the user"));
+    assertThat(mine.getByRole(AriaRole.LISTITEM).filter(new Locator.FilterOptions().setHasText("Salt and Thunder")))
+        .containsText(VARNHAGEN);
+    assertThat(others.getByRole(AriaRole.LISTITEM).filter(new Locator.FilterOptions().setHasText("Salt and Thunder")))
+        .not().containsText(VARNHAGEN);
+    assertThat(page.getByRole(AriaRole.STATUS).filter(new Locator.FilterOptions().setHasText("lighthouse")))
+        .containsText("read for ranking");
+    assertThat(page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Suggestions as " + user)))
+        .containsText(Pattern.compile("varnhagen", Pattern.CASE_INSENSITIVE));
+
+    Locator attention =
+        page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("Table: attention per document"));
+    Locator row = attention.getByRole(AriaRole.ROW).filter(new Locator.FilterOptions().setHasText("Salt and Thunder"));
+    assertThat(row).containsText(Pattern.compile("[0-9.]+ %"));
+    assertThat(row.locator("pre")).isHidden();
+    row.locator("summary").focus();
+    row.locator("summary").press("Enter");
+    assertThat(row.locator("pre")).containsText("Document\nTitle:");
+    Locator prompt = page.locator("details").filter(new Locator.FilterOptions().setHasText("Ranking as " + user));
+    prompt.locator("summary").press("Enter");
+    page.locator("details").filter(new Locator.FilterOptions().setHasText("Suggestions as " + user))
+        .locator("summary").press("Enter");
+    assertThat(page.locator("details").filter(new Locator.FilterOptions().setHasText("Suggestions as " + user)))
+        .containsText("ilse varnhagen (6 times)");
+    assertThat(prompt).containsText("About the user:");
+    assertThat(prompt).containsText("Query: lighthouse drama");
+
+    page.navigate(address("/admin/users/" + user));
+    assertThat(page.locator(".user-head")).containsText("3 queries");
+  }
+
+  @Test
+  void aNameIsFixedAndLeftToTheLinkerAgain() {
+    String alias = "zq" + user.substring("browser-".length(), "browser-".length() + 8);
+    Page page = open("/admin");
+    page.getByRole(AriaRole.NAVIGATION, new Page.GetByRoleOptions().setName("Administration"))
+        .getByRole(AriaRole.LINK, new Locator.GetByRoleOptions().setName("Knowledge"))
+        .click();
+    assertThat(page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("By source")))
+        .containsText("documents");
+    page.getByLabel("Name", new Page.GetByLabelOptions().setExact(true)).fill(alias);
+    page.getByLabel("Id of its entity").fill("person:nobody-" + alias);
+    page.getByLabel("Id of its entity").press("Enter");
+    assertThat(page.getByRole(AriaRole.ALERT)).containsText("names no entity");
+
+    page.getByLabel("Id of its entity").fill("person:ilse-varnhagen");
+    page.getByLabel("Id of its entity").press("Enter");
+    assertThat(page.getByRole(AriaRole.STATUS).filter(new Locator.FilterOptions().setHasText(alias)))
+        .containsText("means " + VARNHAGEN + " (person) from now on");
+    page.getByLabel("Filter by name").fill(alias);
+    Locator row = page.getByRole(AriaRole.ROW).filter(new Locator.FilterOptions().setHasText(alias));
+    assertThat(row).containsText(VARNHAGEN);
+    row.getByRole(AriaRole.BUTTON).press("Enter");
+    assertThat(page.getByText("No fixed name like this")).isVisible();
+  }
+
+  @Test
   void jobsAndModelsSayHowTheyStand() {
     Page page = open("/admin/jobs");
     assertThat(page.locator(".job").first()).isVisible();

@@ -36,8 +36,10 @@ class AppearanceBrowserTest extends BrowserFixture {
         "/admin?user=" + user,
         "/admin/users?user=" + user,
         "/admin/users/" + user,
+        "/admin/users/" + user + "/simulate",
         "/admin/jobs",
         "/admin/models",
+        "/admin/knowledge",
         "/admin/quality");
   }
 
@@ -57,17 +59,34 @@ class AppearanceBrowserTest extends BrowserFixture {
   @ValueSource(strings = {"LIGHT", "DARK"})
   void axeFindsNothing(ColorScheme scheme) throws IOException {
     looksFor(user, "films by " + VARNHAGEN, "browser-1", Instant.now());
-    String axe = Files.readString(AXE);
     Page page = open("/?user=" + user, 1280, scheme);
     for (String path : pages()) {
       show(page, path);
-      page.evaluate(axe);
-      Object violations =
-          page.evaluate(
-              "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + ': '"
-                  + " + v.nodes.map(n => n.target.join(' ') + ' ' + n.failureSummary).join('; ')))");
-      assertThat((List<?>) violations).as(path).isEmpty();
+      assertThat(violations(page)).as(path).isEmpty();
     }
+  }
+
+  @Test
+  void aSimulationFitsAndAxeFindsNothing() throws IOException {
+    looksFor(user, "films by " + VARNHAGEN, "browser-1", Instant.now());
+    Page page = open("/admin/users/" + user + "/simulate", 320, ColorScheme.DARK);
+    simulate(page, "lighthouse drama");
+    for (Locator details : page.locator("details").all()) {
+      details.locator("summary").click();
+    }
+    for (int width : new int[] {320, 1280}) {
+      page.setViewportSize(width, 800);
+      assertThat((Integer) page.evaluate(SIDEWAYS)).as("wider than %d px by", width).isLessThanOrEqualTo(0);
+      assertThat(violations(page)).isEmpty();
+    }
+  }
+
+  private static List<?> violations(Page page) throws IOException {
+    page.evaluate(Files.readString(AXE));
+    return (List<?>)
+        page.evaluate(
+            "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + ': '"
+                + " + v.nodes.map(n => n.target.join(' ') + ' ' + n.failureSummary).join('; ')))");
   }
 
   @Test

@@ -49,6 +49,8 @@ abstract class BrowserFixture {
   /** Generous: machines that run all tests at once are slow, and what never comes still fails. */
   private static final double PATIENCE_MS = 25_000;
 
+  private static final double SIMULATION_MS = 120_000;
+
   private final List<BrowserContext> contexts = new ArrayList<>();
   private final List<String> faults = new CopyOnWriteArrayList<>();
 
@@ -178,6 +180,13 @@ abstract class BrowserFixture {
   /** Waits until the list has its final order and the suggestions are there. */
   static void ranked(Page page) {
     page.locator(".hits[data-phase=done]").waitFor();
+  }
+
+  /** Asks on the page of a simulation and waits until both answers are there: they may read what nobody has read. */
+  static void simulate(Page page, String query) {
+    page.getByLabel("Query").fill(query);
+    page.getByLabel("Query").press("Enter");
+    page.locator(".simulation").waitFor(new Locator.WaitForOptions().setTimeout(SIMULATION_MS));
   }
 
   static List<String> titles(Page page) {

@@ -191,7 +191,11 @@ class KnowledgeBaseIntegrationTest {
     assertThat(report.written()).isEqualTo(2);
     assertThat(report.errors()).extracting(KnowledgeImport.Rejection::index).containsExactly(1L, 2L, 3L);
     assertThat(report.errors()).extracting(KnowledgeImport.Rejection::reason)
-        .containsExactly("not valid JSON", "label is missing", "prior must be a number from 0 to 1");
+        .satisfiesExactly(
+            reason -> assertThat(reason).startsWith("not valid JSON at column 1"),
+            reason -> assertThat(reason).isEqualTo("label is missing"),
+            reason -> assertThat(reason).isEqualTo("prior must be a number from 0 to 1"));
+    assertThat(report.errors()).extracting(KnowledgeImport.Rejection::id).containsExactly(null, "kbn:2", "kbn:3");
     assertThat(linker.link("kbnalias", LinkContext.NONE)).extracting(Mention::entityId).containsExactly("kbn:1");
     assertThat(knowledge.neighbours("kbn:1")).containsExactly(new Entity.Neighbour("kbn:4", "near"));
     assertThat(reloaded().find("kbn:1")).isEqualTo(knowledge.find("kbn:1"));

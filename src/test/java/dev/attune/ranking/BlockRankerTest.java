@@ -21,6 +21,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CyclicBarrier;
@@ -269,6 +270,37 @@ class BlockRankerTest {
     assertThat(with.warmDocuments()).isEqualTo(TEXTS.size());
     assertThat(with.scores()).isNotEqualTo(without.scores());
     assertDistribution(with);
+  }
+
+  @Test
+  void anInspectorRanksTheSameLeavesNoTraceAndShowsThePrompt() {
+    RankingFixture fresh = new RankingFixture(Map.of());
+    RankRequest request =
+        new RankRequest("how things move", candidates(TEXTS), List.of("chess (game)"), PLENTY);
+    RankRequest unknown = new RankRequest("how things move", candidates(TEXTS), List.of(), PLENTY);
+    Ranker.Inspector inspector = fresh.ranker.inspector();
+    Ranker.Inspection inspection = inspector.rank(request);
+    assertThat(inspection.ranking().warmDocuments()).isZero();
+    assertThat(inspector.rank(unknown).ranking().warmDocuments()).as("read once for both").isEqualTo(TEXTS.size());
+    assertThat(fresh.store.usage().documents()).isZero();
+    assertThat(fresh.demand.byDemand()).isEmpty();
+    RankingPrompt prompt = Objects.requireNonNull(inspection.prompt());
+    assertThat(prompt.instruction().text()).startsWith("<|im_start|>system\nYou rank documents");
+    assertThat(prompt.documents().get(5).text()).isEqualTo("Document\nTitle:\n " + TEXTS.get(5) + "\n\n");
+    assertThat(prompt.last().text())
+        .startsWith("About the user:\n - chess (game)\nQuery: how things move<|im_end|>")
+        .endsWith("Final Answer: [");
+    assertThat(prompt.signals()).containsExactly(" how", " things", " move");
+    assertThat(prompt.tokens()).isEqualTo(inspection.ranking().promptTokens());
+    assertThat(prompt.documents()).noneMatch(RankingPrompt.DocumentBlock::warm);
+
+    Ranking ranking = fresh.ranker.rank(request);
+    assertThat(ranking.warmDocuments()).isZero();
+    assertThat(prompt.documents().stream().mapToDouble(RankingPrompt.DocumentBlock::attention).toArray())
+        .isEqualTo(ranking.scores())
+        .isEqualTo(inspection.ranking().scores());
+    RankingPrompt again = Objects.requireNonNull(fresh.ranker.inspector().rank(request).prompt());
+    assertThat(again.documents()).allMatch(RankingPrompt.DocumentBlock::warm);
   }
 
   @Test

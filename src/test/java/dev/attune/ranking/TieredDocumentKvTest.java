@@ -42,6 +42,32 @@ class TieredDocumentKvTest {
   }
 
   @Test
+  void aLookIsNoUse() {
+    put("a", "1", 40);
+    put("b", "1", 40);
+    assertThat(store.peek(key("a", "1"))).isNotNull();
+    assertThat(store.peek(key("a", "2"))).as("other content").isNull();
+    put("c", "1", 40);
+    assertThat(store.peek(key("a", "1"))).isNull();
+    assertThat(store.peek(key("b", "1"))).isNotNull();
+  }
+
+  @Test
+  void whatIsReadUnsharedIsSeenByNobodyElse() {
+    put("a", "1", 10);
+    UnsharedDocumentKv unshared = new UnsharedDocumentKv(store);
+    assertThat(unshared.find(key("a", "1"))).isSameAs(store.find(key("a", "1")));
+    Claim claim = unshared.claim(key("b", "1"));
+    assertThat(claim.mine()).isTrue();
+    assertThat(store.claim(key("b", "1")).mine()).as("others read it themselves").isTrue();
+    Segment segment = new Segment(10);
+    claim.complete(segment);
+    assertThat(unshared.find(key("b", "1"))).isSameAs(segment);
+    assertThat(new UnsharedDocumentKv(store).find(key("b", "1"))).isNull();
+    assertThat(store.usage()).isEqualTo(usage(1, 10, 100, 0));
+  }
+
+  @Test
   void anEntryLargerThanTheStoreIsHandedOutButNotKept() throws Exception {
     Claim claim = store.claim(key("huge", "1"));
     Claim waiting = store.claim(key("huge", "1"));

@@ -95,7 +95,23 @@ public final class ModelTokenizer implements Tokenizer, AutoCloseable {
     for (int token : tokens) {
       out.writeBytes(bytes[token]);
     }
-    byte[] all = out.toByteArray();
+    return complete(out);
+  }
+
+  @Override
+  public String decodeWithControls(int[] tokens) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    for (int token : tokens) {
+      out.writeBytes(
+          isControl(token)
+              ? withControls.decode(new long[] {token}, false).getBytes(StandardCharsets.UTF_8)
+              : bytes[token]);
+    }
+    return complete(out);
+  }
+
+  private static String complete(ByteArrayOutputStream utf8) {
+    byte[] all = utf8.toByteArray();
     return new String(all, 0, completeLength(all), StandardCharsets.UTF_8);
   }
 

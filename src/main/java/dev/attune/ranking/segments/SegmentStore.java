@@ -125,13 +125,24 @@ public final class SegmentStore implements AutoCloseable {
    * whatever becomes of the record. A damaged one is dropped.
    */
   public @Nullable MemorySegment find(String space, Digest document, Digest content) {
+    return find(space, document, content, true);
+  }
+
+  /** The same, without being a use of it: what is given up when room is needed stays the same. */
+  public @Nullable MemorySegment peek(String space, Digest document, Digest content) {
+    return find(space, document, content, false);
+  }
+
+  private @Nullable MemorySegment find(String space, Digest document, Digest content, boolean use) {
     StoredRecord record;
     synchronized (this) {
       record = index.find(space, document, content);
       if (record == null) {
         return null;
       }
-      record.lastUsed = now();
+      if (use) {
+        record.lastUsed = now();
+      }
     }
     if (record.intact()) {
       return record.value();

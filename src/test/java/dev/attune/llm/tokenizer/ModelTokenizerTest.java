@@ -38,6 +38,7 @@ class ModelTokenizerTest {
     assertThat(ids[0]).isEqualTo(1);
     assertThat(ids[ids.length - 1]).isEqualTo(tokenizer.endOfTurn()).isEqualTo(2);
     assertThat(tokenizer.decode(ids)).isEqualTo("user\nhi");
+    assertThat(tokenizer.decodeWithControls(ids)).isEqualTo("<|im_start|>user\nhi<|im_end|>");
     assertThat(tokenizer.vocabularySize()).isEqualTo(49152);
   }
 

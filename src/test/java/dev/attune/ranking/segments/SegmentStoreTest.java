@@ -198,6 +198,22 @@ class SegmentStoreTest {
   }
 
   @Test
+  void aLookIsNoUse() throws IOException {
+    SegmentStore store = open(2 * MEBIBYTE);
+    for (int i = 0; i < 40; i++) {
+      store.put("space", document(i), CONTENT, value(i, 30_000));
+    }
+    // As above, where these stay.
+    for (int i = 0; i < 10; i++) {
+      assertThat(bytes(store.peek("space", document(i), CONTENT))).isEqualTo(bytes(value(i, 30_000)));
+    }
+    for (int i = 40; i < 70; i++) {
+      store.put("space", document(i), CONTENT, value(i, 30_000));
+    }
+    assertThat(store.contains("space", document(0), CONTENT)).isFalse();
+  }
+
+  @Test
   void spacesThatAreNotInUseGoFirst() throws IOException {
     SegmentStore store = open(2 * MEBIBYTE);
     for (int i = 0; i < 30; i++) {

@@ -1,4 +1,4 @@
-package dev.attune.admin;
+package dev.attune.web;
 
 import java.util.List;
 
@@ -8,4 +8,4 @@ import java.util.List;
  * @param total items over all pages
  * @param page from 0
  */
-record PagedList<T>(long total, int page, int size, List<T> items) {}
+public record PagedList<T>(long total, int page, int size, List<T> items) {}
