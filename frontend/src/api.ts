@@ -383,6 +383,7 @@ export interface ModelView {
 
 export const overview = (signal?: AbortSignal) => get<Overview>('/api/v1/admin/overview', signal);
 export const jobs = (signal?: AbortSignal) => get<Job[]>('/api/v1/admin/jobs', signal);
+export const startJob = (id: string) => sendJson<Job[]>('POST', `/api/v1/admin/jobs/${part(id)}`);
 export const models = (signal?: AbortSignal) => get<ModelView[]>('/api/v1/admin/models', signal);
 
 /** A block of a prompt. */

@@ -1,5 +1,5 @@
 import { Fragment, type ReactNode } from 'react';
-import { Progress } from '@mantine/core';
+import { Button, Progress } from '@mantine/core';
 import type { Job } from '../../api';
 import { Time } from '../../components/Parts';
 import { number } from '../../lib/words';
@@ -12,8 +12,8 @@ const STATES: Record<Job['state'], string> = {
   failed: 'failed',
 };
 
-/** A background job and how far it is. */
-export function JobCard({ job }: { job: Job }) {
+/** A background job and how far it is; with a way to start it where there is one. */
+export function JobCard({ job, onStart }: { job: Job; onStart?: () => void }) {
   const percent = job.total > 0 ? Math.min(100, (100 * job.done) / job.total) : job.state === 'done' ? 100 : 0;
   const details: ReactNode[] = [];
   if (job.total > 0) details.push(`${number(job.done)} of ${number(job.total)}`);
@@ -55,6 +55,13 @@ export function JobCard({ job }: { job: Job }) {
             </Fragment>
           ))}
         </p>
+      )}
+      {onStart && job.state !== 'running' && job.state !== 'waiting' && (
+        <div>
+          <Button size="xs" variant="default" onClick={onStart} aria-label={`Start: ${job.label}`}>
+            Start
+          </Button>
+        </div>
       )}
       {job.error && (
         <p className="notice notice-error" role="alert">

@@ -5,37 +5,48 @@ import dev.attune.ranking.DocumentWarming;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.web.Problems;
 import jakarta.annotation.PreDestroy;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.springframework.boot.context.event.ApplicationReadyEvent;
+import org.springframework.context.event.EventListener;
 import org.springframework.http.HttpStatus;
 import org.springframework.stereotype.Component;
 
 /**
  * Jobs that an administrator starts: {@code rebuild} computes all knowledge stores from the log, {@code reindex} writes
  * every document into the index again, {@code warm} reads documents for ranking. Each runs once at a time; the state of
- * the last run is kept until the service ends.
+ * the last run is kept until the service ends. A rebuild or reindexing that an end of the service interrupted begins
+ * again with the next start: what it had done it does once more, to the same effect. Reading goes on by itself.
  */
 @Component
 class StartedJobs {
 
   private static final Logger log = LoggerFactory.getLogger(StartedJobs.class);
   private static final String WARM = "warm";
+
+  /** How long the end of the service waits for the step that a job is at. */
+  private static final Duration LAST_STEP = Duration.ofSeconds(10);
+
   private static final Map<String, String> LABELS =
       new TreeMap<>(Map.of("rebuild", "Rebuild all knowledge stores", "reindex", "Write all documents again"));
 
   private final KnowledgeStores stores;
   private final DocumentIndex documents;
   private final DocumentWarming warming;
+  private final JobRecord record;
   private final Map<String, Run> runs = new TreeMap<>();
   private volatile boolean stopping;
 
-  StartedJobs(KnowledgeStores stores, DocumentIndex documents, DocumentWarming warming) {
+  StartedJobs(KnowledgeStores stores, DocumentIndex documents, DocumentWarming warming, JobRecord record) {
+    this.record = record;
     this.stores = stores;
     this.documents = documents;
     this.warming = warming;
@@ -44,11 +55,13 @@ class StartedJobs {
   /** One run; guarded by the component. */
   private static final class Run {
     final Instant startedAt = Instant.now();
-    final long total;
+    /** 0 before it is known. */
+    long total;
     String state = "running";
     long done;
     @Nullable Instant finishedAt;
     @Nullable String error;
+    @Nullable Thread thread;
 
     Run(long total) {
       this.total = total;
@@ -67,8 +80,9 @@ class StartedJobs {
    */
   synchronized void start(String id) {
     switch (id) {
-      case "rebuild" -> begin(id, stores.totals().users(), stores::rebuildAll);
-      case "reindex" -> begin(id, documents.size(), () -> documents.reindex(done -> progress(id, done)));
+      case "rebuild" -> begin(id, 0, () -> stores.rebuildAll((done, total) -> progress(id, done, total)));
+      case "reindex" -> begin(
+          id, documents.size(), () -> documents.reindex(done -> progress(id, done, documents.size())));
       case WARM -> {
         if (warming.progress().state() == DocumentWarming.State.RUNNING) {
           throw running(id);
@@ -84,9 +98,23 @@ class StartedJobs {
     if (known != null && known.state.equals("running")) {
       throw running(id);
     }
+    record.begun(id);
     Run run = new Run(total);
     runs.put(id, run);
-    Thread.ofPlatform().name("job-" + id).daemon().start(() -> run(id, run, work));
+    run.thread = Thread.ofPlatform().name("job-" + id).daemon().start(() -> run(id, run, work));
+  }
+
+  /** Begins again what the last end of the service interrupted. */
+  @EventListener(ApplicationReadyEvent.class)
+  void resume() {
+    for (String id : record.unfinished()) {
+      if (LABELS.containsKey(id)) {
+        log.info("The job {} was interrupted and begins again", id);
+        start(id);
+      } else {
+        record.ended(id);
+      }
+    }
   }
 
   private static RuntimeException running(String id) {
@@ -96,11 +124,17 @@ class StartedJobs {
   private void run(String id, Run run, Work work) {
     try {
       long done = work.run();
+      if (stopping) {
+        log.info("Job {} goes on with the next start", id);
+        return;
+      }
+      record.ended(id);
       log.info("Job {}: {} done", id, done);
       finish(run, "done", done, null);
     } catch (RuntimeException e) {
       if (!stopping) {
         log.error("Job {} failed", id, e);
+        record.ended(id);
       }
       finish(run, "failed", run.done, e.toString());
     }
@@ -113,8 +147,10 @@ class StartedJobs {
     run.finishedAt = Instant.now();
   }
 
-  private synchronized boolean progress(String id, long done) {
-    runs.get(id).done = done;
+  private synchronized boolean progress(String id, long done, long total) {
+    Run run = runs.get(id);
+    run.done = done;
+    run.total = total;
     return !stopping;
   }
 
@@ -134,7 +170,14 @@ class StartedJobs {
   }
 
   @PreDestroy
-  void stop() {
+  void stop() throws InterruptedException {
     stopping = true;
+    for (Thread thread : threads()) {
+      thread.join(LAST_STEP);
+    }
+  }
+
+  private synchronized List<Thread> threads() {
+    return runs.values().stream().map(run -> run.thread).filter(Objects::nonNull).toList();
   }
 }

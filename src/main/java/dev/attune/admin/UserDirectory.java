@@ -91,14 +91,14 @@ class UserDirectory {
 
   /** The sizes lie in another room than the log: the stores give the order, the log the rest. */
   private PagedList<UserRow> bySize(String contains, boolean descending, int page, int size) {
-    List<String> users = stores.bySize(contains, descending, page, size);
-    Map<String, Integer> entities = stores.entityCounts(users);
+    StoreStatistics.BySize found = stores.bySize(contains, descending, page, size);
+    Map<String, Integer> entities = stores.entityCounts(found.userIds());
     List<UserRow> rows =
-        users.stream()
+        found.userIds().stream()
             .flatMap(userId -> logs.user(userId).stream())
             .map(user -> row(user, entities.getOrDefault(user.userId(), 0)))
             .toList();
-    return new PagedList<>(stores.totals().users(), page, size, rows);
+    return new PagedList<>(found.total(), page, size, rows);
   }
 
   UserDetail find(String userId) {

@@ -34,8 +34,21 @@ public interface KnowledgeStores {
   /** Computes a user's store from the log. It ends the same as it was, unless the knowledge base changed since. */
   void rebuild(String userId);
 
-  /** Computes all stores from the log, one after the other; returns how many. */
-  int rebuildAll();
+  /**
+   * Computes all stores from the log, one after the other.
+   *
+   * @param progress told after each
+   * @return how many were done
+   */
+  long rebuildAll(Progress progress);
+
+  /** Hears how far the work is. */
+  @FunctionalInterface
+  interface Progress {
+
+    /** Returns whether the work goes on; false ends it early. */
+    boolean at(long done, long total);
+  }
 
   /** Deletes all that is held of a user, in the log and here, and has caches dropped. */
   ErasureReceipt erase(String userId);

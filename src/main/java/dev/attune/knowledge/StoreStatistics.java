@@ -16,9 +16,16 @@ public interface StoreStatistics {
    * @param contains part of the user id, any case; empty for all
    * @param page from 0
    */
-  List<String> bySize(String contains, boolean descending, int page, int size);
+  BySize bySize(String contains, boolean descending, int page, int size);
 
   Totals totals();
+
+  /**
+   * One page of user ids.
+   *
+   * @param total users with entities whose id matches, over all pages
+   */
+  record BySize(long total, List<String> userIds) {}
 
   /**
    * Over all users.

@@ -28,14 +28,17 @@ class StoreTables implements StoreStatistics {
   }
 
   @Override
-  public List<String> bySize(String contains, boolean descending, int page, int size) {
+  public BySize bySize(String contains, boolean descending, int page, int size) {
+    String matching = " from user_entity where strpos(lower(user_id), lower(?)) > 0";
     String order = descending ? " desc" : " asc";
-    return jdbc.sql(
-            "select user_id from user_entity where strpos(lower(user_id), lower(?)) > 0"
+    List<String> userIds =
+        jdbc.sql("select user_id" + matching
                 + " group by user_id order by count(*)" + order + ", user_id limit ? offset ?")
-        .params(contains, size, (long) page * size)
-        .query(String.class)
-        .list();
+            .params(contains, size, (long) page * size)
+            .query(String.class)
+            .list();
+    long total = jdbc.sql("select count(distinct user_id)" + matching).param(contains).query(Long.class).single();
+    return new BySize(total, userIds);
   }
 
   @Override

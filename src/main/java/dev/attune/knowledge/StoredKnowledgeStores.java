@@ -180,7 +180,7 @@ class StoredKnowledgeStores implements KnowledgeStores {
   }
 
   @Override
-  public int rebuildAll() {
+  public long rebuildAll(Progress progress) {
     Set<String> all = new TreeSet<>(policies.userIds());
     int page = 0;
     int read;
@@ -190,8 +190,14 @@ class StoredKnowledgeStores implements KnowledgeStores {
       read = users.users().size();
       users.users().forEach(user -> all.add(user.userId()));
     } while (read == USER_PAGE);
-    all.forEach(learning::rebuild);
-    return all.size();
+    long done = 0;
+    for (String userId : all) {
+      learning.rebuild(userId);
+      if (!progress.at(++done, all.size())) {
+        break;
+      }
+    }
+    return done;
   }
 
   @Override

@@ -15,10 +15,12 @@ import dev.attune.retrieval.Embedder;
 import dev.attune.retrieval.LuceneDocumentIndex;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.springframework.beans.factory.annotation.Autowired;
@@ -39,6 +41,7 @@ class AdminIntegrationTest {
   @Autowired KnowledgeStores stores;
   @Autowired DocumentWarming warming;
   @Autowired Embedder embedder;
+  @Autowired JobRecord jobRecord;
 
   @Test
   void overviewCountsWhatIsThere() {
@@ -93,7 +96,7 @@ class AdminIntegrationTest {
       Thread first = Thread.ofPlatform().start(
           () -> index.put(List.of(new Document("held", "t", "x", null, null, Map.of()))));
       entered.await();
-      StartedJobs jobs = new StartedJobs(stores, index, warming);
+      StartedJobs jobs = new StartedJobs(stores, index, warming, jobRecord);
       jobs.start("reindex");
       assertThatThrownBy(() -> jobs.start("reindex")).hasMessageContaining("409");
       leave.countDown();
@@ -101,6 +104,54 @@ class AdminIntegrationTest {
       await().atMost(Duration.ofSeconds(30)).until(() -> jobs.jobs().stream()
           .anyMatch(job -> job.id().equals("reindex") && job.state().equals("done")));
     }
+  }
+
+  @Test
+  void anInterruptedJobBeginsAgainWithTheNextStart(@TempDir Path directory) throws Exception {
+    CountDownLatch entered = new CountDownLatch(1);
+    CountDownLatch leave = new CountDownLatch(1);
+    AtomicBoolean hold = new AtomicBoolean();
+    try (LuceneDocumentIndex index =
+        LuceneDocumentIndex.open(directory, embedder, EmbedMode.NONE, change -> {
+          if (hold.get()) {
+            entered.countDown();
+            assertThatCode(leave::await).doesNotThrowAnyException();
+          }
+        })) {
+      index.put(List.of(new Document("resumed", "t", "x", null, null, Map.of())));
+      hold.set(true);
+      StartedJobs jobs = new StartedJobs(stores, index, warming, jobRecord);
+      jobs.start("reindex");
+      entered.await();
+      Thread end = Thread.ofPlatform().start(() -> assertThatCode(jobs::stop).doesNotThrowAnyException());
+      // The step that the job is at is waited for.
+      await().until(() -> end.getState() == Thread.State.TIMED_WAITING);
+      leave.countDown();
+      end.join();
+      assertThat(jobRecord.unfinished()).containsExactly("reindex");
+
+      StartedJobs next = new StartedJobs(stores, index, warming, jobRecord);
+      next.resume();
+      await().atMost(Duration.ofSeconds(30)).until(() -> next.jobs().stream()
+          .anyMatch(job -> job.id().equals("reindex") && job.state().equals("done") && job.done() == 1));
+      assertThat(jobRecord.unfinished()).isEmpty();
+    }
+  }
+
+  @Test
+  void aRebuildSaysHowFarItIsAndEndsEarlyWhenTheServiceEnds() {
+    for (String user : List.of("progress-1", "progress-2", "progress-3")) {
+      rest.post().uri("/api/v1/events").contentType(MediaType.APPLICATION_NDJSON)
+          .body("{\"query_id\":\"%1$s\",\"user_query\":\"x\",\"query_attributes\":{\"user_id\":\"%1$s\"}}".formatted(user))
+          .exchange().expectStatus().isOk();
+    }
+    List<Long> told = new ArrayList<>();
+    assertThat(stores.rebuildAll((done, total) -> {
+      assertThat(total).as("users of the log").isGreaterThanOrEqualTo(3);
+      told.add(done);
+      return done < 2;
+    })).isEqualTo(2);
+    assertThat(told).containsExactly(1L, 2L);
   }
 
   private JsonNode job(String id) {
@@ -136,7 +187,8 @@ class AdminIntegrationTest {
     assertThat(users.at("/items/0/lastSeen").asString()).isEqualTo("2026-10-03T10:00:00Z");
     assertThat(get("/api/v1/admin/users?sort=lastSeen&size=1&page=2&q=" + prefix).at("/items/0/userId").asString())
         .isEqualTo(prefix + "-one");
-    assertThat(get("/api/v1/admin/users?sort=-entities&q=" + prefix).get("items").isArray()).isTrue();
+    JsonNode bySize = get("/api/v1/admin/users?sort=-entities&q=" + prefix);
+    assertThat(bySize.get("total").asInt()).as("of those that match").isEqualTo(bySize.get("items").size());
     JsonNode user = get("/api/v1/admin/users/" + prefix + "-some");
     assertThat(user.get("recentQueries").size()).isEqualTo(2);
     assertThat(user.get("simulated").asBoolean()).isFalse();

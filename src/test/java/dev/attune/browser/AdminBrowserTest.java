@@ -115,6 +115,10 @@ class AdminBrowserTest extends BrowserFixture {
   void jobsAndModelsSayHowTheyStand() {
     Page page = open("/admin/jobs");
     assertThat(page.locator(".job").first()).isVisible();
+    Locator rebuild =
+        page.locator(".job").filter(new Locator.FilterOptions().setHasText("Rebuild all knowledge stores"));
+    rebuild.getByRole(AriaRole.BUTTON).click();
+    assertThat(rebuild).containsText("finished");
     page.getByRole(AriaRole.LINK, new Page.GetByRoleOptions().setName("Models")).click();
     assertThat(page.locator(".card .state")).hasText(Pattern.compile("ready|loading|missing|broken"));
   }
