@@ -78,9 +78,10 @@ class HostFillTest {
   void whatCannotBeReadFailsAlone() throws IOException {
     try (Arena arena = Arena.ofShared(); HostFill fill = new HostFill(4)) {
       MemorySegment file = mapped(arena, new Random(2));
-      Arena gone = Arena.ofShared();
-      MemorySegment unreadable = gone.allocate(3 << 20);
-      gone.close();
+      MemorySegment unreadable;
+      try (Arena gone = Arena.ofShared()) {
+        unreadable = gone.allocate(3 << 20);
+      }
       List<String> outcomes = new ArrayList<>();
       List<HostFill.Part> parts = new ArrayList<>();
       for (MemorySegment from : List.of(file.asSlice(0, 3 << 20), unreadable, file.asSlice(5, 10))) {
