@@ -14,9 +14,9 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Whether a backend computes the same by its different ways: a text read at once, its end as a last block over the rest, and
- * its end token by token. A GPU has kernels of its own for each, compiled for it by the driver's compiler, so that what one
- * of them does wrong shows before it answers anybody.
+ * Whether a backend computes the same by its different ways: a text read at once, its end as a last block over the
+ * rest, and its end token by token. A GPU has kernels of its own for each, compiled for it by the driver's compiler, so
+ * that what one of them does wrong shows before it answers anybody.
  */
 final class SelfCheck {
 
@@ -61,7 +61,8 @@ final class SelfCheck {
     List<KvSegment> read = read(layers);
     Probe probe = new Probe(new int[] {LAST - 2, LAST - 1}, IntStream.range(0, read.size()).toArray());
     float[] kept = pass(context, tokens.length, read, layers, true, probe).attention();
-    return differ("the score of a last block", kept, pass(context, tokens.length, read, layers, false, probe).attention());
+    float[] alone = pass(context, tokens.length, read, layers, false, probe).attention();
+    return differ("the score of a last block", kept, alone);
   }
 
   private Optional<String> differ(String what, float[] expected, float[] actual) {

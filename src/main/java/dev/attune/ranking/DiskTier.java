@@ -22,8 +22,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Entries on disk. What is found is read where the file is mapped, without a copy, or copied by a backend with memory of its
- * own: the system's page cache decides what of the files is in memory. A thread of its own writes; what waits for it stays in the tier above.
+ * Entries on disk. What is found is read where the file is mapped, without a copy, or copied by a backend with memory
+ * of its own: the system's page cache decides what of the files is in memory. A thread of its own writes; what waits
+ * for it stays in the tier above.
  */
 final class DiskTier implements AutoCloseable {
 

@@ -12,9 +12,9 @@ import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Segments over what is on disk, one for each entry as long as somebody holds it: a backend that has an entry on a device of
- * its own, copied there or computed there, holds the segment, and so finds it again when the entry is found again.
- * Thread-safe.
+ * Segments over what is on disk, one for each entry as long as somebody holds it: a backend that has an entry on a
+ * device of its own, copied there or computed there, holds the segment, and so finds it again when the entry is found
+ * again. Thread-safe.
  */
 final class RestoredSegments {
 

@@ -21,7 +21,9 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The check of a backend against itself: passes where it computes rightly, and sees what goes wrong in one of its ways. */
+/**
+ * The check of a backend against itself: passes where it computes rightly, and sees what goes wrong in one of its ways.
+ */
 class SelfCheckTest {
 
   @TempDir private Path directory;

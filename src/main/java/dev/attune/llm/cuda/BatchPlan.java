@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What the kernels need to know of a batch, laid out in one block of pinned memory and copied to the device at once:
- * tokens and positions, where each row's keys and values go, the sequences, and the attention items and merges. Capacities
- * are fixed, so that device addresses stay the same for captured graphs.
+ * tokens and positions, where each row's keys and values go, the sequences, and the attention items and merges.
+ * Capacities are fixed, so that device addresses stay the same for captured graphs.
  *
  * <p>Structures are those of {@code common.cuh}. How a sequence is cut into items depends on that sequence alone.
  */
@@ -246,7 +246,8 @@ final class BatchPlan {
       device.free(partialSums);
       partialBytes = needed * config.headSize() * 4 * 5 / 4;
       partialOut = device.allocate(partialBytes, "%d parts of attention".formatted(partials));
-      partialSums = device.allocate(partialBytes / config.headSize() * 2 + 64, "%d parts of attention".formatted(partials));
+      partialSums =
+          device.allocate(partialBytes / config.headSize() * 2 + 64, "%d parts of attention".formatted(partials));
       generation++;
     }
   }

@@ -170,7 +170,10 @@ final class Kernels {
     probeMasses = probe.kernel("probe_masses");
   }
 
-  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning takes. */
+  /**
+   * Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning
+   * takes.
+   */
   private static int wideBytes(int d) {
     int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
     int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;
@@ -245,7 +248,8 @@ final class Kernels {
   /** All layers of a last block; see {@link FusedLayers}. */
   Kernel layers(int tokenTiles, boolean int8) {
     return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
-        layersOptions(config, tokenTiles, int8)).kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+        layersOptions(config, tokenTiles, int8))
+            .kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
   }
 
   /** What the kernel of all layers is compiled for. */

@@ -81,7 +81,9 @@ final class SkinnyEngine {
         new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
   }
 
-  /** How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together. */
+  /**
+   * How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together.
+   */
   Tiles tiles(List<BatchPlan.Sequence> batch) {
     BatchPlan.Sequence first = batch.getFirst();
     if (!first.ragged() && Kernels.wide(first.tokens().length, config)) {
@@ -102,8 +104,8 @@ final class SkinnyEngine {
     Kernels.Attention tiles = attention(tiles(batch));
     BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
-    needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024), Math.max(needed.spans(), probedSpans + 1),
-        Math.max(needed.keys(), 8192));
+    needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024),
+        Math.max(needed.spans(), probedSpans + 1), Math.max(needed.keys(), 8192));
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
       if (current != null) {
