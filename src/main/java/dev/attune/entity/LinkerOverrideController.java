@@ -74,10 +74,10 @@ class LinkerOverrideController {
   @Operation(
       summary = "Fix what a name means, for everybody",
       description =
-          "{\"entityId\": \"…\"} links the name to that entity in every text, {\"entityId\": null} never links it; it "
-              + "replaces what was fixed before. Names are compared as the linker compares them; write a space for a "
-              + "punctuation mark that a path cannot hold. Holds at once for what is linked from now on. User stores keep "
-              + "what was linked before until POST /api/v1/admin/jobs/rebuild computes them again.")
+          "{\"entityId\": \"…\"} links the name to that entity in every text, {\"entityId\": null} never links it; "
+              + "it replaces what was fixed before. Names are compared as the linker compares them; write a space for "
+              + "a punctuation mark that a path cannot hold. Holds at once for what is linked from now on. User stores "
+              + "keep what was linked before until POST /api/v1/admin/jobs/rebuild computes them again.")
   Override put(@PathVariable String alias, @RequestBody Target body) {
     String name = name(alias);
     JsonNode target = body.entityId();

@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 import org.springframework.stereotype.Component;
 
 /**
- * Runs a search and its suggestions as a user would get them, and the same without the user. It leaves no trace: nothing
- * is logged, learned, counted or kept ready, and the user's turn at the model stays theirs. One simulation runs at a
- * time, since what it reads is held for it alone.
+ * Runs a search and its suggestions as a user would get them, and the same without the user. It leaves no trace:
+ * nothing is logged, learned, counted or kept ready, and the user's turn at the model stays theirs. One simulation runs
+ * at a time, since what it reads is held for it alone.
  */
 @Component
 public class Simulator {

@@ -1,5 +1,6 @@
 /**
- * What every REST resource shares: RFC 9457 problems, NDJSON request bodies, pages of lists, the single-page application.
+ * What every REST resource shares: RFC 9457 problems, NDJSON request bodies, pages of lists, the single-page
+ * application.
  */
 @ApplicationModule(displayName = "Web conventions", allowedDependencies = {})
 @NullMarked
