@@ -61,7 +61,7 @@ export function degradation(part: string, context: { model: string | null }): st
     case 'generation':
       return 'The language model had nothing good to say: these come from searches and names that go together.';
     case 'context':
-      return 'Nothing known of you fits this search, so these come from searches and names that go together.';
+      return 'No name that is known fits here, so these come from what you typed and from searches of several people.';
     case 'backoff':
       return 'Searches and names that go together could not be read.';
     default:

@@ -31,7 +31,7 @@ export function Suggestions(props: {
       {(answer?.suggestions.length === 0 || (answer === null && !props.loading)) && <p className="dim">{props.empty}</p>}
       {answer?.degraded
         // What the back-off stands in for is worth a word only where it stands.
-        .filter((part) => part !== 'generation' || answer.suggestions.length > 0)
+        .filter((part) => !['generation', 'context'].includes(part) || answer.suggestions.length > 0)
         .map((part) => (
           <p key={part} className="dim small">
             {degradation(part, { model: null })}

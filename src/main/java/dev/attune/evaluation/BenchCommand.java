@@ -187,9 +187,11 @@ class BenchCommand {
       @Option(names = "--documents", split = ",", defaultValue = "10,100,500",
           description = "List lengths. Default: ${DEFAULT-VALUE}.") List<Integer> documents,
       @Option(names = "--samples", defaultValue = "50", description = "Default: ${DEFAULT-VALUE}.") int samples,
+      @Option(names = "--numbers", defaultValue = "fp16", description = "fp16 or bf16. Default: ${DEFAULT-VALUE}.")
+          String numbers,
       @Option(names = "--compare", description = "Measure cuBLASLt's products and other tiles too.") boolean compare,
       @Option(names = "--json", description = "File for the results.") @Nullable Path json) throws IOException {
-    return GpuBench.run(spec.commandLine().getOut(), shapes, documents, samples, compare, json) ? 0 : 1;
+    return GpuBench.run(spec.commandLine().getOut(), numbers, shapes, documents, samples, compare, json) ? 0 : 1;
   }
 
   @Command(name = "decode", description = "Generating text: one continuation against parallel ones.")

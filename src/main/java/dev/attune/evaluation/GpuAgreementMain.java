@@ -30,7 +30,7 @@ import tools.jackson.databind.json.JsonMapper;
  * export} writes.
  *
  * <pre>
- * scores cpu|cuda|cuda-fp8 MODEL ADAPTER LISTS OUT LISTS_AT_MOST CANDIDATES POLICY CODEC|- EVERY THREADS
+ * scores cpu|cuda[-bf16][-fp8] MODEL ADAPTER LISTS OUT LISTS_AT_MOST CANDIDATES POLICY CODEC|- EVERY THREADS
  * compare A B LISTS
  * load MODEL ADAPTER LISTS LISTS_AT_MOST CANDIDATES MOVED
  * </pre>
@@ -212,7 +212,8 @@ final class GpuAgreementMain {
     out.printf(Locale.ROOT, "%d lists: same first %d, same top 10 in order %d, same ten documents %d; of ten documents "
         + "%.2f are the same and %.2f at the same place; total variation %.5f, largest relative difference %.4f%n",
         lists, first, order, set, (double) members / lists, (double) places / lists, variation, relative);
-    out.printf(Locale.ROOT, "usual error of a score %.4f of it: same ten but for candidates that are nearer to each other %d; "
+    out.printf(Locale.ROOT,
+        "usual error of a score %.4f of it: same ten but for candidates that are nearer to each other %d; "
         + "nDCG@10 by these scores alone %.4f and %.4f%n", error, within, ndcg[0], ndcg[1]);
   }
 

@@ -15,12 +15,13 @@ final class GpuBenchMain {
   private GpuBenchMain() {}
 
   /**
-   * Arguments: shapes, numbers of documents, samples, whether to compare, file for JSON; for example
-   * {@code S,M 100,500 50 true gpu.json}.
+   * Arguments: shapes, numbers of documents, samples, whether to compare, file for JSON, type of numbers; for example
+   * {@code S,M 100,500 50 true gpu.json fp16}.
    */
   public static void main(String[] args) throws Exception {
     List<Integer> documents = Arrays.stream(args[1].split(",")).map(Integer::valueOf).toList();
-    GpuBench.run(new PrintWriter(System.out, true), List.of(args[0].split(",")), documents, Integer.parseInt(args[2]),
-        Boolean.parseBoolean(args[3]), args.length > 4 ? Path.of(args[4]) : null);
+    String numbers = args.length > 5 ? args[5] : "fp16";
+    GpuBench.run(new PrintWriter(System.out, true), numbers, List.of(args[0].split(",")), documents,
+        Integer.parseInt(args[2]), Boolean.parseBoolean(args[3]), args.length > 4 ? Path.of(args[4]) : null);
   }
 }

@@ -6,6 +6,7 @@ import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cpu.CpuBackend;
 import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraFiles;
@@ -19,7 +20,10 @@ import java.util.Objects;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/** Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. Speed is {@link GpuLoad}'s. */
+/**
+ * Scores of real lists by one backend, to be compared with those of another: a check of the whole GPU backend. Speed is
+ * {@link GpuLoad}'s.
+ */
 public final class GpuAgreement {
 
   private static final int BATCH = 64;
@@ -47,7 +51,8 @@ public final class GpuAgreement {
   /**
    * What computes, and what is kept of documents.
    *
-   * @param backend {@code cpu}, {@code cuda} or {@code cuda-fp8}
+   * @param backend {@code cpu} or {@code cuda}, the latter with {@code -bf16} for bf16 instead of fp16, and {@code
+   *     -fp8} for weights in FP8
    * @param policy of the CPU
    * @param codec of documents, or null for the backend's own
    * @param every keeps each so many-th token of documents
@@ -73,7 +78,8 @@ public final class GpuAgreement {
     try (Checkpoint checkpoint = Checkpoint.open(model);
         OwningBackend base = variant.onGpu()
             ? CudaBackend.load(checkpoint, new CudaBackend.Settings(
-                ModelLoader.EVERYTHING, variant.backend.equals("cuda-fp8"), 0, 0, 1), failure -> {})
+                ModelLoader.EVERYTHING, variant.backend.contains("bf16") ? Numbers.BF16 : Numbers.FP16,
+                variant.backend.endsWith("fp8"), 0, 0, 1), failure -> {})
             : CpuBackend.load(checkpoint, KvPolicy.parse(variant.policy), variant.threads)) {
       InferenceBackend backend = adapter == null ? base
           : base.with(LoraFiles.directory(adapter).adapter(checkpoint.config(), checkpoint.sha256()));

@@ -2,11 +2,13 @@ package dev.attune.llm;
 
 import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.cuda.GpuBenchmark;
+import dev.attune.llm.cuda.Numbers;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -18,6 +20,7 @@ public final class GpuBench {
   /**
    * Measures and prints as it goes.
    *
+   * @param numbers {@code fp16} or {@code bf16}
    * @param shapes {@code S} (SmolLM2-135M) and {@code M} (Mistral-7B), with random weights
    * @param documents lengths of the lists
    * @param samples of each figure
@@ -26,9 +29,9 @@ public final class GpuBench {
    * @return false when there is no GPU that can run the kernels; what is missing has been printed
    */
   public static boolean run(
-      PrintWriter out, List<String> shapes, List<Integer> documents, int samples, boolean compare,
+      PrintWriter out, String numbers, List<String> shapes, List<Integer> documents, int samples, boolean compare,
       @Nullable Path json) throws IOException {
-    try (GpuBenchmark benchmark = new GpuBenchmark(out)) {
+    try (GpuBenchmark benchmark = new GpuBenchmark(out, Numbers.valueOf(numbers.toUpperCase(Locale.ROOT)))) {
       benchmark.ceilings();
       for (String shape : shapes) {
         benchmark.run(GpuBenchmark.Shape.valueOf(shape), documents, samples, compare);

@@ -7,6 +7,7 @@ import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraFiles;
 import java.io.IOException;
@@ -35,8 +36,8 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Speed of the whole GPU backend under load, over real lists: documents on the device, in pinned memory of the host and in
- * files; requests side by side; rankings while suggestions are decoded.
+ * Speed of the whole GPU backend under load, over real lists: documents on the device, in pinned memory of the host and
+ * in files; requests side by side; rankings while suggestions are decoded.
  */
 public final class GpuLoad {
 
@@ -60,7 +61,8 @@ public final class GpuLoad {
    * Measures and prints.
    *
    * @param adapter directory of the ranking's adapter, or null for none
-   * @param fewLists lists whose documents are moved about; those of three must not fit into a tenth of the device's memory
+   * @param fewLists lists whose documents are moved about; those of three must not fit into a tenth of the device's
+   *     memory
    * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the model
    */
   public static void run(PrintWriter out, Path model, @Nullable Path adapter, Lists input, int fewLists)
@@ -79,7 +81,7 @@ public final class GpuLoad {
 
   private CudaBackend open(long device, long host, int streams) {
     CudaBackend.Settings settings =
-        new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, streams);
+        new CudaBackend.Settings(ModelLoader.EVERYTHING, Numbers.FP16, false, device, host, streams);
     return CudaBackend.load(checkpoint, settings, failure -> {});
   }
 
@@ -211,8 +213,9 @@ public final class GpuLoad {
           print(from, each(ranking, instruction, few, documents, 1));
           if (host > 0) {
             print(codec + ", from pinned memory", each(ranking, instruction, few, documents, 5));
-            print(codec + ", from pinned memory, 4 in flight", measure(4, 5 * few.lists().size(), i -> GpuAgreement.score(
-                ranking, few, few.lists().get(i % few.lists().size()), instruction, documents)));
+            int lists = few.lists().size();
+            print(codec + ", from pinned memory, 4 in flight", measure(4, 5 * lists, i -> GpuAgreement.score(
+                ranking, few, few.lists().get(i % lists), instruction, documents)));
           }
           out.println(base.memory());
         }

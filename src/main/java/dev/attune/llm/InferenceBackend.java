@@ -102,8 +102,20 @@ public interface InferenceBackend {
   KvSegment restore(MemorySegment image);
 
   /**
-   * Says that a restored segment will not be asked for again, its image is out of date, say: what the backend keeps of it
-   * for the next call goes once nobody holds the segment. Nothing to do for backends that use images where they lie.
+   * Says that the image of a segment is stored, in a mapped file, say, under the conditions of {@link #restore}. A
+   * backend with memory of its own goes on with the segment as if it had restored it, so that its numbers need not be
+   * copied again.
+   *
+   * @return false where the segment goes on as it is, and {@link #restore} makes one that takes less memory
+   * @throws IllegalArgumentException when the image is not the segment's
+   */
+  default boolean stored(KvSegment segment, MemorySegment image) {
+    return false;
+  }
+
+  /**
+   * Says that a restored segment will not be asked for again, its image is out of date, say: what the backend keeps of
+   * it for the next call goes once nobody holds the segment. Nothing to do for backends that use images where they lie.
    */
   default void forget(KvSegment segment) {}
 

@@ -31,6 +31,14 @@ public interface KvSegment {
     return tokens();
   }
 
+  /**
+   * How many of the first slots of a KV head in one layer have a bias, which is added to logits: they stand for more
+   * tokens.
+   */
+  default int biased(int layer, int kvHead) {
+    return 0;
+  }
+
   /** Slots per head, averaged over heads and layers and rounded up: what attention to the segment costs. */
   default int meanSlots() {
     return tokens();

@@ -1,5 +1,6 @@
 package dev.attune.llm;
 
+import dev.attune.llm.cuda.Numbers;
 import jakarta.validation.Valid;
 import jakarta.validation.constraints.Min;
 import jakarta.validation.constraints.NotBlank;
@@ -24,13 +25,16 @@ import org.springframework.validation.annotation.Validated;
  * @param gpuHostMemory bytes of pinned memory of the host for keys and values that do not fit into {@code gpu-memory};
  *     taken when the model is loaded and the GPU computes, 0 for none
  * @param gpuKernels directory of compiled GPU kernels: compiling them takes a minute or two, at the first start only
- * @param gpuWeights numbers that a GPU multiplies with: bf16, or FP8 (E4M3) with a scale for each output and, for
- *     documents and prompts, each token; it takes half as much memory again as bf16 alone. Large models read in two
- *     thirds of the time, and use it for last blocks and decoding too
+ * @param gpuNumbers numbers of 16 bits that a GPU computes with, where the CPU has fp32: fp16, which rounds eight times
+ *     finer, or bf16 for models whose activations exceed what fp16 can be, so that they become the largest number,
+ *     65,504. Weights that exceed it are found when the model is loaded; then bf16 is taken, and the log says so
+ * @param gpuWeights numbers that a GPU multiplies with: full, those of {@code gpu-numbers}, or FP8 (E4M3) with a scale
+ *     for each output and, for documents and prompts, each token; it takes half as much memory again as the others
+ *     alone. Large models read in two thirds of the time, and use it for last blocks and decoding too
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see
  *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval
- *     heads are known, otherwise {@code full+bf16}; a GPU keeps bf16 and int8
+ *     heads are known, otherwise {@code full+bf16}; a GPU keeps int8 and, for bf16, {@code gpu-numbers}
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */
@@ -44,7 +48,8 @@ record LlmProperties(
     @DefaultValue("0") DataSize gpuMemory,
     @DefaultValue("1GB") DataSize gpuHostMemory,
     @DefaultValue("~/.cache/attune/kernels") @NotBlank String gpuKernels,
-    @DefaultValue("bf16") @NotNull GpuWeights gpuWeights,
+    @DefaultValue("fp16") @NotNull Numbers gpuNumbers,
+    @DefaultValue("full") @NotNull GpuWeights gpuWeights,
     @DefaultValue("0") @Min(0) int threads,
     @DefaultValue(LlmProperties.AUTO) @NotBlank String kvPolicy,
     @DefaultValue("64") @Min(1) int queue,
@@ -62,7 +67,7 @@ record LlmProperties(
 
   /** Numbers of the weights on a GPU. */
   enum GpuWeights {
-    BF16,
+    FULL,
     FP8
   }
 

@@ -28,4 +28,11 @@ public record ModelConfig(
     int context,
     double ropeTheta,
     RopeScaling ropeScaling,
-    double normEpsilon) {}
+    double normEpsilon) {
+
+  /** The same but for the epsilon of RMSNorm. */
+  public ModelConfig withNormEpsilon(double epsilon) {
+    return new ModelConfig(architecture, name, layers, hidden, heads, kvHeads, headSize, feedForward, vocabulary,
+        context, ropeTheta, ropeScaling, epsilon);
+  }
+}

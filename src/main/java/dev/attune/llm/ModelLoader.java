@@ -11,6 +11,11 @@ import dev.attune.llm.tokenizer.ModelTokenizer;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -27,6 +32,9 @@ final class ModelLoader {
 
   /** Everything kept: what needs no calibration. */
   static final KvPolicy EVERYTHING = KvPolicy.parse("full+bf16");
+
+  /** Enough to compile all kernels of the check. */
+  private static final int CHECK_SECONDS = 120;
 
   /** Digits of the hash that go into fingerprints. */
   private static final int HASH_DIGITS = 32;
@@ -83,7 +91,7 @@ final class ModelLoader {
    * @throws ModelFileException when it cannot be used; the message says why
    */
   static Loaded load(Path place, @Nullable KvPolicy policy, int threads) throws IOException {
-    return load(place, "cpu-f32-",
+    return load(place,
         checkpoint -> CpuBackend.load(checkpoint, policy == null ? best(checkpoint.config()) : policy, threads));
   }
 
@@ -92,8 +100,8 @@ final class ModelLoader {
   }
 
   /**
-   * Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. Where {@code
-   * auto} finds no driver, that is nothing to tell; every other reason is told in a line.
+   * Loads a model on the GPU where the setting allows it and there is one that can run it, otherwise on the CPU. Where
+   * {@code auto} finds no driver, that is nothing to tell; every other reason is told in a line.
    *
    * @param lost told once if the GPU fails in a way that ends its use
    */
@@ -102,12 +110,14 @@ final class ModelLoader {
       Consumer<CudaException> lost) throws IOException {
     if (wanted == LlmProperties.Backend.CUDA || wanted == LlmProperties.Backend.AUTO && CudaBackend.driverInstalled()) {
       try {
-        return load(place, "cuda-bf16-", checkpoint -> {
+        return load(place, checkpoint -> {
           KvPolicy kept = policy == null ? best(checkpoint.config()) : policy;
           CudaBackend.Settings settings = new CudaBackend.Settings(kept,
-              properties.gpuWeights() == LlmProperties.GpuWeights.FP8, properties.gpuMemory().toBytes(),
-              properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS, ModelPlaces.path(properties.gpuKernels()));
+              properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8,
+              properties.gpuMemory().toBytes(), properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS,
+              ModelPlaces.path(properties.gpuKernels()));
           CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
+          verify(backend, checkpoint.config(), settings.fp8());
           log.info("The GPU computes: {}", backend.description());
           return backend;
         });
@@ -119,14 +129,37 @@ final class ModelLoader {
     return load(place, policy, properties.threadsOrCores());
   }
 
-  private static Loaded load(Path place, String numerics, BackendFactory factory) throws IOException {
+  private static void verify(CudaBackend backend, ModelConfig config, boolean fp8) {
+    FutureTask<Optional<String>> check = new FutureTask<>(
+        () -> SelfCheck.complaint(backend, config, fp8 ? SelfCheck.LIMIT_FP8 : SelfCheck.LIMIT));
+    Thread.ofPlatform().daemon().name("attune-llm-check").start(check);
+    String failure;
+    try {
+      failure = check.get(CHECK_SECONDS, TimeUnit.SECONDS).orElse(null);
+    } catch (TimeoutException e) {
+      // Closing would wait for the device as well.
+      throw new CudaException("It did not end its check within %d seconds".formatted(CHECK_SECONDS));
+    } catch (ExecutionException e) {
+      failure = e.getCause().getMessage();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      failure = "it was interrupted";
+    }
+    if (failure != null) {
+      backend.close();
+      throw new CudaException("It failed its check: " + failure);
+    }
+  }
+
+  private static Loaded load(Path place, BackendFactory factory) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(place)) {
       // Weights first: without them the tokenizer's native memory would have to be given back.
       OwningBackend backend = factory.load(checkpoint);
       try {
+        String numerics = backend instanceof CudaBackend cuda ? cuda.numerics() : "cpu-f32";
         return new Loaded(
             checkpoint.config(), ModelTokenizer.of(checkpoint), backend, checkpoint.sha256(),
-            numerics + backend.kvPolicy());
+            numerics + "-" + backend.kvPolicy());
       } catch (RuntimeException | IOException e) {
         backend.close();
         throw e;

@@ -7,8 +7,8 @@ public interface OwningBackend extends InferenceBackend, AutoCloseable {
   long weightBytes();
 
   /**
-   * The same weights for other calls, which do not wait for this one's where the hardware can serve both at the same time.
-   * Lives as long as this one.
+   * The same weights for other calls, which do not wait for this one's where the hardware can serve both at the same
+   * time. Lives as long as this one.
    */
   default InferenceBackend beside() {
     return this;

@@ -4,12 +4,12 @@ import dev.attune.llm.Tokenizer;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.IntStream;
+import org.apache.commons.codec.digest.DigestUtils;
 
 /**
  * The blocks of a BlockRank prompt (arXiv 2510.05396, §3.1): instruction, one block per document, last block. Every
@@ -163,7 +163,7 @@ final class BlockPrompt {
 
   /** Identifies the frame and the budgets that a document block depends on. */
   String fingerprint() {
-    MessageDigest digest = sha256();
+    MessageDigest digest = DigestUtils.getSha256Digest();
     for (int[] part : List.of(instruction(""), documentFrame, newline, blank)) {
       ByteBuffer bytes = ByteBuffer.allocate(4 * part.length + 4).putInt(part.length);
       IntStream.of(part).forEach(bytes::putInt);
@@ -176,20 +176,12 @@ final class BlockPrompt {
 
   /** SHA-256 of a document's title and text. */
   static String contentHash(String title, String text) {
-    MessageDigest digest = sha256();
+    MessageDigest digest = DigestUtils.getSha256Digest();
     digest.update(title.getBytes(StandardCharsets.UTF_8));
     // Cannot occur in UTF-8, so ("a", "bc") and ("ab", "c") differ.
     digest.update((byte) 0xff);
     digest.update(text.getBytes(StandardCharsets.UTF_8));
     return HexFormat.of().formatHex(digest.digest());
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java runtime has SHA-256", e);
-    }
   }
 
   /** Tokens of a text after one space, at most {@code budget}, ending at a word boundary where there is one. */

@@ -22,8 +22,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Entries on disk. What is found is read where the file is mapped, without a copy, or copied by a backend with memory of its
- * own: the system's page cache decides what of the files is in memory. A thread of its own writes; what waits for it stays in the tier above.
+ * Entries on disk. What is found is read where the file is mapped, without a copy, or copied by a backend with memory
+ * of its own: the system's page cache decides what of the files is in memory. A thread of its own writes; what waits
+ * for it stays in the tier above.
  */
 final class DiskTier implements AutoCloseable {
 
@@ -210,7 +211,14 @@ final class DiskTier implements AutoCloseable {
     }
     Digest document = Digest.of(key.documentId());
     Digest content = Digest.of(key.contentHash());
-    if (store.put(key.space(), document, content, backend.image(segment)) && !written.test(key, segment)) {
+    if (!store.put(key.space(), document, content, backend.image(segment))) {
+      return;
+    }
+    MemorySegment image = store.find(key.space(), document, content);
+    if (image != null) {
+      restored.stored(key, segment, image, backend);
+    }
+    if (!written.test(key, segment)) {
       // Changed or deleted while it was written.
       store.retain(document, null);
     }

@@ -12,8 +12,9 @@ import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Segments over what is on disk, one for each entry as long as somebody holds it: a backend that has copied an entry to a
- * device of its own holds the segment, and so finds the copy again when the entry is found again. Thread-safe.
+ * Segments over what is on disk, one for each entry as long as somebody holds it: a backend that has an entry on a
+ * device of its own, copied there or computed there, holds the segment, and so finds it again when the entry is found
+ * again. Thread-safe.
  */
 final class RestoredSegments {
 
@@ -42,6 +43,19 @@ final class RestoredSegments {
       return new Restored(new WeakReference<>(found[0]), image.address());
     });
     return found[0];
+  }
+
+  /** What was read is on disk now: a backend that goes on with the segment finds it with the entry. */
+  void stored(Key key, KvSegment segment, MemorySegment image, InferenceBackend backend) {
+    if (backend.stored(segment, image)) {
+      all.compute(key, (_, known) -> {
+        KvSegment other = known == null ? null : known.segment.get();
+        if (other != null && other != segment) {
+          backend.forget(other);
+        }
+        return new Restored(new WeakReference<>(segment), image.address());
+      });
+    }
   }
 
   /**

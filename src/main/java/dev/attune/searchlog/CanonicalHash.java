@@ -2,24 +2,18 @@ package dev.attune.searchlog;
 
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.TreeMap;
+import org.apache.commons.codec.digest.DigestUtils;
 import tools.jackson.databind.JsonNode;
 
 /** SHA-256 of a JSON value that does not depend on the order of fields or on white space. */
 final class CanonicalHash {
 
-  private final MessageDigest digest;
+  private final MessageDigest digest = DigestUtils.getSha256Digest();
 
-  private CanonicalHash() {
-    try {
-      digest = MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("Every Java platform has SHA-256", e);
-    }
-  }
+  private CanonicalHash() {}
 
   /** Returns 64 hexadecimal digits. */
   static String of(JsonNode node) {

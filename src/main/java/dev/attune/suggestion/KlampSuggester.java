@@ -314,7 +314,8 @@ class KlampSuggester implements Suggester, SuggestionLadder {
 
     private void backOff(SuggestionContext context) {
       if (degraded.isEmpty()) {
-        degraded.add(context.isEmpty() ? "context" : "generation");
+        // Without an entity to write about the model was not asked.
+        degraded.add(context.focuses().isEmpty() ? "context" : "generation");
       }
       try {
         for (BackOff.Proposal proposal : backOff.propose(context, request.size())) {

@@ -35,9 +35,4 @@ record SuggestionContext(
     history = List.copyOf(history);
     allowedSensitive = Set.copyOf(allowedSensitive);
   }
-
-  /** Whether there is anything at all to go by. */
-  boolean isEmpty() {
-    return query.isBlank() && page == null && focuses.isEmpty();
-  }
 }

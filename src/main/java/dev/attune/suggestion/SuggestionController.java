@@ -34,7 +34,15 @@ class SuggestionController {
   }
 
   @PostMapping
-  @Operation(summary = "Suggest next queries in the context of a user")
+  @Operation(
+      summary = "Suggest next queries in the context of a user",
+      description =
+          """
+          degraded says what the answer had to do without. Where the model gave too few suggestions, others stand in, \
+          with "source": "backoff": completions, and searches of several people. context: no known entity fits user, \
+          query and page, so the model was not asked; nothing failed. generation: the model failed, or wrote nothing \
+          good enough. model: none is loaded. budget: it had too little time. personalization: the user's store was \
+          not read. backoff: the others could not be read.""")
   SuggestionAnswer suggest(@RequestBody SuggestionBody body) {
     return SuggestionAnswer.of(suggest(checked(body), each -> {}));
   }

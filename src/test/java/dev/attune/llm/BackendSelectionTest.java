@@ -10,6 +10,7 @@ import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.LlmProperties.Backend;
 import dev.attune.llm.LlmProperties.GpuWeights;
 import dev.attune.llm.cuda.CudaBackend;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -22,7 +23,9 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.LoggerFactory;
 import org.springframework.util.unit.DataSize;
 
-/** What computes, and what the log says of it, on this machine: with a GPU that can run the model, or without a driver. */
+/**
+ * What computes, and what the log says of it, on this machine: with a GPU that can run the model, or without a driver.
+ */
 class BackendSelectionTest {
 
   @TempDir private Path directory;
@@ -34,7 +37,8 @@ class BackendSelectionTest {
     Path path = directory.resolve("tiny.gguf");
     Files.write(path, TinyGguf.model(7, 3, 2 * headSize, 6, 2, headSize, 192, true).bytes());
     LlmProperties properties = new LlmProperties(path.toString(), directory.toString(), null, wanted,
-        DataSize.ofMegabytes(16), DataSize.ofMegabytes(16), directory.resolve("kernels").toString(), GpuWeights.BF16, 2, "auto", 8, new Adapters("none", "none"));
+        DataSize.ofMegabytes(16), DataSize.ofMegabytes(16), directory.resolve("kernels").toString(), Numbers.FP16,
+        GpuWeights.FULL, 2, "auto", 8, new Adapters("none", "none"));
     Logger logger = (Logger) LoggerFactory.getLogger(ModelLoader.class);
     ListAppender<ILoggingEvent> appender = new ListAppender<>();
     appender.start();

@@ -9,6 +9,7 @@ import dev.attune.llm.Models.Adapter;
 import dev.attune.llm.Models.State;
 import dev.attune.llm.Models.Status;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
 import dev.attune.llm.scheduling.Scheduler;
@@ -46,7 +47,7 @@ class BackgroundModelsTest {
 
   private static LlmProperties properties(String model) {
     return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        KERNELS, GpuWeights.BF16, 1, "full+bf16", 8, NO_ADAPTERS);
+        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+bf16", 8, NO_ADAPTERS);
   }
 
   /** The status after loading. */
@@ -170,8 +171,8 @@ class BackgroundModelsTest {
   void cudaFallsBackToTheCpu() throws IOException {
     LlmProperties cuda =
         new LlmProperties(
-            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0), DataSize.ofBytes(0),
-                KERNELS, GpuWeights.BF16, 1, "full+f32", 8, NO_ADAPTERS);
+            write(file -> {}).toString(), CACHE, null, LlmProperties.Backend.CUDA, DataSize.ofBytes(0),
+            DataSize.ofBytes(0), KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+f32", 8, NO_ADAPTERS);
     try (Loading models = new Loading(models(cuda))) {
       assertThat(models.settled().backend()).isEqualTo("cpu");
     }
@@ -300,7 +301,8 @@ class BackgroundModelsTest {
         .bytes());
     LlmProperties settings = new LlmProperties(
         model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        KERNELS, GpuWeights.BF16, 1, "full+bf16", 8, new Adapters(good.toString(), directory.resolve("absent").toString()));
+        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+bf16", 8,
+        new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
       assertThat(status.state()).isEqualTo(State.READY);
@@ -337,7 +339,7 @@ class BackgroundModelsTest {
   void misspeltPolicyStopsTheStart() {
     LlmProperties wrong =
         new LlmProperties("x", CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-            KERNELS, GpuWeights.BF16, 1, "full+int3", 8, NO_ADAPTERS);
+            KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+int3", 8, NO_ADAPTERS);
     assertThatThrownBy(() -> models(wrong)).hasMessageContaining("int3");
   }
 
@@ -347,7 +349,8 @@ class BackgroundModelsTest {
         new Binder(new MapConfigurationPropertySource(Map.of())).bindOrCreate("attune.llm", LlmProperties.class);
     assertThat(defaults).isEqualTo(new LlmProperties(
         "~/.cache/attune/models/SmolLM2-135M-Instruct.Q4_1.gguf", CACHE, null, LlmProperties.Backend.AUTO,
-        DataSize.ofBytes(0), DataSize.ofGigabytes(1), KERNELS, GpuWeights.BF16, 0, "auto", 64, new Adapters("bundled", "bundled")));
+        DataSize.ofBytes(0), DataSize.ofGigabytes(1), KERNELS, Numbers.FP16, GpuWeights.FULL, 0, "auto", 64,
+        new Adapters("bundled", "bundled")));
     assertThat(defaults.threadsOrCores()).isEqualTo(Runtime.getRuntime().availableProcessors());
   }
 }

@@ -9,67 +9,33 @@ import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.InferenceBackend.Retained;
-import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
-import dev.attune.llm.cuda.CudaException;
 import dev.attune.llm.kv.KvCache;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** KV policies on the GPU against the same on the CPU, with a small model; skipped, saying so, without a GPU. */
 class CudaPolicyTest {
 
-  private static final int LAYERS = 3;
-  private static final int KV_HEADS = 2;
+  private static final int LAYERS = GpuModel.LAYERS;
+  private static final int KV_HEADS = GpuModel.KV_HEADS;
 
-  private static Path file;
-  private static ModelLoader.Loaded cpu;
-  private static CudaBackend cuda;
+  @RegisterExtension
+  static final GpuModel MODEL = new GpuModel(11, "razor(retrieval=0.5,sink=4,window=64)+bf16", "full+bf16");
 
-  @BeforeAll
-  static void load() throws IOException {
-    file = Files.createTempFile("tiny", ".gguf");
-    Files.write(file, TinyGguf.model(11, LAYERS, 128, 6, KV_HEADS, 64, 192, true).bytes());
-    try {
-      cuda = cuda("razor(retrieval=0.5,sink=4,window=64)+bf16", 0, 0);
-    } catch (CudaException e) {
-      Assumptions.abort("No GPU to test on: " + e.getMessage());
-    }
-    cpu = ModelLoader.load(file, KvPolicy.parse("full+bf16"), 2);
-  }
-
-  @AfterAll
-  static void close() throws IOException {
-    if (cuda != null) {
-      cuda.close();
-    }
-    if (cpu != null) {
-      cpu.close();
-    }
-    Files.delete(file);
-  }
-
-  private static CudaBackend cuda(String policy, long device, long host) throws IOException {
-    try (Checkpoint checkpoint = Checkpoint.open(file)) {
-      return CudaBackend.load(checkpoint,
-          new CudaBackend.Settings(KvPolicy.parse(policy), false, device, host, CudaBackend.STREAMS), failure -> {});
-    }
-  }
+  private final CudaBackend cuda = MODEL.cuda();
+  private final InferenceBackend cpu = MODEL.cpu();
 
   private static int[] tokens(int seed, int count) {
     return new Random(seed).ints(count, 3, 250).toArray();
@@ -127,7 +93,7 @@ class CudaPolicyTest {
     for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
       for (int length : new int[] {1, 17, 97}) {
         List<List<PassResult>> both = new ArrayList<>();
-        for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+        for (InferenceBackend backend : List.of(cpu, cuda)) {
           List<Pass> passes = new ArrayList<>();
           for (int i = 0; i < 3; i++) {
             List<KvSegment> context = context(backend, 10 * length + i, length, codec);
@@ -152,7 +118,10 @@ class CudaPolicyTest {
     }
   }
 
-  /** Greedy decoding through a cache of the policy; the GPU is given the CPU's tokens, so that a step's error stays its own. */
+  /**
+   * Greedy decoding through a cache of the policy; the GPU is given the CPU's tokens, so that a step's error stays its
+   * own.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"streaming(sink=4,window=64)+bf16", "razor(retrieval=0.5,sink=4,window=64)+bf16",
       "razor(retrieval=0.5,sink=4,window=64,compensation=1)+bf16", "full+int8",
@@ -161,8 +130,8 @@ class CudaPolicyTest {
     boolean[][] retrieval = new boolean[LAYERS][KV_HEADS];
     Arrays.stream(retrieval).forEach(layer -> layer[0] = true);
     int certain = 0;
-    try (ModelLoader.Loaded reference = ModelLoader.load(file, KvPolicy.parse(policy), 2);
-        CudaBackend device = cuda(policy, 0, 0)) {
+    try (ModelLoader.Loaded reference = MODEL.onCpu(policy);
+        CudaBackend device = MODEL.open(policy, 0, 0, failure -> {})) {
       assertThat(device.kvPolicy()).isEqualTo(reference.backend().kvPolicy());
       List<InferenceBackend> backends = List.of(reference.backend(), device);
       List<KvCache> caches = backends.stream().map(backend -> KvCache.of(
@@ -218,7 +187,8 @@ class CudaPolicyTest {
       assertThat(cuda.image(restored).mismatch(cuda.image(reduced))).isEqualTo(-1);
       Pass over = new Pass(new int[] {9}, 97, List.of(reduced), LAYERS, false, Logits.LAST, null);
       Pass again = new Pass(new int[] {9}, 97, List.of(restored), LAYERS, false, Logits.LAST, null);
-      assertThat(cuda.run(List.of(again)).getFirst().logits()).isDeepEqualTo(cuda.run(List.of(over)).getFirst().logits());
+      assertThat(cuda.run(List.of(again)).getFirst().logits())
+          .isDeepEqualTo(cuda.run(List.of(over)).getFirst().logits());
       assertThatThrownBy(() -> cuda.restore(cuda.image(reduced).asSlice(0, 150)))
           .isInstanceOf(IllegalArgumentException.class);
       assertThatThrownBy(() -> cuda.slice(reduced, 0, 1)).isInstanceOf(IllegalArgumentException.class);
@@ -233,7 +203,7 @@ class CudaPolicyTest {
   @Test
   void wholeSegmentsAreScoredBesideReducedOnes() {
     List<float[]> both = new ArrayList<>();
-    for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+    for (InferenceBackend backend : List.of(cpu, cuda)) {
       KvSegment reduced = backend.retain(List.of(read(backend, 3, 97, 0)), some(2));
       List<KvSegment> context = List.of(reduced, read(backend, 4, 20, 97), read(backend, 5, 33, 97));
       Probe probe = new Probe(new int[] {0, 3}, new int[] {1, 2});
@@ -247,7 +217,7 @@ class CudaPolicyTest {
 
   @Test
   void reducedSegmentsMoveToTheHostAndBack() throws IOException {
-    try (CudaBackend small = cuda("full+bf16", 1 << 20, 64 << 20)) {
+    try (CudaBackend small = MODEL.open("full+bf16", 1 << 20, 64 << 20, failure -> {})) {
       List<Pass> passes = new ArrayList<>();
       List<float[][]> before = new ArrayList<>();
       for (int i = 0; i < 12; i++) {
@@ -265,7 +235,7 @@ class CudaPolicyTest {
   @Test
   void operationsOverReducedSegmentsAreCountedAsOnTheCpu() {
     List<InferenceBackend.Work> both = new ArrayList<>();
-    for (InferenceBackend backend : List.of(cpu.backend(), cuda)) {
+    for (InferenceBackend backend : List.of(cpu, cuda)) {
       List<KvSegment> context = context(backend, 4, 40, KvCodec.BF16);
       InferenceBackend.Work before = backend.work();
       backend.run(List.of(new Pass(tokens(1, 3), 112, context, LAYERS, true, Logits.LAST, null)));

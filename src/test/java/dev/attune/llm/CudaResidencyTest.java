@@ -7,14 +7,12 @@ import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
 import dev.attune.llm.InferenceBackend.Probe;
-import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.CudaException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.lang.ref.WeakReference;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -28,40 +26,35 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Documents that do not fit on the GPU together, and calls side by side: every result has the bits that it has alone with
- * room for everything. Skipped, saying so, without a GPU.
+ * Documents that do not fit on the GPU together, and calls side by side: every result has the bits that it has alone
+ * with room for everything. Skipped, saying so, without a GPU.
  */
 @Timeout(120)
 class CudaResidencyTest {
 
-  private static final int LAYERS = 3;
+  private static final int LAYERS = GpuModel.LAYERS;
   private static final int DOCUMENTS = 60;
   /** A document of 160 tokens takes 200 KB; a list of ten fits a few times. */
   private static final long SMALL = 6 << 20;
 
-  private static Path model;
+  @RegisterExtension
+  static final GpuModel MODEL = new GpuModel(7, "full+bf16", "full+bf16");
+
   private static CudaBackend roomy;
   private static List<MemorySegment> images;
   private static MemorySegment instruction;
 
   @BeforeAll
-  static void load() throws IOException {
-    model = Files.createTempFile("tiny", ".gguf");
-    Files.write(model, TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true).bytes());
-    try {
-      roomy = open(0, 0);
-    } catch (CudaException e) {
-      Assumptions.abort("No GPU to test on: " + e.getMessage());
-    }
+  static void read() {
+    roomy = MODEL.cuda();
     KvSegment first = kv(roomy.run(List.of(read(1, 64, 0, List.of()))).getFirst());
     instruction = stored(roomy.image(first));
     images = new ArrayList<>();
@@ -71,20 +64,8 @@ class CudaResidencyTest {
     }
   }
 
-  @AfterAll
-  static void close() throws IOException {
-    if (roomy != null) {
-      roomy.close();
-    }
-    Files.delete(model);
-  }
-
   private static CudaBackend open(long device, long host) throws IOException {
-    try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      CudaBackend.Settings settings =
-          new CudaBackend.Settings(ModelLoader.EVERYTHING, false, device, host, CudaBackend.STREAMS);
-      return CudaBackend.load(checkpoint, settings, failure -> {});
-    }
+    return MODEL.open("full+bf16", device, host, failure -> {});
   }
 
   /** As a mapped file is: outside of the heap. */
@@ -157,6 +138,37 @@ class CudaResidencyTest {
     }
   }
 
+  /**
+   * What was read stays where it is once it is stored, though nobody else holds it; and comes from there when it had to
+   * go.
+   */
+  @Test
+  void aStoredDocumentNeedsNoCopy() throws IOException {
+    try (CudaBackend small = open(SMALL, 0)) {
+      KvSegment first = kv(small.run(List.of(read(1, 64, 0, List.of()))).getFirst());
+      List<WeakReference<KvSegment>> documents = new ArrayList<>();
+      for (int i = 0; i < DOCUMENTS; i++) {
+        KvSegment document = kv(small.run(List.of(read(100 + i, 20 + (i * 37) % 140, 64, List.of(first)))).getFirst());
+        assertThat(small.stored(document, images.get(i))).isTrue();
+        documents.add(new WeakReference<>(document));
+        System.gc();
+      }
+      assertThat(small.memory().device()).isGreaterThan(SMALL / 2).isLessThanOrEqualTo(SMALL);
+      List<KvSegment> there = documents.subList(DOCUMENTS - 10, DOCUMENTS).stream().map(WeakReference::get).toList();
+      assertThat(there).doesNotContainNull();
+      List<KvSegment> again = images.subList(DOCUMENTS - 10, DOCUMENTS).stream().map(roomy::restore).toList();
+      assertThat(score(small, first, there)).isEqualTo(score(roomy, roomy.restore(instruction), again));
+      for (int seed = 0; seed < 10; seed++) {
+        List<KvSegment> list = list(seed).stream().map(i -> {
+          KvSegment kept = documents.get(i).get();
+          return kept == null ? small.restore(images.get(i)) : kept;
+        }).toList();
+        assertThat(score(small, first, list)).as("list %d", seed).isEqualTo(expected(seed));
+      }
+      assertThatThrownBy(() -> small.stored(first, images.get(3))).isInstanceOf(IllegalArgumentException.class);
+    }
+  }
+
   @Test
   void aListThatCannotFitIsRefusedAndTheNextOneRuns() throws IOException {
     try (CudaBackend small = open(2 << 20, 1 << 20)) {
@@ -165,12 +177,14 @@ class CudaResidencyTest {
       assertThatThrownBy(() -> score(small, first, documents))
           .isInstanceOf(CudaException.class).hasMessageContaining("limit");
       List<KvSegment> few = documents.subList(0, 5);
-      assertThat(score(small, first, few))
-          .isEqualTo(score(roomy, roomy.restore(instruction), images.subList(0, 5).stream().map(roomy::restore).toList()));
+      List<KvSegment> alone = images.subList(0, 5).stream().map(roomy::restore).toList();
+      assertThat(score(small, first, few)).isEqualTo(score(roomy, roomy.restore(instruction), alone));
     }
   }
 
-  /** Lists of many callers that together exceed the device, some interrupted, while prompts are read and decoded beside. */
+  /**
+   * Lists of many callers that together exceed the device, some interrupted, while prompts are read and decoded beside.
+   */
   @Test
   void callsSideBySideGiveWhatTheyGiveAlone() throws Exception {
     List<float[]> alone = IntStream.range(0, 40).mapToObj(CudaResidencyTest::expected).toList();
@@ -194,7 +208,8 @@ class CudaResidencyTest {
                 Thread.currentThread().interrupt();
               }
               try {
-                if (!Arrays.equals(score(small, first, list(seed).stream().map(documents::get).toList()), alone.get(seed))) {
+                List<KvSegment> list = list(seed).stream().map(documents::get).toList();
+                if (!Arrays.equals(score(small, first, list), alone.get(seed))) {
                   wrong.add("list " + seed);
                 }
                 done++;

@@ -9,6 +9,7 @@ import dev.attune.llm.LlmProperties.GpuWeights;
 import dev.attune.llm.Models.State;
 import dev.attune.llm.cuda.BrokenDevice;
 import dev.attune.llm.cuda.CudaException;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.scheduling.Scheduler;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
@@ -48,7 +49,8 @@ class LostGpuTest {
     Files.write(path, TinyGguf.model(7, 3, 128, 6, 2, 64, 192, true).bytes());
     LlmProperties properties = new LlmProperties(path.toString(), path.getParent().toString(), null,
         LlmProperties.Backend.CUDA, DataSize.ofMegabytes(64), DataSize.ofBytes(0),
-        path.resolveSibling("kernels").toString(), GpuWeights.BF16, 2, "full+bf16", 8, new Adapters("none", "none"));
+        path.resolveSibling("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 2, "full+bf16", 8,
+        new Adapters("none", "none"));
     BackgroundModels models = new BackgroundModels(properties, new Scheduler(8, new SimpleMeterRegistry())).start();
     settle(models);
     if (!"cuda".equals(models.status().backend())) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.LlmProperties.Adapters;
 import dev.attune.llm.LlmProperties.GpuWeights;
+import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.hub.LocalHub;
 import dev.attune.llm.scheduling.Scheduler;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
@@ -31,8 +32,8 @@ class ModelsCommandTest {
   private record Run(int status, String out, String err) {}
 
   private LlmProperties settings(String model, @Nullable String hub) {
-    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        cache.resolve("kernels").toString(), GpuWeights.BF16, 1, "full+f32", 8,
+    return new LlmProperties(model, cache.toString(), hub, LlmProperties.Backend.CPU, DataSize.ofBytes(0),
+        DataSize.ofBytes(0), cache.resolve("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 1, "full+f32", 8,
         new Adapters("none", "none"));
   }
 

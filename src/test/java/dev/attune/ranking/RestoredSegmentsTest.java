@@ -48,6 +48,15 @@ class RestoredSegmentsTest {
     assertThat(restored.over(key("a"), moved, backend)).isSameAs(second);
   }
 
+  /** The CPU reads entries where they are mapped: what was read takes memory of its own and is not kept. */
+  @Test
+  void theCpuReadsWhatWasStoredFromItsFile() {
+    KvSegment read = backend.restore(image);
+    restored.stored(key("a"), read, image, backend);
+    assertThat(restored.size()).isZero();
+    assertThat(restored.over(key("a"), image, backend)).isNotSameAs(read);
+  }
+
   @Test
   void whatIsGoneIsLetGo() {
     KvSegment kept = restored.over(key("a"), image, backend);

@@ -26,12 +26,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
@@ -201,6 +199,16 @@ class SuggestionIntegrationTest {
     Suggestions answer = suggester(models, broken).suggest(request(USER, "starlore", Duration.ofMinutes(1)));
     assertThat(answer.degraded()).containsExactly("generation");
     assertThat(answer.suggestions()).isNotEmpty().allMatch(s -> s.source().equals("backoff"));
+  }
+
+  @Test
+  void whereNoEntityFitsTheModelIsNotAskedAndTheAnswerSaysSo() {
+    TextGenerator asked = (model, prefix, prompts, each) -> {
+      throw new AssertionError("asked");
+    };
+    Suggestions answer = suggester(models, asked).suggest(request(USER, "zzyxwq", Duration.ofMinutes(1)));
+    assertThat(answer.promptTokens()).isZero();
+    assertThat(answer.degraded()).containsExactly("context");
   }
 
   @Test

@@ -7,12 +7,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import org.apache.commons.codec.digest.DigestUtils;
 
 /** SHA-256 sums of files. */
 public final class Checksums {
@@ -47,7 +47,7 @@ public final class Checksums {
 
   /** The sum of a file, in hex. */
   public static String of(Path file) throws IOException {
-    return of(file, sha256());
+    return of(file, DigestUtils.getSha256Digest());
   }
 
   /** What a digest says of what it was given and then a file, in hex. */
@@ -66,19 +66,10 @@ public final class Checksums {
     if (files.size() == 1) {
       return of(files.getFirst());
     }
-    MessageDigest digest = sha256();
+    MessageDigest digest = DigestUtils.getSha256Digest();
     for (Path file : files) {
       digest.update((of(file) + "  " + file.getFileName() + "\n").getBytes(StandardCharsets.UTF_8));
     }
     return HexFormat.of().formatHex(digest.digest());
-  }
-
-  /** A fresh digest. */
-  public static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("Every Java platform has SHA-256", e);
-    }
   }
 }

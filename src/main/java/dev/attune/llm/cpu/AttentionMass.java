@@ -68,10 +68,11 @@ final class AttentionMass {
   }
 
   /**
-   * Mean of each slot's mass over the rows of a query head, which follow each other in steps of {@code group} among those of
-   * its KV head.
+   * Mean of each slot's mass over the rows of a query head, which follow each other in steps of {@code group} among
+   * those of its KV head.
    *
-   * @param logits of the slots of each segment, in units of log 2, {@code [segment][row][slot]} for the rows of the KV head
+   * @param logits of the slots of each segment, in units of log 2, {@code [segment][row][slot]} for the rows of the KV
+   *     head
    * @param to where the first slot of the first segment goes; the others follow
    */
   void perSlot(int kvHead, int member, int group, float[][][] logits, float[] masses, int to) {

@@ -6,6 +6,7 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
@@ -22,7 +23,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.LongAdder;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,8 +36,6 @@ public final class CpuBackend implements OwningBackend {
    * activations out of the caches.
    */
   private static final int BATCH_TOKENS = 1024;
-
-  private static final Retained ALL = (layer, kvHead, available) -> IntStream.range(0, available).toArray();
 
   /** Work done since the start. */
   static final class Counters {
@@ -224,7 +222,7 @@ public final class CpuBackend implements OwningBackend {
 
   @Override
   public KvSegment concat(List<KvSegment> segments) {
-    return retain(segments, ALL);
+    return retain(segments, KeptSlots.ALL);
   }
 
   @Override
@@ -242,7 +240,7 @@ public final class CpuBackend implements OwningBackend {
   @Override
   public KvSegment recode(KvSegment segment, KvCodec codec) {
     CpuKvSegment own = own(segment);
-    return own.layout.codec() == codec ? own : new SlotGather(List.of(own), codec).gather(ALL);
+    return own.layout.codec() == codec ? own : new SlotGather(List.of(own), codec).gather(KeptSlots.ALL);
   }
 
   @Override

@@ -6,9 +6,11 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.attune.llm.KvSegment;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * Keys and values in native memory, behind a header, so that the memory as it is can be written to a file and mapped
@@ -55,28 +57,27 @@ final class CpuKvSegment implements KvSegment {
   /**
    * A segment to be filled in whose heads differ.
    *
-   * @param slots {@code [layer][head]}
-   * @param biased {@code [layer][head]}, how many of the slots have a bias
+   * @param heads {@code [layer * kvHeads + head]}
    */
-  static CpuKvSegment allocate(KvLayout layout, long contentId, int[][] slots, int[][] biased) {
+  static CpuKvSegment allocate(KvLayout layout, long contentId, List<KeptSlots.Head> heads) {
     long end = KvLayout.HEADER + layout.directoryBytes();
-    long[] keys = new long[layout.layers() * layout.kvHeads()];
-    long[] values = new long[keys.length];
-    for (int layer = 0; layer < layout.layers(); layer++) {
-      for (int head = 0; head < layout.kvHeads(); head++) {
-        keys[layer * layout.kvHeads() + head] = end;
-        end += layout.keyBytes(slots[layer][head], biased[layer][head]);
+    long[] keys = new long[heads.size()];
+    long[] values = new long[heads.size()];
+    for (int first = 0; first < keys.length; first += layout.kvHeads()) {
+      for (int i = first; i < first + layout.kvHeads(); i++) {
+        keys[i] = end;
+        end += layout.keyBytes(heads.get(i).size(), heads.get(i).allBiased());
       }
-      for (int head = 0; head < layout.kvHeads(); head++) {
-        values[layer * layout.kvHeads() + head] = end;
-        end += layer < layout.valueLayers() ? layout.valueBytes(slots[layer][head]) : 0;
+      for (int i = first; i < first + layout.kvHeads(); i++) {
+        values[i] = end;
+        end += first / layout.kvHeads() < layout.valueLayers() ? layout.valueBytes(heads.get(i).size()) : 0;
       }
     }
     CpuKvSegment segment = allocate(layout, contentId, end);
     for (int i = 0; i < keys.length; i++) {
       long at = KvLayout.HEADER + (long) i * KvLayout.ENTRY;
-      segment.image.set(JAVA_INT_UNALIGNED, at, slots[i / layout.kvHeads()][i % layout.kvHeads()]);
-      segment.image.set(JAVA_INT_UNALIGNED, at + 4, biased[i / layout.kvHeads()][i % layout.kvHeads()]);
+      segment.image.set(JAVA_INT_UNALIGNED, at, heads.get(i).size());
+      segment.image.set(JAVA_INT_UNALIGNED, at + 4, heads.get(i).allBiased());
       segment.image.set(JAVA_LONG_UNALIGNED, at + 8, keys[i]);
       segment.image.set(JAVA_LONG_UNALIGNED, at + 16, values[i]);
     }
@@ -171,7 +172,8 @@ final class CpuKvSegment implements KvSegment {
   }
 
   /** How many of a head's first slots have a bias. */
-  int biased(int layer, int head) {
+  @Override
+  public int biased(int layer, int head) {
     return layout.ragged() ? image.get(JAVA_INT_UNALIGNED, entry(layer, head) + 4) : 0;
   }
 

@@ -6,8 +6,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Compiles, one after the other and beside requests, the kernels of last blocks of every length: the first request of each
- * length would wait seconds for its own. A start that finds them in the {@link KernelCache} is done at once.
+ * Compiles, one after the other and beside requests, the kernels of last blocks of every length: the first request of
+ * each length would wait seconds for its own. A start that finds them in the {@link KernelCache} is done at once.
  */
 final class AheadCompiler implements AutoCloseable {
 
@@ -18,13 +18,14 @@ final class AheadCompiler implements AutoCloseable {
   private final Thread thread;
   private volatile boolean closed;
 
-  AheadCompiler(Nvrtc compiler, String architecture, ModelConfig config) {
-    thread = new Thread(null, () -> compile(compiler, architecture, config), "attune-llm-kernels", Nvrtc.STACK_BYTES);
+  AheadCompiler(Nvrtc compiler, String architecture, ModelConfig config, Numbers numbers) {
+    thread = new Thread(
+        null, () -> compile(compiler, architecture, config, numbers), "attune-llm-kernels", Nvrtc.STACK_BYTES);
     thread.setDaemon(true);
     thread.start();
   }
 
-  private void compile(Nvrtc compiler, String architecture, ModelConfig config) {
+  private void compile(Nvrtc compiler, String architecture, ModelConfig config, Numbers numbers) {
     if (!FusedLayers.fits(config)) {
       return;
     }
@@ -34,7 +35,7 @@ final class AheadCompiler implements AutoCloseable {
           if (closed) {
             return;
           }
-          compiler.compile(Kernels.LAYERS, architecture, Kernels.layersOptions(config, tiles, int8));
+          compiler.compile(Kernels.LAYERS, architecture, numbers, Kernels.layersOptions(config, tiles, int8));
         }
       }
     } catch (CudaException e) {

@@ -9,8 +9,8 @@ final class AttentionLauncher {
 
   private static final int MERGE_THREADS = 128;
   /**
-   * Parts of a decoding tile that its last warp puts together faster than another kernel starts. What a sequence alone decides,
-   * so that it decodes the same in a batch.
+   * Parts of a decoding tile that its last warp puts together faster than another kernel starts. What a sequence alone
+   * decides, so that it decodes the same in a batch.
    */
   private static final int FEW_PARTS = 16;
 

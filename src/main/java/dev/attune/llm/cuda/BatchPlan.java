@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What the kernels need to know of a batch, laid out in one block of pinned memory and copied to the device at once:
- * tokens and positions, where each row's keys and values go, the sequences, and the attention items and merges. Capacities
- * are fixed, so that device addresses stay the same for captured graphs.
+ * tokens and positions, where each row's keys and values go, the sequences, and the attention items and merges.
+ * Capacities are fixed, so that device addresses stay the same for captured graphs.
  *
  * <p>Structures are those of {@code common.cuh}. How a sequence is cut into items depends on that sequence alone.
  */
@@ -195,10 +195,10 @@ final class BatchPlan {
 
     static Cut of(ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
       int keys = s.contextTokens() + s.tokens.length;
-      int heads = rowTiles(config, s, attention) * config.kvHeads();
-      long part = Math.max(smallestPart, ((long) keys * heads + attention.atOnce() - 1) / attention.atOnce());
-      int rounded = roundUp((int) Math.min(Integer.MAX_VALUE / 2, part), Kernels.KEY_TILE);
-      return new Cut(rounded, quotient(keys, rounded));
+      // No more than run at once: a few more would take as long as twice as many.
+      int parts = Math.max(1, attention.atOnce() / (rowTiles(config, s, attention) * config.kvHeads()));
+      int part = roundUp(Math.max(smallestPart, quotient(keys, parts)), Kernels.KEY_TILE);
+      return new Cut(part, quotient(keys, part));
     }
 
     private static int quotient(int a, int b) {
@@ -246,7 +246,8 @@ final class BatchPlan {
       device.free(partialSums);
       partialBytes = needed * config.headSize() * 4 * 5 / 4;
       partialOut = device.allocate(partialBytes, "%d parts of attention".formatted(partials));
-      partialSums = device.allocate(partialBytes / config.headSize() * 2 + 64, "%d parts of attention".formatted(partials));
+      partialSums =
+          device.allocate(partialBytes / config.headSize() * 2 + 64, "%d parts of attention".formatted(partials));
       generation++;
     }
   }

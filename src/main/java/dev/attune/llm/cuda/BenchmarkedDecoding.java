@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -44,8 +45,8 @@ final class BenchmarkedDecoding implements AutoCloseable {
   }
 
   /**
-   * A step over contexts of {@code length} tokens: everything kept, and razor with a seventh of the heads whole, each in
-   * bf16 and int8.
+   * A step over contexts of {@code length} tokens: everything kept, and razor with a seventh of the heads whole, each
+   * in bf16 and int8.
    */
   void compressed(int length, int samples) {
     CudaKvSegment whole = random(length, 1);
@@ -56,7 +57,7 @@ final class BenchmarkedDecoding implements AutoCloseable {
       CudaKvSegment aged = slice(full, 0, length - WINDOW);
       CudaKvSegment window = slice(full, length - WINDOW, length);
       for (boolean compensated : new boolean[] {false, true}) {
-        KeptSlots kept = KeptSlots.of(List.of(aged), razor(compensated));
+        KeptSlots kept = KeptSlots.of(List.of(aged), config.kvHeads(), razor(compensated));
         CudaKvSegment reduced = editor.retain(List.of(aged), kept, codec, 0, aged.tokens());
         step("decode-%d-razor%s-%s".formatted(length, compensated ? "-compensated" : "", codec), samples,
             List.of(reduced, window), own);

@@ -51,13 +51,14 @@ final class BenchmarkedModel implements AutoCloseable {
   private final long queries;
 
   BenchmarkedModel(
-      CudaDevice device, Nvrtc compiler, CublasLt cublas, DeviceTimer timer, PrintWriter out, Shape shape) {
+      CudaDevice device, Nvrtc compiler, Numbers numbers, CublasLt cublas, DeviceTimer timer, PrintWriter out,
+      Shape shape) {
     this.device = device;
     this.timer = timer;
     this.out = out;
     this.shape = shape;
     config = shape.config;
-    kernels = new Kernels(device, compiler, config);
+    kernels = new Kernels(device, compiler, config, numbers);
     weights = randomWeights();
     probe = new ProbeLauncher(device, config, kernels);
     editor = new SegmentEditor(device, kernels, new SegmentMemory(device, Long.MAX_VALUE));

@@ -2,6 +2,7 @@ package dev.attune.llm.cuda;
 
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.KvSegment;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.util.Comparator;
 import java.util.List;

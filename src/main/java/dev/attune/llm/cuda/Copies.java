@@ -8,8 +8,8 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A stream for copies between device and host, with a thread that fills it in the order of submission, so that copies run
- * beside passes. Copies that were submitted together get one number; numbers ascend.
+ * A stream for copies between device and host, with a thread that fills it in the order of submission, so that copies
+ * run beside passes. Copies that were submitted together get one number; numbers ascend.
  */
 final class Copies implements AutoCloseable {
 

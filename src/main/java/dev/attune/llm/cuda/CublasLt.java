@@ -9,12 +9,14 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
 /**
- * Matrix products of bf16 matrices with fp32 sums by cuBLASLt. The algorithm is chosen once per matrix, for many rows and
- * without splitting sums, and then used for any number of rows: a row's result does not depend on the others.
+ * Matrix products of matrices of 16-bit numbers with fp32 sums by cuBLASLt. The algorithm is chosen once per matrix,
+ * for many rows and without splitting sums, and then used for any number of rows: a row's result does not depend on the
+ * others.
  */
 final class CublasLt implements AutoCloseable {
 
   private static final int R_16BF = 14;
+  private static final int R_16F = 2;
   private static final int R_32F = 0;
   private static final int COMPUTE_32F = 68;
   private static final int TRANSPOSE_A = 3;
@@ -27,6 +29,7 @@ final class CublasLt implements AutoCloseable {
 
   final String place;
   private final CudaDevice device;
+  private final int type;
   private final Arena arena = Arena.ofShared();
   private final long handle;
   private final long workspace;
@@ -40,8 +43,9 @@ final class CublasLt implements AutoCloseable {
   private final MemorySegment one = arena.allocate(JAVA_FLOAT);
   private final MemorySegment zero = arena.allocate(JAVA_FLOAT);
 
-  CublasLt(CudaDevice device) {
+  CublasLt(CudaDevice device, Numbers numbers) {
     this.device = device;
+    type = numbers == Numbers.FP16 ? R_16F : R_16BF;
     NativeLibraries.Library library = NativeLibraries.load("libcublasLt.so.13", "libcublasLt.so.12");
     place = library.place();
     layoutCreate = library.function("cublasLtMatrixLayoutCreate", "pilll");
@@ -76,7 +80,7 @@ final class CublasLt implements AutoCloseable {
     workspace = device.allocate(WORKSPACE, "the workspace of cuBLASLt");
   }
 
-  /** A matrix of weights, {@code [outputs][inputs]} in bf16, with its algorithm. */
+  /** A matrix of weights, {@code [outputs][inputs]}, with its algorithm. */
   final class Product {
     private final long weights;
     private final int outputs;
@@ -93,8 +97,9 @@ final class CublasLt implements AutoCloseable {
       long out = layout(outputs, TYPICAL_ROWS);
       MemorySegment found = arena.allocate(JAVA_INT);
       try {
-        check((int) heuristic.invokeExact(handle, description, weightLayout, x, out, out, preference, 1, algorithm, found),
-            "Choosing an algorithm for [%d, %d]".formatted(outputs, inputs));
+        int code = (int) heuristic.invokeExact(
+            handle, description, weightLayout, x, out, out, preference, 1, algorithm, found);
+        check(code, "Choosing an algorithm for [%d, %d]".formatted(outputs, inputs));
         if (found.get(JAVA_INT, 0) < 1) {
           throw new CudaException("cuBLASLt has no algorithm for a product with [%d, %d]".formatted(outputs, inputs));
         }
@@ -130,7 +135,7 @@ final class CublasLt implements AutoCloseable {
   private long layout(long rows, long columns) {
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment out = scratch.allocate(8);
-      check((int) layoutCreate.invokeExact(out, R_16BF, rows, columns, rows), "Describing a matrix");
+      check((int) layoutCreate.invokeExact(out, type, rows, columns, rows), "Describing a matrix");
       return out.get(JAVA_LONG, 0);
     } catch (RuntimeException | Error e) {
       throw e;

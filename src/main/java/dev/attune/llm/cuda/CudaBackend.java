@@ -6,6 +6,7 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.OwningBackend;
 import dev.attune.llm.PassValidation;
 import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraAdapter;
@@ -21,14 +22,18 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Llama-architecture inference on one NVIDIA GPU in bf16 with fp32 sums. A backend has threads with a stream each ({@link
- * Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking and suggestions share the GPU.
+ * Llama-architecture inference on one NVIDIA GPU in 16 bits ({@link Numbers}) with fp32 sums. A backend has threads
+ * with a stream each ({@link Lanes}); those made by {@link #with} and {@link #beside} have their own, so that ranking
+ * and suggestions share the GPU.
  */
 public final class CudaBackend implements OwningBackend {
+
+  private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
 
   /** Usual threads of a backend: one lays out the next pass and waits for its copies while another's is computed. */
   public static final int STREAMS = 2;
@@ -70,21 +75,28 @@ public final class CudaBackend implements OwningBackend {
   /**
    * How the GPU is used.
    *
-   * @param policy how sequences keep keys and values; in bf16 or int8
+   * @param policy how sequences keep keys and values; in int8 or, called bf16, in {@code numbers}
+   * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights are too large for what is asked for
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
    *     fits the model, last blocks and decoding with the weights in FP8
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
-   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside requests;
-   *     null to compile each when it is first needed, at every start
+   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside
+   *     requests; null to compile each when it is first needed, at every start
    */
   public record Settings(
-      KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams, @Nullable Path kernels) {
+      KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
+      @Nullable Path kernels) {
 
     /** Without a place for compiled kernels. */
-    public Settings(KvPolicy policy, boolean fp8, long deviceMemory, long hostMemory, int streams) {
-      this(policy, fp8, deviceMemory, hostMemory, streams, null);
+    public Settings(
+        KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams) {
+      this(policy, numbers, fp8, deviceMemory, hostMemory, streams, null);
+    }
+
+    private Settings in(Numbers others) {
+      return new Settings(policy, others, fp8, deviceMemory, hostMemory, streams, kernels);
     }
   }
 
@@ -98,7 +110,8 @@ public final class CudaBackend implements OwningBackend {
   public static CudaBackend load(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
     ModelConfig config = source.config();
     if (settings.policy().codec() == KvCodec.F32) {
-      throw new CudaException("KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
+      throw new CudaException(
+          "KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
     }
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -107,11 +120,20 @@ public final class CudaBackend implements OwningBackend {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": biases and norms of heads are not "
           + "supported");
     }
-    CudaShared shared = new CudaShared(config, settings, lost);
+    try {
+      return copied(source, settings, lost);
+    } catch (WeightRangeException e) {
+      log.warn("The GPU computes in {}: {}", Numbers.BF16, e.getMessage());
+      return copied(source, settings.in(Numbers.BF16), lost);
+    }
+  }
+
+  private static CudaBackend copied(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
+    CudaShared shared = new CudaShared(source.config(), settings, lost);
     Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
       CudaBackend backend =
-          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source));
+          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source, settings.numbers()));
       backend.on(lane -> {
         shared.ready(lane.device);
         return true;
@@ -133,9 +155,19 @@ public final class CudaBackend implements OwningBackend {
     return shared.description();
   }
 
+  /** What else than weights decides about the numbers that it computes. */
+  public String numerics() {
+    return "cuda-" + numbers() + (shared.settings.fp8() ? "-fp8" : "");
+  }
+
+  private Numbers numbers() {
+    return shared.settings.numbers();
+  }
+
   /** What is kept where, for reports. */
   public Memory memory() {
-    return new Memory(shared.memory().used(), shared.memory().hostUsed(), shared.memory().saved());
+    DeviceRoom room = shared.memory().room();
+    return new Memory(room.used(), room.hostUsed(), room.saved());
   }
 
   /**
@@ -186,11 +218,12 @@ public final class CudaBackend implements OwningBackend {
     List<List<Integer>> batches = PassBatches.of(passes, config);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
     try {
-      SegmentMemory.Use use = shared.memory().use(context, reserve);
+      SegmentUse use = shared.memory().use(context, reserve);
       for (List<Integer> batch : batches) {
         List<Pass> together = batch.stream().map(passes::get).toList();
         use.hold();
-        tasks.add(lanes.submit(lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
+        tasks.add(lanes.submit(
+            lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
       }
       use.release();
       @Nullable PassResult[] results = new PassResult[passes.size()];
@@ -213,7 +246,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   /** Work in a lane with segments that are in use. */
-  private static <T> T using(SegmentMemory.Use use, Lane lane, Supplier<T> work) {
+  private static <T> T using(SegmentUse use, Lane lane, Supplier<T> work) {
     use.await(lane.device);
     boolean done = false;
     try {
@@ -234,7 +267,7 @@ public final class CudaBackend implements OwningBackend {
     try {
       Set<CudaKvSegment> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
       distinct.addAll(segments);
-      SegmentMemory.Use use = shared.memory().use(distinct, 0);
+      SegmentUse use = shared.memory().use(distinct, 0);
       task = lanes.submit(lane -> using(use, lane, () -> work.apply(lane)), use::release);
       return task.await();
     } catch (RuntimeException | Error e) {
@@ -270,33 +303,18 @@ public final class CudaBackend implements OwningBackend {
     }
     List<CudaKvSegment> parts = segments.stream().map(this::own).toList();
     CudaKvSegment.Shape first = parts.getFirst().shape;
-    int tokens = 0;
-    for (CudaKvSegment part : parts) {
-      CudaKvSegment.Shape s = part.shape;
-      if (s.firstPosition() != first.firstPosition() + tokens) {
-        throw new IllegalArgumentException("Segments do not follow each other: position %d after %d"
-            .formatted(s.firstPosition(), first.firstPosition() + tokens - 1));
-      }
-      if (s.layers() != first.layers() || s.valueLayers() != first.valueLayers()) {
-        throw new IllegalArgumentException("Segments differ in layers: " + s + " and " + first);
-      }
-      tokens += s.tokens();
-    }
-    KeptSlots kept = KeptSlots.of(parts, retained);
+    int tokens = KeptSlots.tokens(parts);
+    KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : shared.settings.policy().codec(tokens);
-    int all = tokens;
-    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), all));
+    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
   @Override
   public KvSegment slice(KvSegment segment, int from, int to) {
     CudaKvSegment source = own(segment);
-    if (source.reduced() || from < 0 || from >= to || to > source.tokens()) {
-      throw new IllegalArgumentException("Tokens %d to %d cannot be cut out of %d%s"
-          .formatted(from, to, source.tokens(), source.reduced() ? " that were reduced" : ""));
-    }
-    return on(List.of(source), lane -> editor(lane).gather(List.of(source), IntStream.range(from, to).toArray(),
-        source.shape.codec(), source.firstPosition() + from, to - from));
+    int[] range = KeptSlots.range(source, from, to);
+    return on(List.of(source), lane -> editor(lane).gather(
+        List.of(source), range, source.shape.codec(), source.firstPosition() + from, to - from));
   }
 
   @Override
@@ -318,7 +336,7 @@ public final class CudaBackend implements OwningBackend {
     CudaKvSegment own = own(segment);
     return on(List.of(own), lane -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
-      SegmentImage.write(image, own);
+      SegmentImage.write(image, own, numbers());
       if (own.bytes() > 0) {
         lane.device.download(image.asSlice(SegmentImage.HEADER), own.address());
         lane.device.synchronize("Copying a segment of %d tokens".formatted(own.tokens()));
@@ -328,12 +346,12 @@ public final class CudaBackend implements OwningBackend {
   }
 
   /**
-   * Copied to the device when it is first used, and again when it is used after it had to make room; kept on the device or
-   * in pinned memory of the host, and so reachable, until then or until it is {@linkplain #forget forgotten}.
+   * Copied to the device when it is first used, and again when it is used after it had to make room; kept on the device
+   * or in pinned memory of the host, and so reachable, until then or until it is {@linkplain #forget forgotten}.
    */
   @Override
   public KvSegment restore(MemorySegment image) {
-    CudaKvSegment.Shape shape = SegmentImage.shape(image);
+    CudaKvSegment.Shape shape = SegmentImage.shape(image, numbers());
     if (shape.kvHeads() != config.kvHeads() || shape.headSize() != config.headSize()
         || shape.layers() > config.layers()) {
       throw new IllegalArgumentException("KV image was not made by a backend of this model: " + shape);
@@ -341,6 +359,15 @@ public final class CudaBackend implements OwningBackend {
     MemorySegment numbers = image.asSlice(SegmentImage.HEADER, shape.bytes());
     return shared.memory().readable(shape, SegmentImage.contentId(image),
         numbers.isNative() ? numbers : Arena.ofAuto().allocate(shape.bytes(), 64).copyFrom(numbers));
+  }
+
+  @Override
+  public boolean stored(KvSegment segment, MemorySegment image) {
+    CudaKvSegment own = own(segment);
+    if (SegmentImage.contentId(image) != own.contentId() || image.byteSize() < SegmentImage.HEADER + own.bytes()) {
+      throw new IllegalArgumentException("%d bytes are not the image of %s".formatted(image.byteSize(), own));
+    }
+    return image.isNative() && shared.memory().stored(own, image.asSlice(SegmentImage.HEADER, own.bytes()));
   }
 
   @Override
@@ -379,7 +406,9 @@ public final class CudaBackend implements OwningBackend {
     return own;
   }
 
-  /** Frees the device, also for backends made by {@link #with} and {@link #beside}; passes under way are ended first. */
+  /**
+   * Frees the device, also for backends made by {@link #with} and {@link #beside}; passes under way are ended first.
+   */
   @Override
   public void close() {
     if (base) {

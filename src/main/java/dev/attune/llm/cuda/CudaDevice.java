@@ -25,7 +25,8 @@ final class CudaDevice implements AutoCloseable {
   private static final int STREAM_NON_BLOCKING = 1;
   private static final int CAPTURE_RELAXED = 2;
   /** Errors after which a context is of no more use: of memory, of kernels, of the device; unknown ones. */
-  private static final Set<Integer> ENDING = Set.of(4, 101, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999);
+  private static final Set<Integer> ENDING = Set.of(
+      4, 101, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999);
   /** {@code wgmma} and the tensor memory accelerator. */
   private static final int NEEDED_MAJOR = 9;
 
@@ -84,16 +85,16 @@ final class CudaDevice implements AutoCloseable {
   private long openStream() {
     check(driver.primaryCtxRetain(result, ordinal), "Opening a context on " + name);
     check(driver.ctxSetCurrent(result.get(JAVA_LONG, 0)), "Making the context current");
-    check(driver.streamCreate(result, STREAM_NON_BLOCKING), "Creating a stream");
+    check(driver.streams.create(result, STREAM_NON_BLOCKING), "Creating a stream");
     return result.get(JAVA_LONG, 0);
   }
 
   /** Freed memory stays with the process: giving it back to the driver would synchronise. */
   private void keepFreedMemory() {
-    check(driver.deviceGetDefaultMemPool(result, ordinal), "Opening the memory pool");
+    check(driver.memory.defaultPool(result, ordinal), "Opening the memory pool");
     long pool = result.get(JAVA_LONG, 0);
     result.set(JAVA_LONG, 0, Long.MAX_VALUE);
-    check(driver.memPoolSetAttribute(pool, POOL_RELEASE_THRESHOLD, result), "Setting up the memory pool");
+    check(driver.memory.setPoolAttribute(pool, POOL_RELEASE_THRESHOLD, result), "Setting up the memory pool");
   }
 
   private int attribute(int attribute) {
@@ -130,13 +131,13 @@ final class CudaDevice implements AutoCloseable {
 
   /** Bytes that are free on the device, those kept in the pool not counted. */
   long freeBytes() {
-    check(driver.memGetInfo(result, result.asSlice(8)), "Reading free memory");
+    check(driver.memory.info(result, result.asSlice(8)), "Reading free memory");
     return result.get(JAVA_LONG, 0);
   }
 
   /** Device memory that lives as long as the device is open. */
   long allocate(long bytes, String what) {
-    check(driver.memAlloc(result, bytes), "Allocating %d bytes for %s".formatted(bytes, what));
+    check(driver.memory.allocate(result, bytes), "Allocating %d bytes for %s".formatted(bytes, what));
     long address = result.get(JAVA_LONG, 0);
     allocations.add(address);
     return address;
@@ -145,23 +146,23 @@ final class CudaDevice implements AutoCloseable {
   /** Gives back what {@link #allocate} gave; waits for the device. */
   void free(long address) {
     if (allocations.remove(address)) {
-      check(driver.memFree(address), "Freeing memory");
+      check(driver.memory.free(address), "Freeing memory");
     }
   }
 
   /** Device memory from the pool, in the order of the stream. */
   long allocatePooled(long bytes, String what) {
-    check(driver.memAllocAsync(result, bytes, stream), "Allocating %d bytes for %s".formatted(bytes, what));
+    check(driver.memory.allocateAsync(result, bytes, stream), "Allocating %d bytes for %s".formatted(bytes, what));
     return result.get(JAVA_LONG, 0);
   }
 
   void freePooled(long address) {
-    check(driver.memFreeAsync(address, stream), "Freeing memory");
+    check(driver.memory.freeAsync(address, stream), "Freeing memory");
   }
 
   /** Page-locked memory of the host, which the device copies from and to without a detour. */
   MemorySegment allocatePinned(long bytes) {
-    check(driver.memAllocHost(result, bytes), "Allocating %d pinned bytes".formatted(bytes));
+    check(driver.memory.allocateHost(result, bytes), "Allocating %d pinned bytes".formatted(bytes));
     MemorySegment memory = result.get(ADDRESS, 0).reinterpret(bytes);
     pinned.add(memory.address());
     return memory;
@@ -169,77 +170,77 @@ final class CudaDevice implements AutoCloseable {
 
   void freePinned(MemorySegment memory) {
     if (pinned.remove(memory.address())) {
-      check(driver.memFreeHost(memory.address()), "Freeing pinned memory");
+      check(driver.memory.freeHost(memory.address()), "Freeing pinned memory");
     }
   }
 
   void upload(long to, MemorySegment from) {
-    check(driver.copyToDevice(to, from, from.byteSize(), stream), "Copying %d bytes to the device"
+    check(driver.memory.copyToDevice(to, from, from.byteSize(), stream), "Copying %d bytes to the device"
         .formatted(from.byteSize()));
   }
 
   void download(MemorySegment to, long from) {
-    check(driver.copyToHost(to, from, to.byteSize(), stream), "Copying %d bytes from the device"
+    check(driver.memory.copyToHost(to, from, to.byteSize(), stream), "Copying %d bytes from the device"
         .formatted(to.byteSize()));
   }
 
   void copy(long to, long from, long bytes) {
-    check(driver.copyOnDevice(to, from, bytes, stream), "Copying %d bytes on the device".formatted(bytes));
+    check(driver.memory.copyOnDevice(to, from, bytes, stream), "Copying %d bytes on the device".formatted(bytes));
   }
 
   void fill(long address, int value, long bytes) {
-    check(driver.fill(address, value, bytes, stream), "Filling %d bytes".formatted(bytes));
+    check(driver.memory.fill(address, value, bytes, stream), "Filling %d bytes".formatted(bytes));
   }
 
   /** Waits for everything in the stream; errors of kernels show here. */
   void synchronize(String operation) {
-    check(driver.streamSynchronize(stream), operation);
+    check(driver.streams.synchronize(stream), operation);
   }
 
   /** Waits like {@link #synchronize}, after a failure that is already known. */
   void settle() {
-    driver.streamSynchronize(stream);
+    driver.streams.synchronize(stream);
   }
 
   /** Runs {@code work} once without executing it and returns it as a graph. */
   CudaGraph capture(Runnable work) {
-    check(driver.beginCapture(stream, CAPTURE_RELAXED), "Beginning a capture");
+    check(driver.streams.beginCapture(stream, CAPTURE_RELAXED), "Beginning a capture");
     boolean done = false;
     try {
       work.run();
       done = true;
     } finally {
-      int code = driver.endCapture(stream, result);
+      int code = driver.streams.endCapture(stream, result);
       if (done) {
         check(code, "Ending a capture");
       }
     }
     long graph = result.get(JAVA_LONG, 0);
-    check(driver.graphInstantiate(result, graph, 0), "Instantiating a graph");
+    check(driver.streams.graphInstantiate(result, graph, 0), "Instantiating a graph");
     long executable = result.get(JAVA_LONG, 0);
-    check(driver.graphDestroy(graph), "Releasing a graph");
+    check(driver.streams.graphDestroy(graph), "Releasing a graph");
     return new CudaGraph(this, executable);
   }
 
   /** A mark in the stream that time is measured between. */
   long event() {
-    check(driver.eventCreate(result, 0), "Creating an event");
+    check(driver.streams.eventCreate(result, 0), "Creating an event");
     return result.get(JAVA_LONG, 0);
   }
 
   void record(long event) {
-    check(driver.eventRecord(event, stream), "Recording an event");
+    check(driver.streams.eventRecord(event, stream), "Recording an event");
   }
 
   /** Lets what follows in the stream wait for an event, as it was last recorded in whichever stream. */
   void waitFor(long event) {
-    check(driver.streamWaitEvent(stream, event, 0), "Waiting for copies");
+    check(driver.streams.waitEvent(stream, event, 0), "Waiting for copies");
   }
 
   /** Milliseconds between two recorded events, after waiting for the second. */
   float elapsed(long start, long end) {
-    check(driver.eventSynchronize(end), "Waiting for an event");
-    check(driver.eventElapsedTime(result, start, end), "Measuring time");
+    check(driver.streams.eventSynchronize(end), "Waiting for an event");
+    check(driver.streams.eventElapsedTime(result, start, end), "Measuring time");
     return result.get(JAVA_FLOAT, 0);
   }
 
@@ -254,10 +255,10 @@ final class CudaDevice implements AutoCloseable {
 
   @Override
   public void close() {
-    driver.streamSynchronize(stream);
-    allocations.forEach(driver::memFree);
-    pinned.forEach(driver::memFreeHost);
-    driver.streamDestroy(stream);
+    driver.streams.synchronize(stream);
+    allocations.forEach(driver.memory::free);
+    pinned.forEach(driver.memory::freeHost);
+    driver.streams.destroy(stream);
     driver.primaryCtxRelease(ordinal);
     arena.close();
   }

@@ -12,11 +12,11 @@ final class CudaGraph implements AutoCloseable {
   }
 
   void launch() {
-    device.check(device.driver.graphLaunch(executable, device.stream), "Launching a graph");
+    device.check(device.driver.streams.graphLaunch(executable, device.stream), "Launching a graph");
   }
 
   @Override
   public void close() {
-    device.check(device.driver.graphExecDestroy(executable), "Releasing a graph");
+    device.check(device.driver.streams.graphExecDestroy(executable), "Releasing a graph");
   }
 }

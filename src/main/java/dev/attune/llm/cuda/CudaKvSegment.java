@@ -5,11 +5,12 @@ import dev.attune.llm.kv.KvCodec;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Keys and values in device memory, or on their way there and back ({@link SegmentMemory}): for each key layer blocks of
- * keys, one a KV head, then, if it is a value layer, blocks of values. A block of bf16 is {@code [slot][head size]}. A block
- * of int8 keys has a scale in fp32 for each channel before the numbers, one of int8 values a scale for each slot, padded to
- * whole groups of four ({@link KvCodec#INT8}). Where heads differ, {@link RaggedHeads} says where their blocks are, and the
- * biases of a head's first slots come before its keys. Given back to the device some time after it has become unreachable.
+ * Keys and values in device memory, or on their way there and back ({@link SegmentMemory}): for each key layer blocks
+ * of keys, one a KV head, then, if it is a value layer, blocks of values. A block of {@link Numbers} is {@code
+ * [slot][head size]}. A block of int8 keys has a scale in fp32 for each channel before the numbers, one of int8 values
+ * a scale for each slot, padded to whole groups of four ({@link KvCodec#INT8}). Where heads differ, {@link RaggedHeads}
+ * says where their blocks are, and the biases of a head's first slots come before its keys. Given back to the device
+ * some time after it has become unreachable.
  */
 final class CudaKvSegment implements KvSegment {
 
@@ -32,11 +33,12 @@ final class CudaKvSegment implements KvSegment {
 
     /** Of a segment whose heads all have the same number of slots. */
     Shape(
-        KvCodec codec, int kvHeads, int headSize, int tokens, int slots, int layers, int valueLayers, int firstPosition) {
+        KvCodec codec, int kvHeads, int headSize, int tokens, int slots, int layers, int valueLayers,
+        int firstPosition) {
       this(codec, kvHeads, headSize, tokens, slots, layers, valueLayers, firstPosition, null);
     }
 
-    /** Of a segment with a slot for every token, in bf16. */
+    /** Of a segment with a slot for every token, in 16 bits. */
     static Shape whole(int kvHeads, int headSize, int tokens, int layers, int valueLayers, int firstPosition) {
       return new Shape(KvCodec.BF16, kvHeads, headSize, tokens, tokens, layers, valueLayers, firstPosition);
     }
@@ -121,8 +123,8 @@ final class CudaKvSegment implements KvSegment {
     return shape.heads == null ? shape.slots : shape.heads.longest();
   }
 
-  /** How many of a head's first slots have a bias. */
-  int biased(int layer, int kvHead) {
+  @Override
+  public int biased(int layer, int kvHead) {
     return shape.heads == null ? 0 : shape.heads.biased(layer, kvHead);
   }
 

@@ -11,7 +11,9 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What the backends of one model share: the GPU, memory of segments and its copies, and who is told of the GPU's loss. */
+/**
+ * What the backends of one model share: the GPU, memory of segments and its copies, and who is told of the GPU's loss.
+ */
 final class CudaShared implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(CudaShared.class);
@@ -59,7 +61,7 @@ final class CudaShared implements AutoCloseable {
     }
     try {
       Nvrtc opened = compiler == null ? new Nvrtc(cache()) : Objects.requireNonNull(compiler);
-      Lane lane = new Lane(device, new Kernels(device, opened, config));
+      Lane lane = new Lane(device, new Kernels(device, opened, config, settings.numbers()));
       compiler = opened;
       root = first == null ? device : first;
       return lane;
@@ -76,16 +78,16 @@ final class CudaShared implements AutoCloseable {
   /** Sets up memory for segments, once the weights are there. */
   void ready(CudaDevice device) {
     if (settings.kernels() != null) {
-      ahead = new AheadCompiler(Objects.requireNonNull(compiler), device.architecture, config);
+      ahead = new AheadCompiler(Objects.requireNonNull(compiler), device.architecture, config, settings.numbers());
     }
     long limit = settings.deviceMemory() > 0 ? settings.deviceMemory() : (long) (device.freeBytes() * SEGMENT_SHARE);
     MemorySegment host = pinned(device, settings.hostMemory());
     Copies stream = new Copies(device);
     copies = stream;
     memory = new SegmentMemory(stream, limit, host);
-    description = "%s, driver %d from %s, NVRTC from %s, %d MB for keys and values, %d MB of the host for more".formatted(
-        device.name, device.driverVersion(), device.driver.place, Objects.requireNonNull(compiler).place, limit >> 20,
-        host.byteSize() >> 20);
+    description = "%s in %s, driver %d from %s, NVRTC from %s, %d MB for keys and values, %d MB of the host for more"
+        .formatted(device.name, settings.numbers(), device.driverVersion(), device.driver.place,
+            Objects.requireNonNull(compiler).place, limit >> 20, host.byteSize() >> 20);
   }
 
   private static MemorySegment pinned(CudaDevice device, long bytes) {

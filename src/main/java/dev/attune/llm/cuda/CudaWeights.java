@@ -14,9 +14,12 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Weights on the device, in bf16. The weights of each RMSNorm are folded into the matrix that follows it, so that a norm
- * is a factor per token. Query and key rows are in the half-split order of RoPE (GGUF files have them interleaved).
+ * Weights on the device, in {@link Numbers}. The weights of each RMSNorm are folded into the matrix that follows it, so
+ * that a norm is a factor per token. What is added to the residual (embeddings, attention's output, down) is kept times
+ * {@link Numbers#residualScale}. Query and key rows are in the half-split order of RoPE (GGUF files have them
+ * interleaved).
  *
+ * @param config of the model, its norms' epsilon fit for the residual as it is kept
  * @param embedding {@code [vocabulary][hidden]}
  * @param output {@code [padded vocabulary][hidden]}, the final norm folded in
  * @param rope {@code [context][headSize / 2]} pairs of cosine and sine in fp32
@@ -59,12 +62,16 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
     return 2 * (layer * config.layers() + 2L * config.vocabulary() * config.hidden());
   }
 
-  /** Copies the weights of a model to the device. */
-  static CudaWeights load(CudaDevice device, Checkpoint source) {
-    return new Loader(device, source).load();
+  /**
+   * Copies the weights of a model to the device.
+   *
+   * @throws WeightRangeException when one is larger than the numbers can be
+   */
+  static CudaWeights load(CudaDevice device, Checkpoint source, Numbers numbers) {
+    return new Loader(device, source, numbers).load();
   }
 
-  /** A copy of the layers with an adapter added, rounded to bf16; everything else is shared. */
+  /** A copy of the layers with an adapter added, rounded; everything else is shared. */
   CudaWeights with(CudaDevice device, Kernels kernels, LoraAdapter adapter) {
     List<Layer> adapted = new ArrayList<>();
     for (int i = 0; i < layers.size(); i++) {
@@ -106,8 +113,13 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
         case GATE, UP -> layer.feedForwardNorm;
         case ATTENTION_OUTPUT, DOWN -> 0;
       };
+      float scale = norm == 0 ? kernels.numbers.residualScale : 1;
+      float[] scaled = f.b().clone();
+      for (int i = 0; i < scaled.length; i++) {
+        scaled[i] *= scale;
+      }
       long a = device.uploadNew(f.a(), "an adapter");
-      long b = device.uploadNew(f.b(), "an adapter");
+      long b = device.uploadNew(scaled, "an adapter");
       kernels.addLowRank.launch(
           f.outputs(), 1, 128, matrix, a, b, norm, f.inputs(), f.rank(), alternating ? 2 * GROUP : GROUP);
       device.synchronize("Adding an adapter to %s of layer %d".formatted(projection, index));
@@ -139,12 +151,6 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
     return device.uploadNew(table, "rotations");
   }
 
-  /** Rounds to bf16, to nearest even. */
-  static short toBf16(float value) {
-    int bits = Float.floatToRawIntBits(value);
-    return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
-  }
-
   private static final class Loader {
 
     private static final int STAGING_BYTES = 32 << 20;
@@ -152,17 +158,20 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
     private final CudaDevice device;
     private final ModelConfig config;
     private final Checkpoint source;
+    private final Numbers numbers;
 
-    Loader(CudaDevice device, Checkpoint source) {
+    Loader(CudaDevice device, Checkpoint source, Numbers numbers) {
       this.device = device;
       this.config = source.config();
       this.source = source;
+      this.numbers = numbers;
     }
 
     CudaWeights load() {
       int hidden = config.hidden();
       int attention = config.heads() * config.headSize();
       int keys = config.kvHeads() * config.headSize();
+      float residual = numbers.residualScale;
       try (Arena arena = Arena.ofConfined()) {
         MemorySegment staging = arena.allocate(STAGING_BYTES, 64);
         List<Layer> layers = new ArrayList<>();
@@ -173,7 +182,7 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
           WeightTensor q = source.tensor(block + "attn_q.weight", attention, hidden);
           WeightTensor k = source.tensor(block + "attn_k.weight", keys, hidden);
           WeightTensor v = source.tensor(block + "attn_v.weight", keys, hidden);
-          long qkv = matrix(staging, attention + 2 * keys, hidden, attentionNorm, (row, target) -> {
+          long qkv = matrix(staging, attention + 2 * keys, hidden, attentionNorm, 1, (row, target) -> {
             if (row < attention) {
               q.row(halfSplit(row), target, 0);
             } else if (row < attention + keys) {
@@ -182,13 +191,13 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
               v.row(row - attention - keys, target, 0);
             }
           });
-          long output = matrix(staging, hidden, attention, null,
+          long output = matrix(staging, hidden, attention, null, residual,
               rows(source.tensor(block + "attn_output.weight", hidden, attention)));
           WeightTensor gate = source.tensor(block + "ffn_gate.weight", config.feedForward(), hidden);
           WeightTensor up = source.tensor(block + "ffn_up.weight", config.feedForward(), hidden);
-          long gateUp = matrix(staging, 2 * config.feedForward(), hidden, feedForwardNorm, (row, target) ->
+          long gateUp = matrix(staging, 2 * config.feedForward(), hidden, feedForwardNorm, 1, (row, target) ->
               (row / GROUP % 2 == 0 ? gate : up).row(row / (2 * GROUP) * GROUP + row % GROUP, target, 0));
-          long down = matrix(staging, hidden, config.feedForward(), null,
+          long down = matrix(staging, hidden, config.feedForward(), null, residual,
               rows(source.tensor(block + "ffn_down.weight", hidden, config.feedForward())));
           layers.add(new Layer(qkv, output, gateUp, down, device.uploadNew(attentionNorm, "a norm"),
               device.uploadNew(feedForwardNorm, "a norm")));
@@ -196,13 +205,17 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
         WeightTensor embedding = source.tensor("token_embd.weight", config.vocabulary(), hidden);
         WeightTensor output = source.has("output.weight")
             ? source.tensor("output.weight", config.vocabulary(), hidden) : embedding;
-        return new CudaWeights(config, matrix(staging, config.vocabulary(), hidden, null, rows(embedding)), layers,
-            matrix(staging, config.vocabulary(), hidden, vector("output_norm.weight", hidden), rows(output)),
+        return new CudaWeights(config.withNormEpsilon(config.normEpsilon() * residual * residual),
+            matrix(staging, config.vocabulary(), hidden, null, residual, rows(embedding)), layers,
+            matrix(staging, config.vocabulary(), hidden, vector("output_norm.weight", hidden), 1, rows(output)),
             ropeTable(device, config));
       }
     }
 
-    /** Where the file has rows permuted, it has, in each head, (2i, 2i + 1) where the model was trained with (i, i + headSize / 2). */
+    /**
+     * Where the file has rows permuted, it has, in each head, (2i, 2i + 1) where the model was trained with (i, i +
+     * headSize / 2).
+     */
     private int halfSplit(int row) {
       if (!source.interleavedRotation()) {
         return row;
@@ -227,9 +240,9 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
       return values;
     }
 
+    /** Weights are read times {@code norm}, where there is one, and {@code scale}. */
     private long matrix(
-        MemorySegment staging, int rows, int columns, float @Nullable [] norm,
-        Rows from) {
+        MemorySegment staging, int rows, int columns, float @Nullable [] norm, float scale, Rows from) {
       long bytes = 2L * padded(rows) * columns;
       long address = device.allocate(bytes, "weights [%d, %d]".formatted(rows, columns));
       device.fill(address, 0, bytes);
@@ -239,9 +252,14 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
         int count = Math.min(piece, rows - first);
         for (int i = 0; i < count; i++) {
           from.read(first + i, values);
+          float largest = 0;
           for (int j = 0; j < columns; j++) {
-            float value = norm == null ? values[j] : values[j] * norm[j];
-            staging.setAtIndex(JAVA_SHORT, (long) i * columns + j, toBf16(value));
+            float value = scale * (norm == null ? values[j] : values[j] * norm[j]);
+            largest = Math.max(largest, Math.abs(value));
+            staging.setAtIndex(JAVA_SHORT, (long) i * columns + j, numbers.bits(value));
+          }
+          if (largest > numbers.largest) {
+            throw new WeightRangeException("A weight of %g is larger than %s can be".formatted(largest, numbers));
           }
         }
         device.upload(address + (long) first * columns * 2, staging.asSlice(0, (long) count * columns * 2));

@@ -6,8 +6,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * All layers of a last block as one kernel whose blocks stay and meet between phases, for models whose layers take less time
- * than starting kernels; see {@code layers.cu}.
+ * All layers of a last block as one kernel whose blocks stay and meet between phases, for models whose layers take less
+ * time than starting kernels; see {@code layers.cu}.
  */
 final class FusedLayers {
 

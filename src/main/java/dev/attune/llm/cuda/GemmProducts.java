@@ -5,6 +5,7 @@ import dev.attune.llm.cuda.Kernels.Epilogue;
 import dev.attune.llm.cuda.Kernels.GemmShape;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
@@ -29,27 +30,49 @@ final class GemmProducts {
    * Rows of activations.
    *
    * @param capacity rows that may be read
-   * @param squares sums of squares of {@code address}'s rows, in {@code parts} parts, {@code [parts][capacity]}
-   * @param scales of the rows when they are E4M3, 0 when they are bf16
+   * @param squares sums of squares of the rows, before they were quantised, in {@code parts} parts,
+   *     {@code [parts][capacity]}; for {@link #residual}, of the residual's rows, in FP8 only
+   * @param scales of the rows when they are E4M3, 0 when they are not or the scales are 1
+   * @param norms sums of squares of the rows' codes, for {@link #residual} in FP8
    */
-  record Input(long address, int rows, int capacity, long squares, int parts, long scales) {
+  record Input(long address, int rows, int capacity, long squares, int parts, long scales, long norms) {
 
     Input(long address, int rows, int capacity, long squares, int parts) {
-      this(address, rows, capacity, squares, parts, 0);
+      this(address, rows, capacity, squares, parts, 0, 0);
     }
   }
 
   /**
    * A matrix {@code [outputs][inputs]}.
    *
-   * @param scales of the rows when they are E4M3, 0 when they are bf16
+   * @param scales of the rows when they are E4M3, 0 when they are not
+   * @param largestNorm of the rows, on the device, for {@link #residual} in FP8
    */
-  record Matrix(long address, long scales) {
+  record Matrix(long address, long scales, long largestNorm) {
 
-    static Matrix bf16(long address) {
+    Matrix(long address, long scales) {
+      this(address, scales, 0);
+    }
+
+    static Matrix unscaled(long address) {
       return new Matrix(address, 0);
     }
   }
+
+  /**
+   * The residual, {@code [capacity][hidden]}.
+   *
+   * @param high in 16 bits
+   * @param low the next eight bits, a signed byte each
+   * @param codes it in E4M3, 0 when not wanted
+   * @param scales of the rows of {@code codes}
+   */
+  record Residual(long high, long low, long codes, long scales) {}
+
+  /** Kinds of tensor maps. */
+  private static final long ACTIVATIONS = 0;
+  private static final long WEIGHTS = 1;
+  private static final Residual NO_RESIDUAL = new Residual(0, 0, 0, 0);
 
   private final CudaDevice device;
   private final ModelConfig config;
@@ -84,46 +107,65 @@ final class GemmProducts {
    * @param matrix rows {@code firstOutput} to {@code firstOutput + outputs - 1} of queries, keys and values
    */
   void qkv(Input in, Matrix matrix, int firstOutput, int outputs, Places places, int layer) {
-    launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, 0, 0);
+    launch(Epilogue.QKV, in, matrix, outputs, config.hidden(), places, layer, firstOutput, 0, NO_RESIDUAL, 0);
   }
 
-  /** {@code residual + low += in . matrix^T}, low what rounding leaves, and the sums of squares of the result. */
-  void residual(Input in, Matrix matrix, int inputs, long residual, long low, long squares) {
-    launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, residual, low, squares);
+  /**
+   * {@code residual += in . matrix^T}.
+   *
+   * @param squares where to leave the sums of squares of the result, in {@link #squareParts} parts; not
+   *     {@code in.squares} in FP8
+   */
+  void residual(Input in, Matrix matrix, int inputs, Residual residual, long squares) {
+    launch(Epilogue.RESIDUAL, in, matrix, config.hidden(), inputs, Places.NONE, 0, 0, 0, residual, squares);
   }
 
-  /** {@code out = silu(gate) * up} of normalised rows. */
+  /**
+   * {@code out = silu(gate) * up} of normalised rows, in 16 bits, or in E4M3 when the matrix is; then the sums of
+   * squares of its rows are added to {@code in.norms}.
+   */
   void gateUp(Input in, Matrix matrix, long out) {
-    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, 0, 0);
+    launch(Epilogue.SWIGLU, in, matrix, 2 * config.feedForward(), config.hidden(), Places.NONE, 0, 0, out, NO_RESIDUAL,
+        0);
   }
 
   /** Forgets descriptors of inputs, whose memory is given back. */
   void forgetInputs() {
-    maps.keySet().removeIf(key -> key.getFirst() == 0);
+    maps.keySet().removeIf(key -> key.getFirst() != WEIGHTS);
   }
 
   private void launch(
       Epilogue epilogue, Input in, Matrix matrix, int outputs, int inputs, Places places, int layer, int firstOutput,
-      long out, long low, long squaresOut) {
-    boolean fp8 = in.scales != 0;
+      long out, Residual residual, long squaresOut) {
+    boolean fp8 = matrix.scales != 0;
     GemmShape shape = GemmShape.of(widths.get(epilogue), inputs, fp8);
-    if (fp8 != (matrix.scales != 0)) {
-      throw new IllegalArgumentException("Input and matrix are not both in FP8 or both in bf16");
-    }
     int size = fp8 ? 1 : 2;
-    MemorySegment xMap = maps.computeIfAbsent(List.of(0L, in.address, (long) in.capacity, (long) inputs), key ->
-        TensorMap.of(device, Arena.ofAuto(), in.address, in.capacity, inputs, GemmShape.ROWS, size));
-    MemorySegment wMap = maps.computeIfAbsent(List.of(1L, matrix.address, (long) outputs, (long) shape.outputs()), key ->
-        TensorMap.of(device, Arena.ofAuto(), matrix.address, outputs, inputs, shape.outputs(), size));
+    int tile = shape.outputs();
+    List<MemorySegment> tiles = new ArrayList<>(List.of(
+        map(ACTIVATIONS, in.address, in.capacity, inputs, GemmShape.ROWS, size, TensorMap.ROW_BYTES),
+        map(WEIGHTS, matrix.address, outputs, inputs, tile, size, TensorMap.ROW_BYTES)));
+    if (epilogue == Epilogue.RESIDUAL) {
+      tiles.add(map(ACTIVATIONS, residual.high, in.capacity, outputs, GemmShape.ROWS, 2, TensorMap.ROW_BYTES));
+      tiles.add(map(ACTIVATIONS, residual.low, in.capacity, outputs, GemmShape.ROWS, 1, shape.partOfResidual()));
+    }
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment arguments = new Struct(scratch, 128).put(in.rows).put(outputs).put(inputs)
+      MemorySegment arguments = new Struct(scratch, 152).put(in.rows).put(outputs).put(inputs)
           .put((float) config.normEpsilon()).put(in.squares).put(in.parts).put(in.capacity).put(places.q)
           .put(places.places).put(places.positions).put(places.rope).put(layer).put(config.heads())
-          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(low).put(squaresOut)
-          .put(in.scales).put(matrix.scales).memory();
-      int tiles = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + shape.outputs() - 1) / shape.outputs());
+          .put(config.kvHeads()).put(config.headSize()).put(firstOutput).put(out).put(squaresOut)
+          .put(in.scales).put(matrix.scales).put(in.norms).put(matrix.largestNorm).put(residual.codes)
+          .put(residual.scales).memory();
+      int count = (in.rows + GemmShape.ROWS - 1) / GemmShape.ROWS * ((outputs + tile - 1) / tile);
+      List<Object> all = new ArrayList<>(tiles);
+      all.add(arguments);
       kernels.gemm(epilogue, shape, fp8).launchEarly(
-          Math.min(tiles, device.multiprocessors), 1, GemmShape.THREADS, xMap, wMap, arguments);
+          Math.min(count, device.multiprocessors), 1, GemmShape.THREADS, all.toArray());
     }
+  }
+
+  private MemorySegment map(long kind, long address, int rows, int columns, int tileRows, int size, int rowBytes) {
+    return maps.computeIfAbsent(
+        List.of(kind, address, (long) rows, (long) columns, (long) tileRows, (long) size, (long) rowBytes),
+        key -> TensorMap.of(device, Arena.ofAuto(), address, rows, columns, tileRows, size, rowBytes));
   }
 }

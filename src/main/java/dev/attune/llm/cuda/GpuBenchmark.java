@@ -58,6 +58,7 @@ public final class GpuBenchmark implements AutoCloseable {
   private final CudaDevice device;
   private final Nvrtc compiler = new Nvrtc(null);
   private final CublasLt cublas;
+  private final Numbers numbers;
   private final DeviceTimer timer;
 
   /**
@@ -65,13 +66,14 @@ public final class GpuBenchmark implements AutoCloseable {
    *
    * @throws CudaException when there is none, saying why
    */
-  public GpuBenchmark(PrintWriter out) {
+  public GpuBenchmark(PrintWriter out, Numbers numbers) {
     this.out = out;
+    this.numbers = numbers;
     device = new CudaDevice(new CudaDriver(), 0);
-    cublas = new CublasLt(device);
+    cublas = new CublasLt(device, numbers);
     timer = new DeviceTimer(device, out);
-    out.printf("%s, driver %d (%s)%nNVRTC from %s%ncuBLASLt from %s%n", device.name, device.driverVersion(),
-        device.driver.place, compiler.place, cublas.place);
+    out.printf("%s in %s, driver %d (%s)%nNVRTC from %s%ncuBLASLt from %s%n", device.name, numbers,
+        device.driverVersion(), device.driver.place, compiler.place, cublas.place);
     out.flush();
   }
 
@@ -87,7 +89,7 @@ public final class GpuBenchmark implements AutoCloseable {
 
   /** Bandwidth and product rate of this GPU: the ceilings that times are to be read against. */
   public void ceilings() {
-    Kernels kernels = new Kernels(device, compiler, Shape.S.config);
+    Kernels kernels = new Kernels(device, compiler, Shape.S.config, numbers);
     int n = 8192;
     long a = random(device, kernels, (long) n * n, 0, 1, 1);
     long b = random(device, kernels, (long) n * n, 0, 1, 2);
@@ -114,7 +116,7 @@ public final class GpuBenchmark implements AutoCloseable {
   /** Measures one shape at several numbers of documents; decoding too for the small one. */
   public void run(Shape shape, List<Integer> documents, int samples, boolean compareTiles) {
     long before = System.nanoTime();
-    try (BenchmarkedModel model = new BenchmarkedModel(device, compiler, cublas, timer, out, shape)) {
+    try (BenchmarkedModel model = new BenchmarkedModel(device, compiler, numbers, cublas, timer, out, shape)) {
       for (int n : documents) {
         model.rank(n, samples, compareTiles);
       }
@@ -132,7 +134,7 @@ public final class GpuBenchmark implements AutoCloseable {
     out.flush();
   }
 
-  /** Normally distributed numbers in bf16. */
+  /** Normally distributed numbers of 16 bits. */
   static long random(CudaDevice device, Kernels kernels, long count, float mean, float deviation, long seed) {
     long address = device.allocate(2 * count, "%d random numbers".formatted(count));
     kernels.fillNormal.launch(4096, 1, 256, address, count, mean, deviation, seed);

@@ -1,6 +1,5 @@
 package dev.attune.llm.cuda;
 
-import dev.attune.llm.checkpoint.Checksums;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -11,13 +10,15 @@ import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import org.apache.commons.codec.digest.DigestUtils;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Machine code of kernels on disk: compiling takes seconds a kernel, and nobody should wait for it at each start. A file is
- * named by a hash of all that its code was made of, and begins with a hash of the code. One that is damaged counts as
- * missing; where nothing can be written, kernels are compiled at each start. Thread-safe, also between processes.
+ * Machine code of kernels on disk: compiling takes seconds a kernel, and nobody should wait for it at each start. A
+ * file is named by a hash of all that its code was made of, and begins with a hash of the code. One that is damaged
+ * counts as missing; where nothing can be written, kernels are compiled at each start. Thread-safe, also between
+ * processes.
  */
 final class KernelCache {
 
@@ -34,7 +35,7 @@ final class KernelCache {
     try {
       byte[] content = Files.readAllBytes(file(madeOf));
       byte[] code = content.length > HASH_BYTES ? Arrays.copyOfRange(content, HASH_BYTES, content.length) : new byte[0];
-      if (code.length > 0 && Arrays.equals(Checksums.sha256().digest(code), 0, HASH_BYTES, content, 0, HASH_BYTES)) {
+      if (code.length > 0 && Arrays.equals(DigestUtils.sha256(code), 0, HASH_BYTES, content, 0, HASH_BYTES)) {
         return Optional.of(code);
       }
     } catch (IOException e) {
@@ -48,7 +49,7 @@ final class KernelCache {
       Files.createDirectories(directory);
       Path partial = Files.createTempFile(directory, "kernel", ".part");
       try {
-        byte[] content = Arrays.copyOf(Checksums.sha256().digest(code), HASH_BYTES + code.length);
+        byte[] content = Arrays.copyOf(DigestUtils.sha256(code), HASH_BYTES + code.length);
         System.arraycopy(code, 0, content, HASH_BYTES, code.length);
         Files.write(partial, content);
         Files.move(partial, file(madeOf), StandardCopyOption.ATOMIC_MOVE);
@@ -56,12 +57,13 @@ final class KernelCache {
         Files.deleteIfExists(partial);
       }
     } catch (IOException e) {
-      log.warn("Compiled kernels cannot be kept in {} and will be compiled at the next start: {}", directory, e.toString());
+      log.warn("Compiled kernels cannot be kept in {} and will be compiled at the next start: {}", directory,
+          e.toString());
     }
   }
 
   private Path file(List<String> madeOf) {
-    MessageDigest hash = Checksums.sha256();
+    MessageDigest hash = DigestUtils.getSha256Digest();
     for (String part : madeOf) {
       byte[] bytes = part.getBytes(StandardCharsets.UTF_8);
       hash.update((bytes.length + ":").getBytes(StandardCharsets.UTF_8));

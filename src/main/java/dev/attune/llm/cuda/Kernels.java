@@ -21,16 +21,16 @@ final class Kernels {
   /**
    * A compiled attention kernel.
    *
-   * @param bf16 for contexts in bf16
+   * @param unscaled for contexts in 16 bits
    * @param int8 for contexts some of which is int8, or null when {@link RaggedAttention} takes those
    * @param tileRows packed query rows of a tile
    * @param atOnce blocks that the device runs at once
    */
   record Attention(
-      Kernel bf16, @Nullable Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
+      Kernel unscaled, @Nullable Kernel int8, Kernel merge, int tileRows, int threads, int atOnce) {
 
     Kernel kernel(boolean quantised) {
-      return quantised ? Objects.requireNonNull(int8, "attention over int8") : bf16;
+      return quantised ? Objects.requireNonNull(int8, "attention over int8") : unscaled;
     }
   }
 
@@ -56,8 +56,14 @@ final class Kernels {
       int inStep = STEP_BYTES / (fp8 ? 1 : 2);
       int steps = (inputs + inStep - 1) / inStep;
       int stages = (MEMORY - steps * ROWS * STEP_BYTES) / (outputs * STEP_BYTES);
-      return stages >= FEWEST_STAGES ? new GemmShape(outputs, stages, steps)
+      // A tile fills each stage again, so that its part of the residual has left before the next tile's comes.
+      return stages >= FEWEST_STAGES ? new GemmShape(outputs, Math.min(stages, steps + outputs / 64), steps)
           : new GemmShape(outputs, MEMORY / ((ROWS + outputs) * STEP_BYTES), 0);
+    }
+
+    /** Outputs whose residual is in one stage of the pipeline. */
+    int partOfResidual() {
+      return outputs == 256 && kept == 0 ? 128 : 64;
     }
 
     int sharedBytes() {
@@ -112,6 +118,7 @@ final class Kernels {
   private final CudaDevice device;
   private final Nvrtc compiler;
   private final ModelConfig config;
+  final Numbers numbers;
   private final Map<List<String>, KernelModule> modules = new HashMap<>();
   private final Map<List<Object>, Kernel> kernels = new HashMap<>();
 
@@ -124,6 +131,8 @@ final class Kernels {
   final Kernel gatherSlots;
   final Kernel quantise;
   final Kernel quantiseRows;
+  final Kernel largestNorm;
+  final Kernel boundSwiglu;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
   final Attention wideAttention;
@@ -131,10 +140,11 @@ final class Kernels {
   final Kernel probeMeasure;
   final Kernel probeMasses;
 
-  Kernels(CudaDevice device, Nvrtc compiler, ModelConfig config) {
+  Kernels(CudaDevice device, Nvrtc compiler, ModelConfig config, Numbers numbers) {
     this.device = device;
     this.compiler = compiler;
     this.config = config;
+    this.numbers = numbers;
     KernelModule elementwise = module("elementwise.cu");
     embed = elementwise.kernel("embed");
     rmsNorm = elementwise.kernel("rms_norm");
@@ -145,6 +155,8 @@ final class Kernels {
     gatherSlots = elementwise.kernel("gather_slots");
     quantise = elementwise.kernel("quantise");
     quantiseRows = elementwise.kernel("quantise_rows");
+    largestNorm = elementwise.kernel("largest_norm");
+    boundSwiglu = elementwise.kernel("bound_swiglu");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");
     int d = config.headSize();
@@ -158,11 +170,14 @@ final class Kernels {
     probeMasses = probe.kernel("probe_masses");
   }
 
-  /** Shared memory of wide attention: stages of keys and values, queries, where keys lie, and what aligning takes. */
+  /**
+   * Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning
+   * takes.
+   */
   private static int wideBytes(int d) {
     int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
     int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;
-    return keys + queries + 16 * KEY_TILE * 16 + 1024;
+    return keys + queries + 8 * KEY_TILE * (16 + 4) + 1024;
   }
 
   private Attention wideAttention(Kernel merge) {
@@ -205,7 +220,7 @@ final class Kernels {
     return maxProbeBytes() / (config.heads() * config.headSize() * 4);
   }
 
-  /** A product of many rows, in bf16 or E4M3. */
+  /** A product of many rows, in 16 bits or E4M3. */
   Kernel gemm(Epilogue epilogue, GemmShape shape, boolean fp8) {
     return kernels.computeIfAbsent(List.of(epilogue, shape, fp8), key -> module("gemm.cu", "-DFP8=" + (fp8 ? 1 : 0),
         "-DOUTPUTS=" + shape.outputs, "-DSTAGES=" + shape.stages, "-DKEPT=" + shape.kept).kernel(switch (epilogue) {
@@ -233,7 +248,8 @@ final class Kernels {
   /** All layers of a last block; see {@link FusedLayers}. */
   Kernel layers(int tokenTiles, boolean int8) {
     return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
-        layersOptions(config, tokenTiles, int8)).kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+        layersOptions(config, tokenTiles, int8))
+            .kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
   }
 
   /** What the kernel of all layers is compiled for. */
@@ -291,6 +307,6 @@ final class Kernels {
 
   private KernelModule module(String resource, List<String> options) {
     return modules.computeIfAbsent(List.of(resource, String.join(" ", options)), key -> new KernelModule(
-        device, compiler.compile(resource, device.architecture, options).code(), resource));
+        device, compiler.compile(resource, device.architecture, numbers, options).code(), resource));
   }
 }

@@ -12,8 +12,9 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Threads that serve the calls of one backend side by side, each with a stream of its own, so that one lays out its pass
- * while the device computes another's. The first that is free takes a task; tasks that find none wait in their order.
+ * Threads that serve the calls of one backend side by side, each with a stream of its own, so that one lays out its
+ * pass while the device computes another's. The first that is free takes a task; tasks that find none wait in their
+ * order.
  */
 final class Lanes implements AutoCloseable {
 

@@ -15,8 +15,8 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * Finds shared libraries of CUDA. Looked for, in this order: the directory of the system property {@value #PROPERTY}, the
- * directories of {@code LD_LIBRARY_PATH}, the Python packages below {@code site-packages/nvidia}, {@code
+ * Finds shared libraries of CUDA. Looked for, in this order: the directory of the system property {@value #PROPERTY},
+ * the directories of {@code LD_LIBRARY_PATH}, the Python packages below {@code site-packages/nvidia}, {@code
  * /usr/local/cuda}, and whatever the dynamic linker knows.
  */
 final class NativeLibraries {
@@ -40,7 +40,8 @@ final class NativeLibraries {
         default -> throw new IllegalArgumentException(signature);
       }).toArray(MemoryLayout[]::new);
       return Linker.nativeLinker().downcallHandle(
-          symbols.find(name).orElseThrow(() -> new CudaException(place + " has no function " + name + "; it is too old")),
+          symbols.find(name).orElseThrow(
+              () -> new CudaException(place + " has no function " + name + "; it is too old")),
           FunctionDescriptor.of(ValueLayout.JAVA_INT, arguments));
     }
   }

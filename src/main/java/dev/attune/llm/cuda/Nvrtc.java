@@ -46,7 +46,9 @@ final class Nvrtc {
   private final String version;
   private final @Nullable KernelCache cache;
 
-  /** Machine code, and what the assembler says of its registers, empty when the code was compiled by an earlier start. */
+  /**
+   * Machine code, and what the assembler says of its registers, empty when the code was compiled by an earlier start.
+   */
   record Compiled(byte[] code, String log) {}
 
   /**
@@ -58,8 +60,9 @@ final class Nvrtc {
   Nvrtc(@Nullable KernelCache cache) {
     this.cache = cache;
     // The compiler opens its built-in headers by name only, which finds them where they are loaded already.
-    for (String builtins : List.of("libnvrtc-builtins.so.13.0", "libnvrtc-builtins.so.13.1", "libnvrtc-builtins.so.13.2",
-        "libnvrtc-builtins.so.13.3", "libnvrtc-builtins.so.13.4", "libnvrtc-builtins.so.13.5")) {
+    for (String builtins : List.of("libnvrtc-builtins.so.13.0", "libnvrtc-builtins.so.13.1",
+        "libnvrtc-builtins.so.13.2", "libnvrtc-builtins.so.13.3", "libnvrtc-builtins.so.13.4",
+        "libnvrtc-builtins.so.13.5")) {
       try {
         NativeLibraries.load(builtins);
       } catch (CudaException e) {
@@ -94,10 +97,12 @@ final class Nvrtc {
   /**
    * Compiles a resource of this package, after {@code common.cuh}, once; other resources are included by name.
    *
-   * @param options for example {@code -DSTAGES=3}
+   * @param others options, for example {@code -DSTAGES=3}
    * @throws CudaException with the compiler's messages
    */
-  Compiled compile(String resource, String architecture, List<String> options) {
+  Compiled compile(String resource, String architecture, Numbers numbers, List<String> others) {
+    List<String> options = new ArrayList<>(others);
+    options.add(numbers.option());
     List<String> key = new ArrayList<>(options);
     key.add(architecture);
     key.add(resource);

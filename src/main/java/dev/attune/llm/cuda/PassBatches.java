@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * Sorts passes into batches for the engines. Which engine runs a pass depends on the pass alone, since engines differ in
- * the order of sums.
+ * Sorts passes into batches for the engines. Which engine runs a pass depends on the pass alone, since engines differ
+ * in the order of sums.
  */
 final class PassBatches {
 

@@ -60,7 +60,7 @@ final class PassRunner {
     return SegmentMemory.size(own) + (keepsInt8(pass, policy) ? SegmentMemory.size(own.in(KvCodec.INT8)) : 0);
   }
 
-  /** Whether the pass computes with keys and values in bf16 and leaves them in int8. */
+  /** Whether the pass computes with keys and values in 16 bits and leaves them in int8. */
   private static boolean keepsInt8(Pass pass, KvPolicy policy) {
     return pass.keepKv() && policy.codec(pass.tokens().length) == KvCodec.INT8;
   }
@@ -78,7 +78,7 @@ final class PassRunner {
    * @param passes of {@link PassBatches}
    * @param use of their contexts, with what each {@linkplain #reserve reserves}
    */
-  List<PassResult> run(List<Pass> passes, SegmentMemory.Use use) {
+  List<PassResult> run(List<Pass> passes, SegmentUse use) {
     List<BatchPlan.Sequence> sequences = new ArrayList<>();
     try {
       for (Pass pass : passes) {
@@ -99,12 +99,13 @@ final class PassRunner {
   }
 
   /** The results with what they keep in int8, where that is the policy. */
-  private List<PassResult> inInt8(List<Pass> passes, List<PassResult> results, SegmentMemory.Use use) {
+  private List<PassResult> inInt8(List<Pass> passes, List<PassResult> results, SegmentUse use) {
     List<PassResult> coded = new ArrayList<>();
     for (int i = 0; i < results.size(); i++) {
       PassResult result = results.get(i);
       if (keepsInt8(passes.get(i), policy) && result.kv() instanceof CudaKvSegment own) {
-        CudaKvSegment int8 = use.allocate(device, own.shape.in(KvCodec.INT8), ContentIds.of(passes.get(i), KvCodec.INT8));
+        long contentId = ContentIds.of(passes.get(i), KvCodec.INT8);
+        CudaKvSegment int8 = use.allocate(device, own.shape.in(KvCodec.INT8), contentId);
         SegmentEditor.quantise(kernels, own, int8);
         result = new PassResult(int8, result.logits(), result.attention());
       }

@@ -21,7 +21,7 @@ final class PrefillEngine {
   /** What computes the products. */
   enum Products {
     FUSED,
-    /** As fused, in FP8: rows are quantised before each product. */
+    /** As fused, in FP8: products leave codes for the next; a kernel of its own quantises what attention leaves. */
     FP8,
     CUBLASLT
   }
@@ -51,15 +51,20 @@ final class PrefillEngine {
   /** Parts that the sums of squares of x are in. */
   private int lastParts;
   private long x;
-  /** What rounding x left. */
+  /** The next eight bits of the residual, of which x is the first sixteen. */
   private long low;
   private long q;
   private long mixed;
   private long inner;
   private long squares;
-  /** Only for FP8: what goes into a product, and its rows' scales. */
-  private long quantised;
-  private long scales;
+  /** Only for FP8: x and mixed in E4M3, their rows' scales, norms of mixed and inner, and other sums of squares. */
+  private long xCodes;
+  private long mixedCodes;
+  private long xScales;
+  private long mixedScales;
+  private long mixedNorms;
+  private long innerNorms;
+  private long otherSquares;
   /** Only for cuBLASLt: normalised input, queries with keys and values, gate with up. */
   private long normed;
   private long qkv;
@@ -123,26 +128,31 @@ final class PrefillEngine {
   private void reserve(int rows, Products how) {
     int needed = (rows + GemmShape.ROWS - 1) / GemmShape.ROWS * GemmShape.ROWS;
     if (needed > rowCapacity) {
-      for (long buffer : new long[] {x, low, q, mixed, inner, squares, normed, qkv, gateUp, quantised, scales}) {
+      for (long buffer : new long[] {x, low, q, mixed, inner, squares, normed, qkv, gateUp, xCodes, mixedCodes, xScales,
+          mixedScales, mixedNorms, innerNorms, otherSquares}) {
         device.free(buffer);
       }
       gemm.forgetInputs();
       rowCapacity = needed;
       String what = "%d rows of activations".formatted(needed);
       x = device.allocate(2L * needed * config.hidden(), what);
-      low = device.allocate(2L * needed * config.hidden(), what);
+      low = device.allocate((long) needed * config.hidden(), what);
       q = device.allocate(2L * needed * attentionWidth, what);
       mixed = device.allocate(2L * needed * attentionWidth, what);
       inner = device.allocate(2L * needed * config.feedForward(), what);
-      squares = device.allocate(4L * needed * (config.hidden() / 64 + 1), what);
+      squares = device.allocate(squareBytes(), what);
       normed = 0;
-      quantised = 0;
+      xCodes = 0;
     }
-    if (how == Products.FP8 && quantised == 0) {
+    if (how == Products.FP8 && xCodes == 0) {
       String what = "%d rows of activations in FP8".formatted(rowCapacity);
-      quantised = device.allocate(
-          (long) rowCapacity * Math.max(config.feedForward(), Math.max(config.hidden(), attentionWidth)), what);
-      scales = device.allocate(4L * rowCapacity, what);
+      xCodes = device.allocate((long) rowCapacity * config.hidden(), what);
+      mixedCodes = device.allocate((long) rowCapacity * attentionWidth, what);
+      xScales = device.allocate(4L * rowCapacity, what);
+      mixedScales = device.allocate(4L * rowCapacity, what);
+      mixedNorms = device.allocate(8L * rowCapacity, what);
+      innerNorms = device.allocate(8L * rowCapacity, what);
+      otherSquares = device.allocate(squareBytes(), what);
     }
     if (how == Products.CUBLASLT && normed == 0) {
       String what = "%d rows of activations".formatted(rowCapacity);
@@ -150,6 +160,10 @@ final class PrefillEngine {
       qkv = device.allocate(2L * rowCapacity * qkvWidth, what);
       gateUp = device.allocate(4L * rowCapacity * config.feedForward(), what);
     }
+  }
+
+  private long squareBytes() {
+    return 4L * rowCapacity * (config.hidden() / 64 + 1);
   }
 
   /** Runs the layers of a prepared and uploaded batch. */
@@ -164,25 +178,33 @@ final class PrefillEngine {
         config.hidden());
     IntConsumer attend = attention(batch);
     int parts = 1;
+    if (how == Products.FP8) {
+      quantise(rows, x, config.hidden(), xCodes, xScales, innerNorms, 0);
+    }
     for (int layer = 0; layer < layers; layer++) {
       between.accept(layer);
       CudaWeights.Layer l = weights.layers().get(layer);
       if (how == Products.FUSED) {
-        gemm.qkv(input(x, rows, parts), Matrix.bf16(l.qkv()), 0, qkvWidth, places(batch, batch.places), layer);
+        gemm.qkv(input(x, rows, parts), Matrix.unscaled(l.qkv()), 0, qkvWidth, places(batch, batch.places), layer);
         attend.accept(layer);
-        gemm.residual(input(mixed, rows, 0), Matrix.bf16(l.attentionOutput()), attentionWidth, x, low, squares);
+        GemmProducts.Residual residual = new GemmProducts.Residual(x, low, 0, 0);
+        gemm.residual(input(mixed, rows, 0), Matrix.unscaled(l.attentionOutput()), attentionWidth, residual, squares);
         parts = gemm.squareParts();
-        gemm.gateUp(input(x, rows, parts), Matrix.bf16(l.gateUp()), inner);
-        gemm.residual(input(inner, rows, 0), Matrix.bf16(l.down()), config.feedForward(), x, low, squares);
+        gemm.gateUp(input(x, rows, parts), Matrix.unscaled(l.gateUp()), inner);
+        gemm.residual(input(inner, rows, 0), Matrix.unscaled(l.down()), config.feedForward(), residual, squares);
       } else if (how == Products.FP8) {
         Fp8Weights.Layer f = Objects.requireNonNull(fp8, "weights in FP8").layer(layer);
-        int hidden = config.hidden();
-        gemm.qkv(quantised(x, hidden, rows, parts), f.qkv(), 0, qkvWidth, places(batch, batch.places), layer);
+        GemmProducts.Residual residual = new GemmProducts.Residual(x, low, xCodes, xScales);
+        gemm.qkv(coded(xCodes, rows, squares, parts, xScales, 0), f.qkv(), 0, qkvWidth, places(batch, batch.places),
+            layer);
         attend.accept(layer);
-        gemm.residual(quantised(mixed, attentionWidth, rows, 0), f.attentionOutput(), attentionWidth, x, low, squares);
+        quantise(rows, mixed, attentionWidth, mixedCodes, mixedScales, mixedNorms, innerNorms);
+        gemm.residual(coded(mixedCodes, rows, squares, parts, mixedScales, mixedNorms), f.attentionOutput(),
+            attentionWidth, residual, otherSquares);
         parts = gemm.squareParts();
-        gemm.gateUp(quantised(x, hidden, rows, parts), f.gateUp(), inner);
-        gemm.residual(quantised(inner, config.feedForward(), rows, 0), f.down(), config.feedForward(), x, low, squares);
+        gemm.gateUp(coded(xCodes, rows, otherSquares, parts, xScales, innerNorms), f.gateUp(), inner);
+        gemm.residual(coded(inner, rows, otherSquares, parts, 0, innerNorms), f.down(), config.feedForward(), residual,
+            squares);
       } else {
         normalize(rows);
         product(l.qkv(), qkvWidth, config.hidden()).run(normed, qkv, rows, false);
@@ -213,7 +235,7 @@ final class PrefillEngine {
   void nextKeys(BatchPlan batch, int layer, Products how) {
     int width = config.kvHeads() * config.headSize();
     if (how != Products.CUBLASLT) {
-      gemm.qkv(input(x, batch.rows(), lastParts), Matrix.bf16(weights.keys(layer)), attentionWidth, width,
+      gemm.qkv(input(x, batch.rows(), lastParts), Matrix.unscaled(weights.keys(layer)), attentionWidth, width,
           places(batch, batch.nextPlaces), layer);
     } else {
       normalize(batch.rows());
@@ -237,9 +259,13 @@ final class PrefillEngine {
     return new GemmProducts.Input(address, rows, rowCapacity, squares, parts);
   }
 
-  private GemmProducts.Input quantised(long rowsOf, int columns, int rows, int parts) {
-    kernels.quantiseRows.launchEarly(rows, 1, 256, rowsOf, quantised, scales, columns);
-    return new GemmProducts.Input(quantised, rows, rowCapacity, squares, parts, scales);
+  private GemmProducts.Input coded(long codes, int rows, long squares, int parts, long scales, long norms) {
+    return new GemmProducts.Input(codes, rows, rowCapacity, squares, parts, scales, norms);
+  }
+
+  /** Quantises rows and clears the norms of others. */
+  private void quantise(int rows, long from, int columns, long codes, long scales, long norms, long cleared) {
+    kernels.quantiseRows.launchEarly(rows, 1, 256, from, 0L, codes, scales, norms, cleared, columns);
   }
 
   private GemmProducts.Places places(BatchPlan batch, long places) {

@@ -44,6 +44,9 @@ final class ProductChain {
    */
   record Cut(int rows, int splits) {}
 
+  /** Tokens in E4M3, in steps of 128 inputs, and a scale for each token and step. */
+  private record Codes(long numbers, long scales) {}
+
   /** Outputs that sums of squares come in parts of. */
   static final int PART = 128;
   /** Bytes of an output's weights, and of a token, that are multiplied in a step. */
@@ -59,6 +62,7 @@ final class ProductChain {
   static final int SHARED_BYTES = STAGE_BYTES + 1024;
   private static final int MAP_BYTES = 128;
   private static final int MERGE_BYTES = 64;
+  private static final int ARGUMENT_BYTES = 200;
 
   private final CudaDevice device;
   private final ModelConfig config;
@@ -69,13 +73,17 @@ final class ProductChain {
   private final long squares;
   private final long parts;
   private final long met;
+  /** What goes into products, in E4M3 with its scales, by width; for FP8. */
+  private final @Nullable Codes mixedCodes;
+  private final @Nullable Codes xCodes;
+  private final @Nullable Codes innerCodes;
   private final Map<Phase, Cut> cuts;
   private final MemorySegment[] maps;
 
   /**
    * Chains over some activations.
    *
-   * @param fp8 null to multiply with the weights in bf16
+   * @param fp8 for models that {@link #fitsFp8}; null to multiply with the weights in 16 bits
    */
   ProductChain(CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, Buffers buffers) {
     this.device = device;
@@ -95,6 +103,24 @@ final class ProductChain {
     met = device.allocate(8, "counters of blocks");
     device.fill(met, 0, 8);
     maps = new MemorySegment[rows / 16 + 1];
+    mixedCodes = codes(inputs(config, Phase.OUTPUT));
+    xCodes = codes(inputs(config, Phase.GATE_UP));
+    innerCodes = codes(inputs(config, Phase.DOWN));
+  }
+
+  /** Zero, as inputs behind the last stay. */
+  private @Nullable Codes codes(int inputs) {
+    if (fp8 == null) {
+      return null;
+    }
+    long steps = (inputs + STEP_BYTES - 1) / STEP_BYTES;
+    long bytes = steps * SkinnyProducts.MAX_TOKENS * STEP_BYTES;
+    long scales = steps * SkinnyProducts.MAX_TOKENS * 4;
+    String what = "activations of few tokens in FP8";
+    Codes codes = new Codes(device.allocate(bytes, what), device.allocate(scales, what));
+    device.fill(codes.numbers, 0, bytes);
+    device.fill(codes.scales, 0, scales);
+    return codes;
   }
 
   /** How a model's products are shared out between so many blocks. */
@@ -110,10 +136,18 @@ final class ProductChain {
   static List<String> options(ModelConfig config, boolean fp8, int tokens, int blocks) {
     int weightStages = fp8 ? 5 : 6;
     // What is in flight of tokens reaches about as far ahead as what is of weights.
-    int tokenStages = (STAGE_BYTES - weightStages * MOST_ROWS * STEP_BYTES) / (tokens * STEP_BYTES);
+    int free = STAGE_BYTES - weightStages * MOST_ROWS * STEP_BYTES;
+    int tokenBytes = tokens * STEP_BYTES;
+    if (fp8) {
+      // SwiGLU's numbers of a tile, half as many in 16 bits as outputs, and scales of tokens.
+      free -= tokens * MOST_ROWS;
+      tokenBytes += tokens * 4;
+    }
+    int tokenStages = free / tokenBytes;
     List<Cut> cuts = List.copyOf(cuts(config, fp8, blocks).values());
     return List.of("-DFP8=" + (fp8 ? 1 : 0), "-DTOKENS=" + tokens, "-DW_STAGES=" + weightStages,
-        "-DX_STAGES=" + Math.min(MOST_TOKEN_STAGES, tokenStages), "-DHIDDEN=" + config.hidden(),
+        "-DIN_FLIGHT=" + (fp8 ? 3 : 4), "-DX_STAGES=" + Math.min(MOST_TOKEN_STAGES, tokenStages),
+        "-DHIDDEN=" + config.hidden(),
         "-DHEADS=" + config.heads(), "-DKV_HEADS=" + config.kvHeads(), "-DHEAD_SIZE=" + config.headSize(),
         "-DFEED_FORWARD=" + config.feedForward(),
         "-DTILE_ROWS=" + cuts.stream().map(cut -> Integer.toString(cut.rows)).collect(Collectors.joining(",")),
@@ -122,8 +156,8 @@ final class ProductChain {
 
   /**
    * The cut with which the block that has most ends first. What takes time is bringing weights and, at twice the rate,
-   * tokens; with FP8 it is multiplying, which takes as long for any part of a whole tile. A tile of gate and up is one
-   * block's, so that its sums need not be put together.
+   * tokens. A tile of gate and up is one block's, so that its sums need not be put together; with FP8 it makes all
+   * inputs of a step of the product after it, which have a scale in common.
    */
   private static Cut cut(Phase phase, int inputs, int outputs, boolean fp8, int blocks) {
     int steps = (inputs * (fp8 ? 1 : 2) + STEP_BYTES - 1) / STEP_BYTES;
@@ -138,7 +172,7 @@ final class ProductChain {
       int tiles = (outputs + rows - 1) / rows;
       for (int splits = 1; splits <= Math.min(MOST_SPLITS, steps); splits++) {
         long rounds = (tiles * splits + blocks - 1) / blocks;
-        long time = rounds * ((steps + splits - 1) / splits) * (fp8 ? MOST_ROWS : rows + 32);
+        long time = rounds * ((steps + splits - 1) / splits) * (rows + 32);
         if (time < least) {
           least = time;
           best = new Cut(rows, splits);
@@ -154,6 +188,11 @@ final class ProductChain {
     int keys = config.kvHeads() * config.headSize();
     return config.hidden() > SMALLEST_INPUTS && queries > SMALLEST_INPUTS && config.hidden() % PART == 0
         && config.feedForward() % 64 == 0 && queries % 64 == 0 && (queries + 2 * keys) % PART == 0;
+  }
+
+  /** Whether it is for a model's matrices in FP8: a head is as wide as a step of tokens. */
+  static boolean fitsFp8(ModelConfig config) {
+    return fits(config) && config.headSize() == STEP_BYTES;
   }
 
   /** Where {@link Kernels#embed} leaves the sums of squares of the first layer's input, one part a token. */
@@ -189,10 +228,10 @@ final class ProductChain {
     int queried = first == Phase.QKV ? layer : layer + 1;
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment described = scratch.allocate(7L * MAP_BYTES, 64);
-      Struct arguments = new Struct(scratch, 144).put(first.ordinal()).put(last.ordinal()).put(tokens).put(queried)
-          .put(merge == null ? 0 : 1).put((float) config.normEpsilon()).put(1).put(squares).put(buffers.residual)
-          .put(buffers.x).put(buffers.inner)
-          .put(buffers.q).put(places).put(positions).put(weights.rope()).put(parts).put(met);
+      Struct arguments = new Struct(scratch, ARGUMENT_BYTES).put(first.ordinal()).put(last.ordinal()).put(tokens)
+          .put(queried).put(merge == null ? 0 : 1).put((float) config.normEpsilon()).put(1).put(squares)
+          .put(buffers.residual).put(buffers.x).put(buffers.inner).put(buffers.q).put(places).put(positions)
+          .put(weights.rope()).put(parts).put(met);
       for (Phase phase : Phase.values()) {
         boolean used = phase.compareTo(first) >= 0 && phase.compareTo(last) <= 0;
         Matrix matrix = used ? matrix(phase, phase == Phase.QKV ? queried : layer) : new Matrix(0, 0);
@@ -203,7 +242,13 @@ final class ProductChain {
         }
         arguments.put(matrix.scales());
       }
-      described.asSlice(4L * MAP_BYTES).copyFrom(tokenMaps(width));
+      arguments.put(buffers.mixed);
+      for (Codes codes : new Codes[] {mixedCodes, xCodes, innerCodes}) {
+        arguments.put(codes == null ? 0 : codes.numbers).put(codes == null ? 0 : codes.scales);
+      }
+      if (fp8 == null) {
+        described.asSlice(4L * MAP_BYTES).copyFrom(tokenMaps(width));
+      }
       kernels.chain(fp8 != null, width).launchTogetherEarly(device.multiprocessors, THREADS, described,
           arguments.memory(), merge == null ? scratch.allocate(MERGE_BYTES, 8) : merge);
     }
@@ -237,7 +282,7 @@ final class ProductChain {
       };
     }
     CudaWeights.Layer matrices = weights.layers().get(layer);
-    return Matrix.bf16(switch (phase) {
+    return Matrix.unscaled(switch (phase) {
       case OUTPUT -> matrices.attentionOutput();
       case GATE_UP -> matrices.gateUp();
       case DOWN -> matrices.down();

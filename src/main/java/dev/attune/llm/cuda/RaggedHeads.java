@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Slots of a segment whose KV heads differ, and where they lie: the segment begins with a directory that kernels read
- * ({@code Block} of {@code ragged.cuh}), then come for each layer the keys of all heads and, if it is a value layer, their
- * values.
+ * ({@code Block} of {@code ragged.cuh}), then come for each layer the keys of all heads and, if it is a value layer,
+ * their values.
  */
 final class RaggedHeads {
 

@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
  * Decides which segments are on the device and which in pinned memory of the host: what was used longest ago and nobody
  * uses makes room, on the device by moving to the host, on the host by going where it can be had again. Only accounts:
  * what is to be copied is handed out as {@link Move}s, which must be carried out in the order in which they were handed
- * out, together with the arrivals, since a later one may rely on an earlier one. Not thread-safe: guarded by the lock of
- * {@link SegmentMemory}.
+ * out, together with the arrivals, since a later one may rely on an earlier one. Not thread-safe: guarded by the lock
+ * of {@link DeviceRoom}.
  */
 final class Residency {
 
@@ -25,11 +25,13 @@ final class Residency {
   static final class Item {
     final long bytes;
     /** Where they can be read again, or null when these are the only ones. */
-    final @Nullable MemorySegment source;
+    private volatile @Nullable MemorySegment source;
     /** On the device; set by who carries out an arrival, 0 when they are not there. */
     long address;
     private @Nullable Object keeper;
-    /** While they are on their way to the device: completes when all that was to be done has been put into the stream. */
+    /**
+     * While they are on their way to the device: completes when all that was to be done has been put into the stream.
+     */
     @Nullable CompletableFuture<Long> arrival;
     private boolean onDevice;
     private long host = HostRoom.NOWHERE;
@@ -44,6 +46,11 @@ final class Residency {
     private Item(long bytes, @Nullable MemorySegment source) {
       this.bytes = bytes;
       this.source = source;
+    }
+
+    /** Where the numbers can be read again, or null when these are the only ones. */
+    @Nullable MemorySegment source() {
+      return source;
     }
 
     /** On the device, or on the way there. */
@@ -126,6 +133,14 @@ final class Residency {
   /** A segment that can be read when it is needed. */
   Item readable(MemorySegment source) {
     return new Item(Math.max(16, source.byteSize()), source);
+  }
+
+  /** A segment whose numbers can be read from now on, and which is {@linkplain #keep kept} where they are. */
+  void stored(Item item, MemorySegment source, Object segment) {
+    item.source = source;
+    if (item.onDevice || item.host != HostRoom.NOWHERE) {
+      keep(item, segment);
+    }
   }
 
   /**
@@ -213,8 +228,8 @@ final class Residency {
    *
    * @param items each once
    * @param moves as of {@link #reserve}
-   * @param arriving filled with those that the caller has to bring to the device, and to tell {@link #arrived} or {@link
-   *     #failed} of; what is on its way already is not among them
+   * @param arriving filled with those that the caller has to bring to the device, and to tell {@link #arrived} or
+   *     {@link #failed} of; what is on its way already is not among them
    * @throws CudaException when the only copy of one was lost
    */
   boolean claim(Collection<Item> items, long more, List<Move> moves, List<Item> arriving) {

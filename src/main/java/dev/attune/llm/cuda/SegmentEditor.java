@@ -3,6 +3,7 @@ package dev.attune.llm.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -13,7 +14,8 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * Makes segments of others: chosen slots of several, or the same slots in another codec. On the device's thread, like everything that puts work into the stream.
+ * Makes segments of others: chosen slots of several, or the same slots in another codec. On the device's thread, like
+ * everything that puts work into the stream.
  */
 final class SegmentEditor {
 
@@ -47,7 +49,8 @@ final class SegmentEditor {
     if (common != null && asTheyAre && parts.stream().noneMatch(CudaKvSegment::ragged)) {
       return gather(parts, common, codec, firstPosition, tokens);
     }
-    int slots = kept.commonCount();
+    int count = kept.commonCount().orElse(0);
+    int slots = count > 0 ? count : CudaKvSegment.Shape.RAGGED;
     RaggedHeads heads = slots != CudaKvSegment.Shape.RAGGED ? null
         : new RaggedHeads(codec, first.kvHeads(), first.headSize(), first.valueLayers(),
             kept.heads().stream().mapToInt(KeptSlots.Head::size).toArray(),
@@ -156,14 +159,14 @@ final class SegmentEditor {
         lists.set(JAVA_INT, slotsAt + 8L * i + 4, kept[i] - before);
       }
       device.upload(table, lists);
-      kernels.gatherSlots.launch(whole.shape.blocks(), (kept.length + PIECE - 1) / PIECE, THREADS, table, table + slotsAt,
-          kept.length, whole.reference(), whole.shape.kvHeads(), whole.shape.headSize());
+      kernels.gatherSlots.launch(whole.shape.blocks(), (kept.length + PIECE - 1) / PIECE, THREADS, table,
+          table + slotsAt, kept.length, whole.reference(), whole.shape.kvHeads(), whole.shape.headSize());
       device.synchronize("Gathering %d slots of %d segments".formatted(kept.length, parts.size()));
     }
     device.freePooled(table);
   }
 
-  /** The segment in bf16 or int8; itself when it is in that one already. */
+  /** The segment in 16 bits or int8; itself when it is in that one already. */
   CudaKvSegment recode(CudaKvSegment segment, KvCodec codec) {
     CudaKvSegment.Shape shape = segment.shape.in(codec);
     if (codec == segment.shape.codec()) {
@@ -171,7 +174,8 @@ final class SegmentEditor {
     }
     if (segment.ragged()) {
       List<CudaKvSegment> parts = List.of(segment);
-      return retain(parts, KeptSlots.of(parts, KeptSlots.ALL), codec, shape.firstPosition(), shape.tokens());
+      KeptSlots all = KeptSlots.of(parts, shape.kvHeads(), KeptSlots.ALL);
+      return retain(parts, all, codec, shape.firstPosition(), shape.tokens());
     }
     int[] all = IntStream.range(0, shape.slots()).toArray();
     if (codec == KvCodec.BF16) {
@@ -188,12 +192,12 @@ final class SegmentEditor {
     }
   }
 
-  /** Puts the quantising of a segment in bf16 into another of the same slots into the stream. */
+  /** Puts the quantising of a segment in 16 bits into another of the same slots into the stream. */
   static void quantise(Kernels kernels, CudaKvSegment from, CudaKvSegment to) {
     CudaKvSegment.Shape shape = to.shape;
     if (shape.blocks() > 0) {
-      kernels.quantise.launch(shape.blocks(), 1, THREADS, from.address(), to.reference(), shape.slots(), shape.kvHeads(),
-          shape.headSize());
+      kernels.quantise.launch(shape.blocks(), 1, THREADS, from.address(), to.reference(), shape.slots(),
+          shape.kvHeads(), shape.headSize());
     }
   }
 }

@@ -17,7 +17,7 @@ final class SkinnyEngine {
   enum Tiles {
     /** Of last blocks. */
     WIDE,
-    /** Of decoding in bf16. */
+    /** Of decoding in 16 bits. */
     DECODING,
     /** Head by head: heads differ, or decoding reads int8. */
     RAGGED
@@ -57,7 +57,7 @@ final class SkinnyEngine {
   /**
    * An engine with buffers and graphs of its own.
    *
-   * @param fp8 matrices for passes of models whose matrices are large, null for those in bf16
+   * @param fp8 matrices for passes of models whose matrices are large, null for those in 16 bits
    */
   SkinnyEngine(
       CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, SkinnyProducts products,
@@ -76,12 +76,14 @@ final class SkinnyEngine {
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     mixed = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     inner = device.allocate(2L * rows * config.feedForward(), "activations of few tokens");
-    chain = ProductChain.fits(config) ? new ProductChain(
-        device, kernels, weights, fp8, new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
-    this.fp8 = fp8 != null;
+    this.fp8 = fp8 != null && ProductChain.fitsFp8(config);
+    chain = ProductChain.fits(config) ? new ProductChain(device, kernels, weights, this.fp8 ? fp8 : null,
+        new ProductChain.Buffers(mixed, x, residual, inner, q)) : null;
   }
 
-  /** How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together. */
+  /**
+   * How attention of a batch goes: all of it as its first sequence, or {@link PassBatches} would not put it together.
+   */
   Tiles tiles(List<BatchPlan.Sequence> batch) {
     BatchPlan.Sequence first = batch.getFirst();
     if (!first.ragged() && Kernels.wide(first.tokens().length, config)) {
@@ -102,8 +104,8 @@ final class SkinnyEngine {
     Kernels.Attention tiles = attention(tiles(batch));
     BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
-    needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024), Math.max(needed.spans(), probedSpans + 1),
-        Math.max(needed.keys(), 8192));
+    needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024),
+        Math.max(needed.spans(), probedSpans + 1), Math.max(needed.keys(), 8192));
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
       if (current != null) {

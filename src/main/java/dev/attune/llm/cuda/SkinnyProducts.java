@@ -59,14 +59,14 @@ final class SkinnyProducts {
 
   /** Adds the down projection to {@code residual} and copies the sum, rounded, to {@code out}. */
   void down(int layer, long x, int tokens, long residual, long out) {
-    run(Epilogue.RESIDUAL, weights.layers().get(layer).down(), config.hidden(), config.feedForward(), x, 0, tokens, 0, 0,
-        0, layer, residual, out, 0);
+    run(Epilogue.RESIDUAL, weights.layers().get(layer).down(), config.hidden(), config.feedForward(), x, 0, tokens, 0,
+        0, 0, layer, residual, out, 0);
   }
 
   /** Next-token logits in fp32, {@code [tokens][padded vocabulary]}. */
   void logits(long x, long pick, int tokens, long logits) {
-    run(Epilogue.LOGITS, weights.output(), weights.paddedVocabulary(), config.hidden(), x, pick, tokens, 0, 0, 0, 0, 0, 0,
-        logits);
+    run(Epilogue.LOGITS, weights.output(), weights.paddedVocabulary(), config.hidden(), x, pick, tokens, 0, 0, 0, 0, 0,
+        0, logits);
   }
 
   private void run(

@@ -2,7 +2,9 @@ package dev.attune.llm.cuda;
 
 import java.util.List;
 
-/** Waits for threads that were told to end: what they use is given back next, so an interrupt cannot cut the wait short. */
+/**
+ * Waits for threads that were told to end: what they use is given back next, so an interrupt cannot cut the wait short.
+ */
 final class ThreadEnd {
 
   private ThreadEnd() {}

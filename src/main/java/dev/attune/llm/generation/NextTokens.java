@@ -4,8 +4,8 @@ import dev.attune.llm.cpu.Softmax;
 import java.util.Arrays;
 
 /**
- * The next-token distribution of one sequence, read from the most probable token down. Most steps need a few tokens, which
- * one look at all logits finds; a grammar may ask for thousands.
+ * The next-token distribution of one sequence, read from the most probable token down. Most steps need a few tokens,
+ * which one look at all logits finds; a grammar may ask for thousands.
  */
 final class NextTokens {
 
@@ -29,7 +29,9 @@ final class NextTokens {
     known = best(FEW, Long.MAX_VALUE);
   }
 
-  /** The largest below a number, at most {@code count} of those unseen: in a heap whose smallest is first, then sorted. */
+  /**
+   * The largest below a number, at most {@code count} of those unseen: in a heap whose smallest is first, then sorted.
+   */
   private long[] best(int count, long below) {
     long[] heap = new long[Math.min(count, unseen)];
     int size = 0;

@@ -1,12 +1,11 @@
 package dev.attune.llm.hub;
 
-import dev.attune.llm.ModelFileException;
 import dev.attune.llm.checkpoint.Checksums;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
+import org.apache.commons.codec.digest.DigestUtils;
 
 /**
  * A file of a model, as the hub lists it.
@@ -22,16 +21,8 @@ record HubFile(String name, long size, String sha256, String gitSha1) {
     if (!sha256.isEmpty()) {
       return Checksums.of(file).equals(sha256);
     }
-    MessageDigest digest = sha1();
+    MessageDigest digest = DigestUtils.getSha1Digest();
     digest.update(("blob " + size + "\0").getBytes(StandardCharsets.US_ASCII));
     return Checksums.of(file, digest).equals(gitSha1);
-  }
-
-  private static MessageDigest sha1() {
-    try {
-      return MessageDigest.getInstance("SHA-1");
-    } catch (NoSuchAlgorithmException e) {
-      throw new ModelFileException("This Java has no SHA-1", e);
-    }
   }
 }

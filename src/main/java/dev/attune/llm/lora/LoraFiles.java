@@ -2,7 +2,6 @@ package dev.attune.llm.lora;
 
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.ModelFileException;
-import dev.attune.llm.checkpoint.Checksums;
 import dev.attune.llm.safetensors.SafetensorsFile;
 import java.io.IOException;
 import java.io.InputStream;
@@ -13,6 +12,7 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.HexFormat;
 import java.util.Optional;
+import org.apache.commons.codec.digest.DigestUtils;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -81,7 +81,7 @@ public record LoraFiles(String name, byte[] configuration, byte[] weights, @Null
   }
 
   private String fingerprint() {
-    MessageDigest digest = Checksums.sha256();
+    MessageDigest digest = DigestUtils.getSha256Digest();
     digest.update(configuration);
     digest.update(weights);
     return HexFormat.of().formatHex(digest.digest(), 0, 16);

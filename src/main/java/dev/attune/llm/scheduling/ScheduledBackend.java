@@ -72,6 +72,11 @@ final class ScheduledBackend implements InferenceBackend {
   }
 
   @Override
+  public boolean stored(KvSegment segment, MemorySegment image) {
+    return backend.stored(segment, image);
+  }
+
+  @Override
   public void forget(KvSegment segment) {
     backend.forget(segment);
   }

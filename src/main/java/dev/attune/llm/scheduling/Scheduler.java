@@ -26,8 +26,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Serves calls of several backends over the same cores, one batch at a time: continuous batching at the granularity of
- * passes, as a step of every sequence is a pass of its own (Orca, OSDI 2022, calls it iteration-level scheduling). A backend
- * that does not compete for the cores has a line of its own, of which several batches may run at a time.
+ * passes, as a step of every sequence is a pass of its own (Orca, OSDI 2022, calls it iteration-level scheduling). A
+ * backend that does not compete for the cores has a line of its own, of which several batches may run at a time.
  *
  * <p>A call ends when the last of its passes is done. An interrupt takes its waiting passes out; what runs is stopped
  * only when nobody else shares the batch. Results do not depend on the batch, since those of the backends do not.
@@ -64,7 +64,8 @@ public final class Scheduler implements Admission, AutoCloseable {
 
     private Line(int atOnce) {
       this.atOnce = atOnce;
-      threads = new ThreadPoolExecutor(atOnce, atOnce, IDLE.toNanos(), TimeUnit.NANOSECONDS, new LinkedBlockingQueue<>(),
+      threads = new ThreadPoolExecutor(
+          atOnce, atOnce, IDLE.toNanos(), TimeUnit.NANOSECONDS, new LinkedBlockingQueue<>(),
           Thread.ofPlatform().daemon().name("attune-llm-scheduler").factory());
       threads.allowCoreThreadTimeOut(true);
     }

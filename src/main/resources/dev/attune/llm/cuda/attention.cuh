@@ -35,8 +35,8 @@ DEVICE void fetchTile(
     int r = i / CHUNKS, c = i % CHUNKS;
     bool valid = from + r < end;
     Row row = places[r];
-    const bf16* key = (const bf16*)row.segment + (block * row.capacity + row.token) * D + c * 8;
-    const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
+    const num16* key = (const num16*)row.segment + (block * row.capacity + row.token) * D + c * 8;
+    const num16* value = key + (u64)a.kvHeads * row.capacity * D;
     copyAsync(k + tileOffset<D>(r, c), key, valid);
     copyAsync(v + tileOffset<D>(r, c), value, valid);
   }
@@ -113,12 +113,12 @@ DEVICE void mergeRow(
 
 template <int D>
 DEVICE void storeMerged(
-    bf16* out, int heads, int kvHeads, const Sequence& s, int row, int head, const float (&v)[D / 32], float sum) {
+    num16* out, int heads, int kvHeads, const Sequence& s, int row, int head, const float (&v)[D / 32], float sum) {
   int group = heads / kvHeads, lane = threadIdx.x % 32;
   float factor = 1.0f / sum;
-  bf16* to = out + ((u64)(s.firstRow + row / group) * heads + head * group + row % group) * D + lane * (D / 32);
+  num16* to = out + ((u64)(s.firstRow + row / group) * heads + head * group + row % group) * D + lane * (D / 32);
   #pragma unroll
-  for (int i = 0; i < D / 32; i += 2) storeWord(to + i, packBf16(v[i] * factor, v[i + 1] * factor));
+  for (int i = 0; i < D / 32; i += 2) storeWord(to + i, pack16(v[i] * factor, v[i + 1] * factor));
 }
 
 // Four packed rows of up to 16 parts by one warp.
@@ -200,7 +200,7 @@ DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int he
   for (int h = 0; h < 2; h++) {
     int row = min(firstRow + g + h * 8, rows - 1);
     token[h] = row / group;
-    const bf16* from = a.q + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + 2 * q;
+    const num16* from = a.q + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + 2 * q;
     #pragma unroll
     for (int k = 0; k < D / 16; k++) {
       query[k][h] = *(const u32*)(from + k * 16);
@@ -286,10 +286,10 @@ DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int he
       #pragma unroll
       for (int n = 0; n < STEP / 16; n++) {
         u32 p[4];
-        p[0] = packBf16(w[2 * n][0], w[2 * n][1]);
-        p[1] = packBf16(w[2 * n][2], w[2 * n][3]);
-        p[2] = packBf16(w[2 * n + 1][0], w[2 * n + 1][1]);
-        p[3] = packBf16(w[2 * n + 1][2], w[2 * n + 1][3]);
+        p[0] = pack16(w[2 * n][0], w[2 * n][1]);
+        p[1] = pack16(w[2 * n][2], w[2 * n][3]);
+        p[2] = pack16(w[2 * n + 1][0], w[2 * n + 1][1]);
+        p[3] = pack16(w[2 * n + 1][2], w[2 * n + 1][3]);
         #pragma unroll
         for (int d = 0; d < D / 16; d++) {
           u32 b[4];
@@ -312,10 +312,10 @@ DEVICE void attend(const AttentionArgs& a, int layer, AttentionItem item, int he
     if (row >= rows) continue;
     if (item.partial < 0) {
       float factor = 1.0f / total;
-      bf16* to = a.out + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + 2 * q;
+      num16* to = a.out + ((u64)(s.firstRow + row / group) * a.heads + head * group + row % group) * D + 2 * q;
       #pragma unroll
       for (int d = 0; d < D / 8; d++)
-        *(u32*)(to + d * 8) = packBf16(out[d][2 * h] * factor, out[d][2 * h + 1] * factor);
+        *(u32*)(to + d * 8) = pack16(out[d][2 * h] * factor, out[d][2 * h + 1] * factor);
     } else {
       u64 at = ((u64)item.partial * a.kvHeads + head) * 16 + inTile;
       #pragma unroll
@@ -346,7 +346,7 @@ struct MergeArgs {
   const Sequence* sequences;
   const MergeItem* items;
   const int* itemCount;
-  bf16* out;
+  num16* out;
   int heads;
   int kvHeads;
   int tileRows;

@@ -4,23 +4,25 @@
 // matrices: output, gate and up, down; queries, keys and values. Streaming the weights is all that takes time. One block a
 // multiprocessor stays; its loader of weights runs ahead into the next products, which nothing but memory holds up, so that
 // weights arrive while blocks wait for each other. Weights are the left operand of wgmma, 128 bytes of each output of a tile a
-// step; tokens are the right one, 64 inputs a step.
+// step; tokens are the right one, as many inputs of each.
 //
 // Gate and up: a block has all inputs of a tile. Otherwise blocks share the inputs of a tile and leave parts of its sums in
-// memory, which, when all blocks have, are put together in the order of the inputs. Before the first, parts of attention are. RMSNorm is a factor per token, as in the
-// other products; sums of squares come in parts of 128 outputs.
+// memory, which, when all blocks have, are put together in the order of the inputs. Before the first, parts of attention are.
+// RMSNorm is a factor per token, as in the other products; sums of squares come in parts of 128 outputs.
 //
-// With FP8, weights are E4M3 with a scale for each output, in the order of quantise_rows: a thread finds those of four products
-// side by side. They become bf16, which is exact, in the registers that wgmma takes them from; tokens stay in bf16.
+// With FP8, weights are E4M3 with a scale for each output, and tokens E4M3 with a scale for each token and step of 128 inputs,
+// which a head of attention fills. Whoever writes tokens quantises them, and those of a step lie in memory as they will lie in
+// shared memory. Tensor cores sum a step; that sum is scaled and added in fp32, as sums of tensor cores in FP8 are short.
 //
-// Compiled for FP8 (0 or 1), TOKENS (16, 32, 48 or 64), W_STAGES, X_STAGES, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, FEED_FORWARD and,
-// by phase, TILE_ROWS (outputs of a tile, 256 at most) and SPLITS (blocks that share a tile's inputs, 1 for gate and up).
+// Compiled for FP8 (0 or 1), TOKENS (16, 32, 48 or 64), W_STAGES, IN_FLIGHT (of them), X_STAGES, HIDDEN, HEADS, KV_HEADS,
+// HEAD_SIZE, FEED_FORWARD and, by phase, TILE_ROWS (outputs of a tile, 256 at most) and SPLITS (blocks that share a tile's
+// inputs, 1 for gate and up).
 
 constexpr int MOST_ROWS = 256, GROUPS = MOST_ROWS / 64;
 constexpr int WORKERS = GROUPS * 128, THREADS = WORKERS + 128;
 #include "blocks.cuh"
 constexpr int W_BYTES = MOST_ROWS * 128, DEPTH = FP8 ? 128 : 64;
-constexpr int X_INPUTS = 64, X_BYTES = TOKENS * 128, PIECES = DEPTH / X_INPUTS;
+constexpr int X_BYTES = TOKENS * 128;
 // Outputs that a warp finishes at once, a part of sums of squares.
 constexpr int PART = 128;
 constexpr int MAX_TOKENS = 64, MOST_SPLITS = 8;
@@ -47,6 +49,13 @@ struct ChainMaps {
   TensorMap inner;          // [token][FEED_FORWARD]
 };
 
+// Tokens in E4M3, as they are multiplied: [step][MAX_TOKENS] rows of 128 bytes, whose pieces of 16 bytes are swizzled, and
+// scales [step][MAX_TOKENS].
+struct Codes {
+  u8* numbers;
+  float* scales;
+};
+
 struct ChainArgs {
   int first;                // phases
   int last;
@@ -57,107 +66,63 @@ struct ChainArgs {
   int squareParts;          // that a chain of queries, keys and values alone finds
   float* squares;           // [HIDDEN / PART][MAX_TOKENS]
   float* residual;          // [token][HIDDEN], added to
-  bf16* x;                  // [token][HIDDEN]: the residual, rounded
-  bf16* inner;              // [token][FEED_FORWARD]
-  bf16* q;                  // [token][ATTENTION_WIDTH]
+  num16* x;                  // [token][HIDDEN]: the residual, rounded
+  num16* inner;              // [token][FEED_FORWARD]
+  num16* q;                  // [token][ATTENTION_WIDTH]
   const Row* rows;          // of KV
   const int* positions;
   const float2* rope;
   float* parts;             // [split][TOKENS][outputs]
   Met* met;
-  const float* scales[4];   // of outputs, by phase, for FP8
+  // For FP8:
+  const float* scales[4];   // of outputs, by phase
+  const num16* mixed;        // [token][ATTENTION_WIDTH]
+  Codes mixedCodes;
+  Codes xCodes;
+  Codes innerCodes;
 };
 
-#if TOKENS == 16
-#define OPERATION "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
-#define SUMS                                                                                             \
-  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
-#define P0 "%8"
-#define P1 "%9"
-#define P2 "%10"
-#define P3 "%11"
-#define P4 "%12"
-#define P5 "%13"
-#elif TOKENS == 32
-#define OPERATION                                                                                        \
-  "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"                                               \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
-#define SUMS                                                                                             \
-  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),        \
-  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
-#define P0 "%16"
-#define P1 "%17"
-#define P2 "%18"
-#define P3 "%19"
-#define P4 "%20"
-#define P5 "%21"
-#elif TOKENS == 48
-#define OPERATION                                                                                        \
-  "wgmma.mma_async.sync.aligned.m64n48k16.f32.bf16.bf16 {"                                               \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                               \
-  "%16, %17, %18, %19, %20, %21, %22, %23}, "
-#define SUMS                                                                                             \
-  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),        \
-  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),  \
-  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23])
-#define P0 "%24"
-#define P1 "%25"
-#define P2 "%26"
-#define P3 "%27"
-#define P4 "%28"
-#define P5 "%29"
-#elif TOKENS == 64
-#define OPERATION                                                                                        \
-  "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"                                               \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                               \
-  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-#define SUMS                                                                                             \
-  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),        \
-  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),  \
-  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
-  "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-#define P0 "%32"
-#define P1 "%33"
-#define P2 "%34"
-#define P3 "%35"
-#define P4 "%36"
-#define P5 "%37"
+#define R8(a, b, c, d, e, f, g, h) "%" #a ", %" #b ", %" #c ", %" #d ", %" #e ", %" #f ", %" #g ", %" #h
+#define SUMS8(i)                                                                                         \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define R16 R8(0, 1, 2, 3, 4, 5, 6, 7)
+#define R32 R16 ", " R8(8, 9, 10, 11, 12, 13, 14, 15)
+#define R48 R32 ", " R8(16, 17, 18, 19, 20, 21, 22, 23)
+#define R64 R48 ", " R8(24, 25, 26, 27, 28, 29, 30, 31)
+#define SUMS16 SUMS8(0)
+#define SUMS32 SUMS16, SUMS8(8)
+#define SUMS48 SUMS32, SUMS8(16)
+#define SUMS64 SUMS48, SUMS8(24)
+
+#if FP8
+#define OPERANDS "k32.f32.e4m3.e4m3"
+#define MODIFIERS ", p, 1, 1;"
+#else
+#define OPERANDS "k16.f32." NUMBERS
+#define MODIFIERS ", p, 1, 1, 0, 0;"
 #endif
 
-// Weights from shared memory, or from registers.
-DEVICE void multiply(float (&d)[TOKENS / 2], u64 w, u64 x, int accumulate) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P2 ", 0;\n" OPERATION P0 ", " P1 ", p, 1, 1, 0, 0;\n}\n"
-               : SUMS : "l"(w), "l"(x), "r"(accumulate));
-}
+// W and P0 to P2 are numbers: the operation's width and the operands after the sums.
+#define MULTIPLY(W, P0, P1, P2)                                                                          \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #P2 ", 0;\n"                                         \
+               "wgmma.mma_async.sync.aligned.m64n" #W OPERANDS " {" R##W "}, %" #P0 ", %" #P1 MODIFIERS "\n}\n" \
+               : SUMS##W : "l"(w), "l"(x), "r"(accumulate))
 
-DEVICE void multiply(float (&d)[TOKENS / 2], const u32 (&w)[4], u64 x, int accumulate) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P5 ", 0;\n" OPERATION "{" P0 ", " P1 ", " P2 ", " P3 "}, " P4
-               ", p, 1, 1, 0;\n}\n"
-               : SUMS : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "l"(x), "r"(accumulate));
+template <int W> DEVICE void multiply(float (&d)[W / 2], u64 w, u64 x, int accumulate);
+template <> DEVICE void multiply<16>(float (&d)[8], u64 w, u64 x, int accumulate) { MULTIPLY(16, 8, 9, 10); }
+template <> DEVICE void multiply<32>(float (&d)[16], u64 w, u64 x, int accumulate) { MULTIPLY(32, 16, 17, 18); }
+template <> DEVICE void multiply<48>(float (&d)[24], u64 w, u64 x, int accumulate) { MULTIPLY(48, 24, 25, 26); }
+template <> DEVICE void multiply<64>(float (&d)[32], u64 w, u64 x, int accumulate) { MULTIPLY(64, 32, 33, 34); }
+
+// What uses sums after this is not put before it.
+template <int N> DEVICE void keepSums(float (&d)[N]) {
+  #pragma unroll
+  for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i]) :: "memory");
 }
 
 DEVICE void multiplyFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void multiplyCommit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> DEVICE void multiplyWait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
-
-// Bytes 0 and 2, and bytes 1 and 3, of a word of E4M3 codes as two bf16 numbers each: with the exponent's four bits as the
-// lowest of eight the numbers are 2^-120 of what they should be, those below the smallest exponent too.
-DEVICE void unpackE4m3(u32 word, u32& even, u32& odd) {
-  constexpr u32 SIGNS = 0x80008000u, REST = 0x07f007f0u, POWER = 0x7b807b80u;
-  even = multiplyPairs((word << 4 & REST) | (word << 8 & SIGNS), POWER);
-  odd = multiplyPairs((word >> 4 & REST) | (word & SIGNS), POWER);
-}
-
-// 16 bytes of the block's memory.
-DEVICE uint4 loadBlock16(u32 address) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address) : "memory");
-  return v;
-}
-
-// Of eight rows of a fragment, where the one of a quarter of lanes is: with FP8, such that loads are free of bank conflicts.
-DEVICE int rowOf(int g) { return FP8 ? g / 2 + g % 2 * 4 : g; }
 
 struct ChainBarriers {
   u64 wFull[W_STAGES], wEmpty[W_STAGES];
@@ -189,34 +154,77 @@ struct Shares {
   DEVICE int output(int unit) const { return unit / splits * rows; }
   DEVICE int split(int unit) const { return unit % splits; }
   DEVICE int first(int unit) const { return steps * split(unit) / splits; }
-  DEVICE int end(int unit) const { return steps * (split(unit) + 1) / splits; }
+  DEVICE int count(int unit) const { return steps * (split(unit) + 1) / splits - first(unit); }
+
+  // Which a unit takes as its `i`th. With FP8, tiles begin at different ones, so that not all blocks ask for the same tokens
+  // at once.
+  DEVICE int step(int unit, int i) const { return first(unit) + (FP8 ? (i + unit / splits) % count(unit) : i); }
+};
+
+// Shared memory of a block: rings of weights and tokens, and for FP8 SwiGLU's numbers of a tile and the scales of the tokens.
+struct Rooms {
+  u32 weights, tokens;
+  num16* inner;              // [token][MOST_ROWS / 2], where stagedAt says
+  float* scales;            // [X_STAGES][TOKENS]
+
+  DEVICE Rooms(u8* memory) {
+    weights = sharedAddress(memory);
+    tokens = weights + W_STAGES * W_BYTES;
+    inner = (num16*)(memory + W_STAGES * W_BYTES + X_STAGES * X_BYTES);
+    scales = (float*)(inner + TOKENS * MOST_ROWS / 2);
+  }
 };
 
 DEVICE void loadWeights(const ChainMaps& maps, const ChainArgs& a, u32 memory, ChainBarriers& b) {
-  Ring<W_STAGES> ring;
-  int filled = 0;
+  Ring<W_STAGES> ring, arrived;
+  int count = 0;
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     Shares shares(phase);
     #pragma unroll 1
     for (int unit = blockIdx.x; unit < shares.units; unit += gridDim.x) {
       #pragma unroll 1
-      for (int step = shares.first(unit); step < shares.end(unit); step++, ring.next()) {
-        if (filled >= W_STAGES) barrierWait(&b.wEmpty[ring.stage], ring.phase ^ 1); else filled++;
+      for (int i = 0; i < shares.count(unit); i++, count++, ring.next()) {
+        if (count >= W_STAGES) barrierWait(&b.wEmpty[ring.stage], ring.phase ^ 1);
+        // More under way would not come sooner, but hold up what blocks tell each other.
+        if (count >= IN_FLIGHT) {
+          barrierWait(&b.wFull[arrived.stage], arrived.phase);
+          arrived.next();
+        }
         barrierExpect(&b.wFull[ring.stage], shares.rows * 128);
-        loadTile(memory + ring.stage * W_BYTES, &maps.weights[phase], step * DEPTH, shares.output(unit),
+        loadTile(memory + ring.stage * W_BYTES, &maps.weights[phase], shares.step(unit, i) * DEPTH, shares.output(unit),
             &b.wFull[ring.stage]);
       }
     }
   }
 }
 
+// Whether something is left for the first product to find: parts of attention together, or tokens in E4M3.
+DEVICE int begins(const ChainArgs& a) { return FP8 || a.merging; }
+
 // How often blocks meet in a phase.
 DEVICE int meetings(int phase) { return phase == GATE_UP ? 1 : 2; }
 
-DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, u32 memory, ChainBarriers& b) {
+// Bytes that lie together, a multiple of 16.
+DEVICE void copyBytes(u32 to, const void* from, int bytes, u64* barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+               :: "r"(to), "l"(from), "r"(bytes), "r"(sharedAddress(barrier)) : "memory");
+}
+
+DEVICE const Codes& codesOf(const ChainArgs& a, int phase) {
+  return phase == OUTPUT ? a.mixedCodes : phase == DOWN ? a.innerCodes : a.xCodes;
+}
+
+// A step's tokens and their scales.
+DEVICE void loadCodes(const Codes& from, int step, u32 numbers, u32 scales, u64* barrier) {
+  barrierExpect(barrier, X_BYTES + TOKENS * 4);
+  copyBytes(numbers, from.numbers + (u64)step * MAX_TOKENS * 128, X_BYTES, barrier);
+  copyBytes(scales, from.scales + step * MAX_TOKENS, TOKENS * 4, barrier);
+}
+
+DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, const Rooms& rooms, ChainBarriers& b) {
   Ring<X_STAGES> ring;
-  int filled = 0, met = a.merging;
+  int filled = 0, met = begins(a);
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     if (met) {
@@ -226,21 +234,48 @@ DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, u32 memory, Ch
     }
     met += meetings(phase);
     const TensorMap* map = phase == OUTPUT ? &maps.mixed : phase == DOWN ? &maps.inner : &maps.x;
+    const Codes& codes = codesOf(a, phase);
     Shares shares(phase);
     #pragma unroll 1
     for (int unit = blockIdx.x; unit < shares.units; unit += gridDim.x) {
       #pragma unroll 1
-      for (int piece = shares.first(unit) * PIECES; piece < shares.end(unit) * PIECES; piece++, ring.next()) {
+      for (int i = 0; i < shares.count(unit); i++, ring.next()) {
+        int step = shares.step(unit, i);
         if (filled >= X_STAGES) barrierWait(&b.xEmpty[ring.stage], ring.phase ^ 1); else filled++;
-        barrierExpect(&b.xFull[ring.stage], X_BYTES);
-        loadTile(memory + ring.stage * X_BYTES, map, piece * X_INPUTS, 0, &b.xFull[ring.stage]);
+        u32 to = rooms.tokens + ring.stage * X_BYTES;
+        u64* full = &b.xFull[ring.stage];
+        if (FP8) {
+          loadCodes(codes, step, to, sharedAddress(rooms.scales + ring.stage * TOKENS), full);
+          continue;
+        }
+        barrierExpect(full, X_BYTES);
+        loadTile(to, map, step * DEPTH, 0, full);
       }
     }
   }
 }
 
-DEVICE void storeFour(bf16* to, float4 v) {
-  *(uint2*)to = make_uint2(packBf16(v.x, v.y), packBf16(v.z, v.w));
+DEVICE void storeFour(num16* to, float4 v) {
+  *(uint2*)to = make_uint2(pack16(v.x, v.y), pack16(v.z, v.w));
+}
+
+// Quantises a token's inputs of a step, in the order of quantise_rows; a lane has four, `input` on. Lanes two apart have the
+// halves of 16 inputs, so they exchange numbers.
+DEVICE void storeCodes(const Codes& to, int token, int input, float4 v) {
+  float top = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+  top = fmaxf(warpMax(top), 1e-30f);
+  float inverse = LARGEST_E4M3 / top;
+  int step = input / 128, at = input % 128, second = at / 8 % 2;
+  u32 own = packE4m3(v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse), other = __shfl_xor_sync(~0u, own, 2);
+  u32 word = second ? __byte_perm(other, own, 0x7362) : __byte_perm(own, other, 0x5140);
+  int piece = at / 64 * 4 + at / 4 % 2 * 2 + second;
+  u8* codes = to.numbers + ((u64)step * MAX_TOKENS + token) * 128 + (piece ^ token % 8) * 16 + at / 16 % 4 * 4;
+  *(u32*)codes = word;
+  if (at == 0) to.scales[step * MAX_TOKENS + token] = top / LARGEST_E4M3;
+}
+
+DEVICE float4 fourOf(uint2 pairs) {
+  return make_float4(low16(pairs.x), high16(pairs.x), low16(pairs.y), high16(pairs.y));
 }
 
 DEVICE float4 loadFour(const float* p) {
@@ -297,6 +332,7 @@ struct Finish {
       u64 at = (u64)token * HIDDEN + output();
       *(float4*)(a.residual + at) = v;
       storeFour(a.x + at, v);
+      if (FP8) storeCodes(a.xCodes, token, output(), v);
       float square = warpSum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
       if (lane == 0) a.squares[part * MAX_TOKENS + token] = square;
       return;
@@ -323,12 +359,13 @@ struct Finish {
     }
     if (!place.segment) return;
     u64 block = 2 * a.layer * KV_HEADS + head - HEADS;
-    storeFour((bf16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE + d, v);
+    storeFour((num16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE + d, v);
   }
 };
 
+
 // The first of what the warps of all blocks put together, of parts of sums or of attention, that is this warp's.
-DEVICE int firstToFinish() { return blockIdx.x * (WORKERS / 32) + threadIdx.x / 32; }
+DEVICE int firstToFinish() { return threadIdx.x / 32 * gridDim.x + blockIdx.x; }
 
 // Puts the parts of a phase's sums together when all blocks, for the `met`th time, have left theirs.
 DEVICE void finish(const ChainArgs& a, int phase, int firstPosition, int met) {
@@ -370,48 +407,41 @@ struct Reading {
 };
 
 #if FP8
-DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, u32 memory, ChainBarriers& b, Reading& at) {
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, q = lane % 4, r = rowOf(lane / 4);
-  // Eight rows further the swizzle is the same.
-  u32 row = memory + (warp * 16 + r) * 128;
-  u32 w[2][4][4];
-  int before = -1;
+DEVICE void multiplySteps(float (&sums)[TOKENS / 2], int steps, const Rooms& rooms, ChainBarriers& b, Reading& at) {
+  int q = threadIdx.x % 4;
+  float d[TOKENS / 2] = {};
+  #pragma unroll
+  for (int i = 0; i < TOKENS / 2; i++) sums[i] = 0;
   #pragma unroll 1
   for (int step = 0; step < steps; step++) {
     barrierWait(&b.wFull[at.w.stage], at.w.phase);
+    barrierWait(&b.xFull[at.x.stage], at.x.phase);
+    u64 w = descriptor(rooms.weights + at.w.stage * W_BYTES + threadIdx.x / 128 * 64 * 128);
+    u64 x = descriptor(rooms.tokens + at.x.stage * X_BYTES);
+    multiplyFence();
     #pragma unroll
-    for (int half = 0; half < 2; half++) {
-      u32 from = row + at.w.stage * W_BYTES + (((half * 4 + q) ^ r) << 4);
-      uint4 low = loadBlock16(from), high = loadBlock16(from + 1024);
-      if (half == 1) {
-        __syncwarp();
-        if (lane == 0) barrierArrive(&b.wEmpty[at.w.stage]);
-      }
-      u32 lows[4] = {low.x, low.y, low.z, low.w}, highs[4] = {high.x, high.y, high.z, high.w};
+    for (int k = 0; k < 4; k++) multiply<TOKENS>(d, w + k * 2, x + k * 2, k > 0);
+    multiplyCommit();
+    multiplyWait<0>();
+    keepSums(d);
+    const float* scale = rooms.scales + at.x.stage * TOKENS + 2 * q;
+    #pragma unroll
+    for (int j = 0; j < TOKENS / 8; j++) {
+      float2 of = *(const float2*)(scale + 8 * j);
       #pragma unroll
-      for (int k = 0; k < 4; k++) {
-        unpackE4m3(lows[k], w[half][k][0], w[half][k][2]);
-        unpackE4m3(highs[k], w[half][k][1], w[half][k][3]);
-      }
-      barrierWait(&b.xFull[at.x.stage], at.x.phase);
-      u64 x = descriptor(memory + W_STAGES * W_BYTES + at.x.stage * X_BYTES);
-      multiplyFence();
-      #pragma unroll
-      for (int k = 0; k < 4; k++) multiply(d, w[half][k], x + k * 2, step > 0 || half > 0 || k > 0);
-      multiplyCommit();
-      // The half before has been multiplied: its registers and its tokens are free.
-      multiplyWait<1>();
-      if (before >= 0 && threadIdx.x % 128 == 0) barrierArrive(&b.xEmpty[before]);
-      before = at.x.stage;
-      at.x.next();
+      for (int i = 0; i < 4; i++) sums[4 * j + i] += d[4 * j + i] * (i % 2 ? of.y : of.x);
+    }
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) {
+      barrierArrive(&b.wEmpty[at.w.stage]);
+      barrierArrive(&b.xEmpty[at.x.stage]);
     }
     at.w.next();
+    at.x.next();
   }
-  multiplyWait<0>();
-  if (threadIdx.x % 128 == 0) barrierArrive(&b.xEmpty[before]);
 }
 #else
-DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, u32 memory, ChainBarriers& b, Reading& at) {
+DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, const Rooms& rooms, ChainBarriers& b, Reading& at) {
   int wBefore = -1, xBefore = -1;
   auto free = [&] {
     if (wBefore >= 0 && threadIdx.x % 128 == 0) {
@@ -423,11 +453,11 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, u32 memory, ChainBa
   for (int step = 0; step < steps; step++) {
     barrierWait(&b.wFull[at.w.stage], at.w.phase);
     barrierWait(&b.xFull[at.x.stage], at.x.phase);
-    u64 w = descriptor(memory + at.w.stage * W_BYTES + threadIdx.x / 128 * 64 * 128);
-    u64 x = descriptor(memory + W_STAGES * W_BYTES + at.x.stage * X_BYTES);
+    u64 w = descriptor(rooms.weights + at.w.stage * W_BYTES + threadIdx.x / 128 * 64 * 128);
+    u64 x = descriptor(rooms.tokens + at.x.stage * X_BYTES);
     multiplyFence();
     #pragma unroll
-    for (int k = 0; k < 4; k++) multiply(d, w + k * 2, x + k * 2, step > 0 || k > 0);
+    for (int k = 0; k < 4; k++) multiply<TOKENS>(d, w + k * 2, x + k * 2, step > 0 || k > 0);
     multiplyCommit();
     multiplyWait<1>();
     free();
@@ -441,10 +471,10 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, u32 memory, ChainBa
 }
 #endif
 
-// d[4 j + 2 h + e]: token 8 j + 2 (lane % 4) + e, output h * 8 + rowOf(lane / 4) of the warp.
+// d[4 j + 2 h + e]: token 8 j + 2 (lane % 4) + e, output h * 8 + lane / 4 of the warp.
 DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int outputs, int output, int split) {
   int lane = threadIdx.x % 32;
-  float* to = a.parts + ((u64)split * TOKENS + 2 * (lane % 4)) * outputs + output + rowOf(lane / 4);
+  float* to = a.parts + ((u64)split * TOKENS + 2 * (lane % 4)) * outputs + output + lane / 4;
   #pragma unroll
   for (int j = 0; j < TOKENS / 8; j++) {
     #pragma unroll
@@ -452,24 +482,117 @@ DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int outp
   }
 }
 
-// Gate and up alternate in groups of eight outputs, so a thread has both. Words of two outputs are exchanged with the lane that
-// has the next row.
-DEVICE void storeSwiglu(
-    const ChainArgs& a, const float (&d)[TOKENS / 2], int output, float gateScale, float upScale, const float* factors) {
-  int lane = threadIdx.x % 32, q = lane % 4, r = rowOf(lane / 4), odd = r & 1;
-  bf16* to = a.inner + output / 2 + (r & ~1);
+// Gate and up alternate in groups of eight outputs, so a thread has both: of gate's output `output` of the warp, where tokens
+// 8 j + 2 (lane % 4) + e are v[j][e].
+DEVICE void swiglu(
+    const float (&d)[TOKENS / 2], float gateScale, float upScale, const float* factors, float (&v)[TOKENS / 8][2]) {
+  int q = threadIdx.x % 4;
   #pragma unroll
   for (int j = 0; j < TOKENS / 8; j++) {
-    float v[2];
     #pragma unroll
     for (int e = 0; e < 2; e++) {
       float factor = factors[8 * j + 2 * q + e];
-      v[e] = silu(d[4 * j + e] * (factor * gateScale)) * (d[4 * j + 2 + e] * (factor * upScale));
+      v[j][e] = silu(d[4 * j + e] * (factor * gateScale)) * (d[4 * j + 2 + e] * (factor * upScale));
     }
-    float other = __shfl_xor_sync(~0u, odd ? v[0] : v[1], FP8 ? 8 : 4);
+  }
+}
+
+// Words of two outputs are exchanged with the lane that has the next row.
+DEVICE void storeInner(const ChainArgs& a, const float (&v)[TOKENS / 8][2], int output) {
+  int lane = threadIdx.x % 32, q = lane % 4, r = lane / 4, odd = r & 1;
+  num16* to = a.inner + output / 2 + (r & ~1);
+  #pragma unroll
+  for (int j = 0; j < TOKENS / 8; j++) {
+    float other = __shfl_xor_sync(~0u, odd ? v[j][0] : v[j][1], 4);
     int token = 8 * j + 2 * q + odd;
     if (token < a.tokens)
-      *(u32*)(to + (u64)token * FEED_FORWARD) = odd ? packBf16(other, v[1]) : packBf16(v[0], other);
+      *(u32*)(to + (u64)token * FEED_FORWARD) = odd ? pack16(other, v[j][1]) : pack16(v[j][0], other);
+  }
+}
+
+// Where an output of a tile lies among those of its token; free of bank conflicts.
+DEVICE int stagedAt(int token, int output) { return token * (MOST_ROWS / 2) + (output ^ (token / 2 % 4) * 8); }
+
+// All of a tile's outputs, in FP8: they go through shared memory, so that a warp has a token's.
+DEVICE void storeInnerCodes(const ChainArgs& a, const float (&v)[TOKENS / 8][2], int firstOutput, bool live, num16* staged) {
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, q = lane % 4;
+  #pragma unroll
+  for (int j = 0; j < TOKENS / 8; j++) {
+    #pragma unroll
+    for (int e = 0; e < 2; e++) staged[stagedAt(8 * j + 2 * q + e, warp * 8 + lane / 4)] = live ? to16(v[j][e]) : 0;
+  }
+  syncWorkers();
+  #pragma unroll 1
+  for (int token = warp; token < a.tokens; token += WORKERS / 32) {
+    uint2 pairs = *(const uint2*)(staged + stagedAt(token, lane * 4));
+    int input = firstOutput / 2 + lane * 4;
+    storeCodes(a.innerCodes, token, input, fourOf(pairs));
+    if (a.last == GATE_UP && input < FEED_FORWARD) *(uint2*)(a.inner + (u64)token * FEED_FORWARD + input) = pairs;
+  }
+}
+
+// Parts of attention put together, a warp a row. Sums of weights and the first parts are requested at once.
+template <typename Store> DEVICE void mergeParts(const MergeArgs& m, Store store) {
+  constexpr int PER = HEAD_SIZE / 32, BATCH = 16;
+  constexpr int GROUP = HEADS / KV_HEADS;
+  int lane = threadIdx.x % 32, total = *m.itemCount * KV_HEADS * m.tileRows;
+  bool ready = false;
+  #pragma unroll 1
+  for (int w = firstToFinish(); w < total; w += gridDim.x * (WORKERS / 32)) {
+    int inTile = w % m.tileRows, head = w / m.tileRows % KV_HEADS;
+    MergeItem item = m.items[w / m.tileRows / KV_HEADS];
+    Sequence s = m.sequences[item.sequence];
+    int row = item.rowTile * m.tileRows + inTile;
+    if (!ready) waitForPrevious();
+    ready = true;
+    if (row >= s.tokens * GROUP || item.count <= m.few) continue;
+    u64 stride = (u64)KV_HEADS * m.tileRows, from = ((u64)item.firstPartial * KV_HEADS + head) * m.tileRows + inTile;
+    float out[PER] = {}, sum = 0, top = -INFINITE;
+    #pragma unroll 1
+    for (int first = 0; first < item.count; first += BATCH) {
+      int i = first + lane;
+      float2 part = lane < BATCH && i < item.count ? __ldcg(&m.partialSums[from + i * stride]) : make_float2(-INFINITE, 0);
+      Channels<HEAD_SIZE> v[BATCH];
+      #pragma unroll
+      for (int j = 0; j < BATCH; j++) {
+        #pragma unroll
+        for (int k = 0; k < PER; k++) v[j].v[k] = 0;
+        if (first + j < item.count) v[j].load(m.partialOut + (from + (first + j) * stride) * HEAD_SIZE + lane * PER);
+      }
+      float before = top;
+      top = fmaxf(top, warpMax(part.x));
+      float rescale = power2(before - top), weight = power2(part.x - top);
+      sum = sum * rescale + part.y * weight;
+      #pragma unroll
+      for (int k = 0; k < PER; k++) out[k] *= rescale;
+      #pragma unroll
+      for (int j = 0; j < BATCH; j++) {
+        float of = __shfl_sync(~0u, weight, j);
+        #pragma unroll
+        for (int k = 0; k < PER; k++) out[k] += v[j].v[k] * of;
+      }
+    }
+    float factor = 1 / warpSum(sum);
+    #pragma unroll
+    for (int k = 0; k < PER; k++) out[k] *= factor;
+    store(s.firstRow + row / GROUP, head * GROUP + row % GROUP, out);
+  }
+  if (!ready) waitForPrevious();
+}
+
+// What the first product finds, in E4M3.
+DEVICE void quantiseTokens(const ChainArgs& a) {
+  int lane = threadIdx.x % 32, width = inputsOf(a.first), parts = (width + 127) / 128;
+  const num16* rounded = a.first == OUTPUT ? a.mixed : a.inner;
+  const Codes& to = codesOf(a, a.first);
+  #pragma unroll 1
+  for (int at = firstToFinish(); at < parts * a.tokens; at += gridDim.x * (WORKERS / 32)) {
+    int token = at % a.tokens, input = at / a.tokens * 128 + lane * 4;
+    u64 from = (u64)token * width + input;
+    float4 v = make_float4(0, 0, 0, 0);
+    if (input < width && (a.first == OUTPUT || a.first == DOWN)) v = fourOf(*(const uint2*)(rounded + from));
+    else if (input < width) v = *(const float4*)(a.residual + from);
+    storeCodes(to, token, input, v);
   }
 }
 
@@ -479,15 +602,25 @@ DEVICE void arriveWritten(u32* met) {
   arrive(met);
 }
 
-DEVICE void multiplyPhases(const ChainArgs& a, const MergeArgs& merge, u32 memory, ChainBarriers& b, float* factors) {
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, met = a.merging;
+DEVICE void multiplyPhases(
+    const ChainArgs& a, const MergeArgs& merge, const Rooms& rooms, ChainBarriers& b, float* factors) {
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, met = begins(a);
   if (a.merging) {
-    mergeTiles<HEAD_SIZE, 1>(merge, firstToFinish(), gridDim.x * (WORKERS / 32), 0, 0, (float(*)[HEAD_SIZE])0,
-        [] { waitForPrevious(); });
-    arriveWritten(&a.met->arrived);
+    mergeParts(merge, [&](int token, int head, const float (&v)[HEAD_SIZE / 32]) {
+      int at = head * HEAD_SIZE + lane * (HEAD_SIZE / 32);
+      if constexpr (FP8) {
+        storeCodes(a.mixedCodes, token, at, make_float4(v[0], v[1], v[2], v[3]));
+      } else {
+        #pragma unroll
+        for (int i = 0; i < HEAD_SIZE / 32; i += 2)
+          *(u32*)(merge.out + (u64)token * ATTENTION_WIDTH + at + i) = pack16(v[i], v[i + 1]);
+      }
+    });
   } else {
     waitForPrevious();
+    if (FP8) quantiseTokens(a);
   }
+  if (begins(a)) arriveWritten(&a.met->arrived);
   int position = a.positions[firstToFinish() % a.tokens];
   Reading at;
   #pragma unroll 1
@@ -511,11 +644,11 @@ DEVICE void multiplyPhases(const ChainArgs& a, const MergeArgs& merge, u32 memor
       bool live = warp * 16 < shares.rows && output < outputs;
       float gateScale = 1, upScale = 1;
       if (FP8 && phase == GATE_UP && live) {
-        gateScale = __ldg(a.scales[GATE_UP] + output + rowOf(lane / 4));
-        upScale = __ldg(a.scales[GATE_UP] + output + 8 + rowOf(lane / 4));
+        gateScale = __ldg(a.scales[GATE_UP] + output + lane / 4);
+        upScale = __ldg(a.scales[GATE_UP] + output + 8 + lane / 4);
       }
       float d[TOKENS / 2];
-      multiplySteps(d, shares.end(unit) - shares.first(unit), memory, b, at);
+      multiplySteps(d, shares.count(unit), rooms, b, at);
       if (phase != GATE_UP) {
         if (live) storePart(a, d, outputs, output, shares.split(unit));
         continue;
@@ -526,9 +659,13 @@ DEVICE void multiplyPhases(const ChainArgs& a, const MergeArgs& merge, u32 memor
           float factor = normFactor(a, squares[i], warp + 16 * i, HIDDEN / PART, lane);
           if (lane == 0) factors[warp + 16 * i] = factor;
         }
-        syncWorkers();
       }
-      if (live) storeSwiglu(a, d, output, gateScale, upScale, factors);
+      // Factors are there, and codes of the tile before have been made.
+      if (FP8 || unit == blockIdx.x) syncWorkers();
+      float v[TOKENS / 8][2];
+      swiglu(d, gateScale, upScale, factors, v);
+      if (FP8) storeInnerCodes(a, v, shares.output(unit), live, rooms.inner);
+      else if (live) storeInner(a, v, output);
     }
     if (phase != GATE_UP) finish(a, phase, position, ++met);
     met++;
@@ -542,7 +679,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
   extern __shared__ u8 unaligned[];
   __shared__ ChainBarriers barriers;
   __shared__ float factors[TOKENS];
-  u32 memory = (sharedAddress(unaligned) + 1023) & ~1023u;
+  Rooms rooms(unaligned + (1024 - sharedAddress(unaligned) % 1024) % 1024);
   if (threadIdx.x == 0) {
     for (int i = 0; i < W_STAGES; i++) {
       barrierInit(&barriers.wFull[i], 1);
@@ -550,7 +687,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
     }
     for (int i = 0; i < X_STAGES; i++) {
       barrierInit(&barriers.xFull[i], 1);
-      barrierInit(&barriers.xEmpty[i], GROUPS);
+      barrierInit(&barriers.xEmpty[i], FP8 ? WORKERS / 32 : GROUPS);
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async;" ::: "memory");
@@ -560,15 +697,15 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
     asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
     if (threadIdx.x == WORKERS) {
       // Weights are requested before the kernel before has ended, which writes the tokens.
-      loadWeights(maps, a, memory, barriers);
+      loadWeights(maps, a, rooms.weights, barriers);
     } else if (threadIdx.x == WORKERS + 32) {
       waitForPrevious();
       releaseNext();
-      loadTokens(maps, a, memory + W_STAGES * W_BYTES, barriers);
+      loadTokens(maps, a, rooms, barriers);
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 112;");
-    multiplyPhases(a, merge, memory, barriers, factors);
+    multiplyPhases(a, merge, rooms, barriers, factors);
   }
   // Nobody looks at the count any more when all blocks have come here.
   __syncthreads();

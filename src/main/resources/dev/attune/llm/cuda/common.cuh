@@ -1,14 +1,25 @@
 // Shared by all kernels. No includes: NVRTC needs no headers on the machine.
 typedef unsigned char u8;
-typedef unsigned short bf16;
+typedef unsigned short num16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #define DEVICE __device__ __forceinline__
 #define INFINITE __int_as_float(0x7f800000)
 
+// Weights, activations, keys and values are numbers of 16 bits, fp16 (binary16 of IEEE 754) or bf16, for which all kernels are
+// compiled; see Numbers. Sums are fp32.
+#if defined(NUMBERS_FP16)
+#define TYPE16 "f16"
+#elif defined(NUMBERS_BF16)
+#define TYPE16 "bf16"
+#else
+#error "Compiled for no type of numbers"
+#endif
+#define NUMBERS TYPE16 "." TYPE16
+
 // Where the keys and values of a slot, `token`, lie: block (2 * layer + value) * kvHeads + head of a segment of `capacity`
-// slots. The lowest bit of the segment's address says that its numbers are int8, with scales; kernels write bf16 only.
+// slots. The lowest bit of the segment's address says that its numbers are int8, with scales; kernels write num16 only.
 struct Row {
   u64 segment;
   u32 token;
@@ -47,8 +58,8 @@ constexpr int KEYS = 64;
 
 // Attention of one layer over items.
 struct AttentionArgs {
-  const bf16* q;             // [row][heads * D], after RoPE
-  bf16* out;                 // [row][heads * D]
+  const num16* q;             // [row][heads * D], after RoPE
+  num16* out;                 // [row][heads * D]
   const Row* table;
   const Sequence* sequences;
   const AttentionItem* items;
@@ -94,23 +105,22 @@ struct Int8Blocks {
 };
 
 DEVICE Int8Blocks int8Blocks(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
-  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
-  const u8* ofLayer = (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values);
-  return {ofLayer + head * keys, ofLayer + kvHeads * keys + head * values};
-}
-
-// Bytes 2 I and 2 I + 1 of a word of signed bytes as two bf16 numbers: 128 and the low seven bits, less 128 or, where the sign is
-// set, 256. All of it is exact.
-template <int I> DEVICE u32 signedPair(u32 word) {
-  u32 pair = __byte_perm(word, 0x43434343u, I ? 0x4342 : 0x4140), numbers;
-  asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(numbers) : "r"(pair & 0xff7fff7fu), "r"(pair & 0xff80ff80u));
-  return numbers;
+  // Numbers of 32 bits, whose products of 64 are one instruction.
+  u32 keys = (capacity + 4) * d, values = 4 * ((capacity + 3) & ~3u) + capacity * d;
+  const u8* ofLayer = (const u8*)(segment & ~1ull) + (u32)(layer * kvHeads) * (u64)(keys + values);
+  return {ofLayer + (u32)head * (u64)keys, ofLayer + (u32)kvHeads * (u64)keys + (u32)head * (u64)values};
 }
 
 DEVICE u32 multiplyPairs(u32 a, u32 b) {
   u32 product;
-  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+  asm("mul.rn." TYPE16 "x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
   return product;
+}
+
+DEVICE u32 subtractPairs(u32 a, u32 b) {
+  u32 difference;
+  asm("sub.rn." TYPE16 "x2 %0, %1, %2;" : "=r"(difference) : "r"(a), "r"(b));
+  return difference;
 }
 
 // Bytes 0 to 3 of a word of signed bytes as floats: the byte becomes the lowest of the mantissa of 2^23.
@@ -126,17 +136,68 @@ DEVICE void signedBytes(u32 word, float (&out)[4]) {
   out[3] = signedByte<3>(flipped);
 }
 
-DEVICE float fromBf16(u32 bits) { return __uint_as_float(bits << 16); }
-DEVICE float lowBf16(u32 pair) { return __uint_as_float(pair << 16); }
-DEVICE float highBf16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+#if defined(NUMBERS_FP16)
+DEVICE float from16(num16 bits) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+  return x;
+}
 
-DEVICE u32 packBf16(float low, float high) {
+DEVICE float low16(u32 pair) { return from16((num16)pair); }
+DEVICE float high16(u32 pair) { return from16((num16)(pair >> 16)); }
+
+// What fp16 cannot be becomes the largest number that it can: an infinity would make all of an answer NaN.
+DEVICE u32 pack16(float low, float high) {
+  u32 pair;
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+// Signed bytes are multiplied as 128ths, so that scales of small numbers are not below what fp16 is exact for.
+DEVICE u32 packScales(float low, float high) { return pack16(128 * low, 128 * high); }
+
+// Bytes 2 I and 2 I + 1 of a word of signed bytes whose signs have been flipped, times two of packScales. As the lowest of a
+// mantissa, such a byte makes 9 and its 128th; all but the product is exact.
+template <int I> DEVICE u32 scaledPair(u32 flipped, u32 scales) {
+  u32 pair = __byte_perm(flipped, 0x48484848u, I ? 0x4342 : 0x4140);
+  return multiplyPairs(subtractPairs(pair, 0x48804880u), scales);
+}
+#else
+DEVICE float from16(num16 bits) { return __uint_as_float((u32)bits << 16); }
+DEVICE float low16(u32 pair) { return __uint_as_float(pair << 16); }
+DEVICE float high16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+DEVICE u32 pack16(float low, float high) {
   u32 pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
 }
 
-DEVICE bf16 toBf16(float x) { return (bf16)packBf16(x, 0.0f); }
+DEVICE u32 packScales(float low, float high) { return pack16(low, high); }
+
+// Bytes 2 I and 2 I + 1 of a word of signed bytes whose signs have been flipped, times two of packScales, rounded once. As a
+// mantissa, a byte makes 256 + 2 n for n from 0 on and 256 + n below, which gives 2 n or n times the scale, of which half is
+// taken where it is positive.
+template <int I> DEVICE u32 scaledPair(u32 flipped, u32 scales) {
+  u32 pair = __byte_perm(flipped, 0x43434343u, I ? 0x4342 : 0x4140), offset, twice, half;
+  offset = multiplyPairs(scales, 0xc380c380u);
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(twice) : "r"(pair), "r"(scales), "r"(offset));
+  asm("fma.rn.relu.bf16x2 %0, %1, %2, %3;" : "=r"(half) : "r"(twice), "r"(0x3f003f00u), "r"(0x80008000u));
+  return subtractPairs(twice, half);
+}
+#endif
+
+DEVICE num16 to16(float x) { return (num16)pack16(x, 0.0f); }
+
+// E4M3 numbers, and units of sums of squares of such.
+constexpr float LARGEST_E4M3 = 448, NORM_UNITS = 4096;
+
+DEVICE u32 packE4m3(float a, float b, float c, float d) {
+  unsigned short low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return low | (u32)high << 16;
+}
 
 DEVICE u32 sharedAddress(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
@@ -165,13 +226,13 @@ DEVICE void storeWord(void* p, u32 word) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" :: "l"(p), "r"(word) : "memory");
 }
 
-// A word of two bf16 numbers that nobody has written yet. No conversion to bf16 gives it.
+// A word of two numbers that nobody has written yet. No conversion gives it: NaN becomes 0x7fff.
 constexpr u32 UNWRITTEN = 0xffffffffu;
 
 DEVICE bool written(uint4 v) { return max(max(v.x, v.y), max(v.z, v.w)) != UNWRITTEN; }
 
 DEVICE void mma(float (&d)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NUMBERS ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
@@ -235,18 +296,27 @@ DEVICE void barrierExpect(u64* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
 }
 
-DEVICE void barrierArrive(u64* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(sharedAddress(barrier)) : "memory");
+// An address that is kept instead of being found anew.
+DEVICE u32 held(u32 address) {
+  u32 same;
+  asm volatile("mov.u32 %0, %1;" : "=r"(same) : "r"(address));
+  return same;
 }
 
-DEVICE void barrierWait(u64* barrier, int phase) {
+DEVICE void barrierArrive(u32 barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(barrier) : "memory");
+}
+DEVICE void barrierArrive(u64* barrier) { barrierArrive(sharedAddress(barrier)); }
+
+DEVICE void barrierWait(u32 barrier, int phase) {
   u32 done;
   do {
     asm volatile(
         "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
-        : "=r"(done) : "r"(sharedAddress(barrier)), "r"(phase) : "memory");
+        : "=r"(done) : "r"(barrier), "r"(phase) : "memory");
   } while (!done);
 }
+DEVICE void barrierWait(u64* barrier, int phase) { barrierWait(sharedAddress(barrier), phase); }
 
 DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* barrier) {
   asm volatile(

@@ -3,21 +3,21 @@
 // x[row] = embedding[tokens[row]]; also in fp32 when x32 is given, zeros when low is, and the sum of squares of each row
 // when squares is.
 extern "C" __global__ void embed(
-    const int* tokens, const bf16* embedding, bf16* x, float* x32, bf16* low, float* squares, int rows, int hidden) {
+    const int* tokens, const num16* embedding, num16* x, float* x32, u8* low, float* squares, int rows, int hidden) {
   waitForPrevious();
   releaseNext();
   __shared__ float parts[32];
   int row = blockIdx.x;
-  const bf16* from = embedding + (u64)tokens[row] * hidden;
+  const num16* from = embedding + (u64)tokens[row] * hidden;
   float sum = 0;
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(from + i);
     *(uint4*)(x + (u64)row * hidden + i) = v;
-    if (low) *(uint4*)(low + (u64)row * hidden + i) = make_uint4(0, 0, 0, 0);
+    if (low) *(uint2*)(low + (u64)row * hidden + i) = make_uint2(0, 0);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {
-      float low = lowBf16(pairs[j]), high = highBf16(pairs[j]);
+      float low = low16(pairs[j]), high = high16(pairs[j]);
       sum += low * low + high * high;
       if (x32) {
         x32[(u64)row * hidden + i + 2 * j] = low;
@@ -38,7 +38,7 @@ extern "C" __global__ void embed(
 }
 
 // normed = x / sqrt(mean(x^2) + epsilon): the norm's weights are folded into the product that follows.
-extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, float epsilon) {
+extern "C" __global__ void rms_norm(const num16* x, num16* normed, int hidden, float epsilon) {
   __shared__ float parts[32];
   u64 row = (u64)blockIdx.x * hidden;
   float sum = 0;
@@ -47,7 +47,7 @@ extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, flo
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
     for (int j = 0; j < 4; j++) {
-      float low = lowBf16(pairs[j]), high = highBf16(pairs[j]);
+      float low = low16(pairs[j]), high = high16(pairs[j]);
       sum += low * low + high * high;
     }
   }
@@ -59,10 +59,10 @@ extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, flo
   float scale = rsqrtf(total / hidden + epsilon);
   for (int i = threadIdx.x * 8; i < hidden; i += blockDim.x * 8) {
     uint4 v = *(const uint4*)(x + row + i);
-    v.x = packBf16(lowBf16(v.x) * scale, highBf16(v.x) * scale);
-    v.y = packBf16(lowBf16(v.y) * scale, highBf16(v.y) * scale);
-    v.z = packBf16(lowBf16(v.z) * scale, highBf16(v.z) * scale);
-    v.w = packBf16(lowBf16(v.w) * scale, highBf16(v.w) * scale);
+    v.x = pack16(low16(v.x) * scale, high16(v.x) * scale);
+    v.y = pack16(low16(v.y) * scale, high16(v.y) * scale);
+    v.z = pack16(low16(v.z) * scale, high16(v.z) * scale);
+    v.w = pack16(low16(v.w) * scale, high16(v.w) * scale);
     *(uint4*)(normed + row + i) = v;
   }
 }
@@ -70,44 +70,44 @@ extern "C" __global__ void rms_norm(const bf16* x, bf16* normed, int hidden, flo
 // Rotates queries and keys of qkv [row][all][headSize], which holds heads queries, kvHeads keys and the rest values;
 // queries go to q, keys and values to their segment. A block per row, a thread per pair of dimensions.
 extern "C" __global__ void rope_keep(
-    const bf16* qkv, bf16* q, const Row* rows, const int* positions, const float2* rope, int layer, int heads,
+    const num16* qkv, num16* q, const Row* rows, const int* positions, const float2* rope, int layer, int heads,
     int kvHeads, int all, int headSize) {
   int row = blockIdx.x;
   int half = headSize / 2;
   Row place = rows[row];
-  const bf16* from = qkv + (u64)row * all * headSize;
+  const num16* from = qkv + (u64)row * all * headSize;
   for (int i = threadIdx.x; i < all * half; i += blockDim.x) {
     int head = i / half, d = i % half;
-    float a = fromBf16(from[head * headSize + d]), b = fromBf16(from[head * headSize + d + half]);
+    float a = from16(from[head * headSize + d]), b = from16(from[head * headSize + d + half]);
     if (head < heads + kvHeads) {
       float2 turn = rope[(u64)positions[row] * half + d];
       float a1 = a * turn.x - b * turn.y;
       b = b * turn.x + a * turn.y;
       a = a1;
     }
-    bf16* to;
+    num16* to;
     if (head < heads) {
       to = q + ((u64)row * heads + head) * headSize;
     } else {
       if (!place.segment) continue;
       int block = 2 * layer * kvHeads + head - heads;
-      to = (bf16*)place.segment + ((u64)block * place.capacity + place.token) * headSize;
+      to = (num16*)place.segment + ((u64)block * place.capacity + place.token) * headSize;
     }
-    to[d] = toBf16(a);
-    to[d + half] = toBf16(b);
+    to[d] = to16(a);
+    to[d + half] = to16(b);
   }
 }
 
 // inner[row][f] = silu(gate) * up; gate and up alternate in groups of eight columns of gateUp [row][2 * width].
-extern "C" __global__ void swiglu(const bf16* gateUp, bf16* inner, u64 groups, int width) {
+extern "C" __global__ void swiglu(const num16* gateUp, num16* inner, u64 groups, int width) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= groups) return;
   uint4 g = *(const uint4*)(gateUp + i * 16), u = *(const uint4*)(gateUp + i * 16 + 8);
   uint4 r;
-  r.x = packBf16(silu(lowBf16(g.x)) * lowBf16(u.x), silu(highBf16(g.x)) * highBf16(u.x));
-  r.y = packBf16(silu(lowBf16(g.y)) * lowBf16(u.y), silu(highBf16(g.y)) * highBf16(u.y));
-  r.z = packBf16(silu(lowBf16(g.z)) * lowBf16(u.z), silu(highBf16(g.z)) * highBf16(u.z));
-  r.w = packBf16(silu(lowBf16(g.w)) * lowBf16(u.w), silu(highBf16(g.w)) * highBf16(u.w));
+  r.x = pack16(silu(low16(g.x)) * low16(u.x), silu(high16(g.x)) * high16(u.x));
+  r.y = pack16(silu(low16(g.y)) * low16(u.y), silu(high16(g.y)) * high16(u.y));
+  r.z = pack16(silu(low16(g.z)) * low16(u.z), silu(high16(g.z)) * high16(u.z));
+  r.w = pack16(silu(low16(g.w)) * low16(u.w), silu(high16(g.w)) * high16(u.w));
   *(uint4*)(inner + i * 8) = r;
 }
 
@@ -126,13 +126,13 @@ extern "C" __global__ void build_table(const Span* spans, Row* table) {
 // Adds b [outputs][rank] . a [rank][inputs], times the norm's weights where there are any, to a matrix whose rows lie in
 // groups of eight, groupRows apart. A block per output.
 extern "C" __global__ void add_low_rank(
-    bf16* matrix, const float* a, const float* b, const float* norm, int inputs, int rank, int groupRows) {
+    num16* matrix, const float* a, const float* b, const float* norm, int inputs, int rank, int groupRows) {
   int output = blockIdx.x;
-  bf16* row = matrix + (u64)(output / 8 * groupRows + output % 8) * inputs;
+  num16* row = matrix + (u64)(output / 8 * groupRows + output % 8) * inputs;
   for (int i = threadIdx.x; i < inputs; i += blockDim.x) {
     float sum = 0;
     for (int r = 0; r < rank; r++) sum += b[(u64)output * rank + r] * a[(u64)r * inputs + i];
-    row[i] = toBf16(fromBf16(row[i]) + (norm ? sum * norm[i] : sum));
+    row[i] = to16(from16(row[i]) + (norm ? sum * norm[i] : sum));
   }
 }
 
@@ -143,7 +143,7 @@ struct Slot {
 };
 
 // Chosen slots of segments become one: block x of the result, slots from 64 * blockIdx.y on, eight numbers a thread. Into int8
-// only from one segment, which keeps its numbers and scales; from int8 into bf16 they are scaled.
+// only from one segment, which keeps its numbers and scales; from int8 into num16 they are scaled.
 extern "C" __global__ void gather_slots(
     const Span* parts, const Slot* slots, int count, u64 whole, int kvHeads, int d) {
   int layer = blockIdx.x / kvHeads / 2, value = blockIdx.x / kvHeads % 2, head = blockIdx.x % kvHeads;
@@ -153,8 +153,8 @@ extern "C" __global__ void gather_slots(
     Span part = parts[slots[to].part];
     int slot = slots[to].slot, scales = value ? (part.capacity + 3) & ~3 : d;
     if (!isInt8(part.segment)) {
-      const bf16* from = (const bf16*)part.segment + ((u64)blockIdx.x * part.capacity + slot) * d + at;
-      *(uint4*)((bf16*)whole + ((u64)blockIdx.x * count + to) * d + at) = *(const uint4*)from;
+      const num16* from = (const num16*)part.segment + ((u64)blockIdx.x * part.capacity + slot) * d + at;
+      *(uint4*)((num16*)whole + ((u64)blockIdx.x * count + to) * d + at) = *(const uint4*)from;
       continue;
     }
     const u8* block = value ? int8Values(part.segment, part.capacity, layer, head, kvHeads, d)
@@ -174,20 +174,20 @@ extern "C" __global__ void gather_slots(
       signedBytes(numbers.y, high);
       float x[8] = {low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]};
       for (int j = 0; j < 8; j++) x[j] *= scale[value ? slot : at + j];
-      *(uint4*)((bf16*)whole + ((u64)blockIdx.x * count + to) * d + at) =
-          make_uint4(packBf16(x[0], x[1]), packBf16(x[2], x[3]), packBf16(x[4], x[5]), packBf16(x[6], x[7]));
+      *(uint4*)((num16*)whole + ((u64)blockIdx.x * count + to) * d + at) =
+          make_uint4(pack16(x[0], x[1]), pack16(x[2], x[3]), pack16(x[4], x[5]), pack16(x[6], x[7]));
     }
   }
 }
 
 DEVICE u8 quantised(float x) { return (u8)max(-127, min(127, __float2int_rn(x))); }
 
-// Block x of a segment in bf16, as int8 into another: keys with a scale a channel, values with one a slot, the largest
+// Block x of a segment in num16, as int8 into another: keys with a scale a channel, values with one a slot, the largest
 // number becoming 127. 256 threads.
 extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int slots, int kvHeads, int d) {
   __shared__ float largest[256];
   int layer = blockIdx.x / kvHeads / 2, value = blockIdx.x / kvHeads % 2, head = blockIdx.x % kvHeads;
-  const bf16* numbers = (const bf16*)from + (u64)blockIdx.x * slots * d;
+  const num16* numbers = (const num16*)from + (u64)blockIdx.x * slots * d;
   u8* block = (u8*)(value ? int8Values(to, slots, layer, head, kvHeads, d) : int8Keys(to, slots, layer, head, kvHeads, d));
   float* scales = (float*)block;
   u8* out = block + 4 * (value ? (slots + 3) & ~3 : d);
@@ -195,61 +195,75 @@ extern "C" __global__ __launch_bounds__(256) void quantise(u64 from, u64 to, int
     int lane = threadIdx.x % 32;
     for (int s = threadIdx.x / 32; s < slots; s += 8) {
       float top = 0;
-      for (int i = lane; i < d; i += 32) top = fmaxf(top, fabsf(fromBf16(numbers[(u64)s * d + i])));
+      for (int i = lane; i < d; i += 32) top = fmaxf(top, fabsf(from16(numbers[(u64)s * d + i])));
       float scale = warpMax(top) / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
       if (lane == 0) scales[s] = scale;
-      for (int i = lane; i < d; i += 32) out[(u64)s * d + i] = quantised(fromBf16(numbers[(u64)s * d + i]) * inverse);
+      for (int i = lane; i < d; i += 32) out[(u64)s * d + i] = quantised(from16(numbers[(u64)s * d + i]) * inverse);
     }
     return;
   }
   int channel = threadIdx.x % d, groups = 256 / d, group = threadIdx.x / d;
   float top = 0;
-  for (int s = group; s < slots; s += groups) top = fmaxf(top, fabsf(fromBf16(numbers[(u64)s * d + channel])));
+  for (int s = group; s < slots; s += groups) top = fmaxf(top, fabsf(from16(numbers[(u64)s * d + channel])));
   largest[threadIdx.x] = top;
   __syncthreads();
   for (int g = 0; g < groups; g++) top = fmaxf(top, largest[g * d + channel]);
   float scale = top / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
   if (group == 0) scales[channel] = scale;
   for (int s = group; s < slots; s += groups)
-    out[(u64)s * d + channel] = quantised(fromBf16(numbers[(u64)s * d + channel]) * inverse);
+    out[(u64)s * d + channel] = quantised(from16(numbers[(u64)s * d + channel]) * inverse);
 }
 
-DEVICE u32 packE4m3(float a, float b, float c, float d) {
-  unsigned short low, high;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
-  return low | (u32)high << 16;
+// The numbers of four codes.
+DEVICE void unpackE4m3(u32 codes, float (&x)[4]) {
+  #pragma unroll
+  for (int i = 0; i < 2; i++)
+    asm("{\n.reg .b32 pair;\n.reg .b16 low, high;\ncvt.rn.f16x2.e4m3x2 pair, %2;\nmov.b32 {low, high}, pair;\n"
+        "cvt.f32.f16 %0, low;\ncvt.f32.f16 %1, high;\n}"
+        : "=f"(x[2 * i]), "=f"(x[2 * i + 1]) : "h"((unsigned short)(codes >> 16 * i)));
 }
 
-// Rows of a matrix as E4M3 with a scale a row, the largest number becoming 448, the largest there is. Products do not depend on
-// the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte 16 q + 4 a + 2 e + h, so
-// that a thread that turns codes into left operands of four products of bf16 loads them at once. 256 threads a row.
-extern "C" __global__ __launch_bounds__(256) void quantise_rows(const bf16* from, u8* to, float* scales, int columns) {
-  __shared__ float largest[8];
+// Rows of a matrix, columns times factors if given, as E4M3 with a scale a row, the largest number becoming 448. Products do not
+// depend on the order of inputs where both operands have the same; in each 64, input 16 a + 8 h + 2 q + e is byte
+// 16 q + 4 a + 2 e + h, so that a thread that has sums of a product of many rows writes its codes at once. Leaves the sum of
+// squares of each row's codes in NORM_UNITs; clears `cleared`. 256 threads a row.
+extern "C" __global__ __launch_bounds__(256) void quantise_rows(
+    const num16* from, const float* factors, u8* to, float* scales, u64* norms, u64* cleared, int columns) {
+  __shared__ float largest[8], squares[8];
   waitForPrevious();
   releaseNext();
-  const bf16* row = from + (u64)blockIdx.x * columns;
-  float top = 0;
-  for (int i = threadIdx.x * 8; i < columns; i += 2048) {
+  const num16* row = from + (u64)blockIdx.x * columns;
+  auto load = [&](int i, float (&x)[8]) {
     uint4 v = *(const uint4*)(row + i);
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
-    for (int j = 0; j < 4; j++) top = fmaxf(top, fmaxf(fabsf(lowBf16(pairs[j])), fabsf(highBf16(pairs[j]))));
+    for (int j = 0; j < 8; j++) x[j] = (j % 2 ? high16(pairs[j / 2]) : low16(pairs[j / 2])) * (factors ? factors[i + j] : 1);
+  };
+  float top = 0;
+  for (int i = threadIdx.x * 8; i < columns; i += 2048) {
+    float x[8];
+    load(i, x);
+    #pragma unroll
+    for (int j = 0; j < 8; j++) top = fmaxf(top, fabsf(x[j]));
   }
   top = warpMax(top);
   if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = top;
   __syncthreads();
   #pragma unroll
   for (int i = 0; i < 8; i++) top = fmaxf(top, largest[i]);
-  float scale = top / 448.0f, inverse = top > 0 ? 448.0f / top : 0.0f;
-  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+  float inverse = top > 0 ? LARGEST_E4M3 / top : 0.0f, square = 0;
   for (int i = threadIdx.x * 8; i < columns; i += 2048) {
-    uint4 v = *(const uint4*)(row + i);
-    u32 pairs[4] = {v.x, v.y, v.z, v.w}, out[2];
+    float x[8];
+    load(i, x);
+    u32 out[2];
     #pragma unroll
-    for (int j = 0; j < 2; j++)
-      out[j] = packE4m3(lowBf16(pairs[2 * j]) * inverse, highBf16(pairs[2 * j]) * inverse,
-          lowBf16(pairs[2 * j + 1]) * inverse, highBf16(pairs[2 * j + 1]) * inverse);
+    for (int j = 0; j < 2; j++) {
+      out[j] = packE4m3(x[4 * j] * inverse, x[4 * j + 1] * inverse, x[4 * j + 2] * inverse, x[4 * j + 3] * inverse);
+      float codes[4];
+      unpackE4m3(out[j], codes);
+      #pragma unroll
+      for (int k = 0; k < 4; k++) square += codes[k] * codes[k];
+    }
     // Lanes 2 a + h have eight inputs each. First those with the same a exchange, then those with the same h.
     int lane = threadIdx.x % 32, quad = 0xf << (lane & 28), h = lane & 1, a = lane / 2 % 4;
     u32 other = __shfl_xor_sync(quad, h ? out[0] : out[1], 1), low = h ? other : out[0], high = h ? out[1] : other;
@@ -258,6 +272,51 @@ extern "C" __global__ __launch_bounds__(256) void quantise_rows(const bf16* from
     *(uint2*)(to + (u64)blockIdx.x * columns + i / 64 * 64 + 16 * (2 * h + (a & 1)) + a / 2 * 8) =
         a & 1 ? make_uint2(other, odd) : make_uint2(even, other);
   }
+  square = warpSum(square);
+  if (threadIdx.x % 32 == 0) squares[threadIdx.x / 32] = square;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    float sum = 0;
+    for (int i = 0; i < 8; i++) sum += squares[i];
+    scales[blockIdx.x] = top / LARGEST_E4M3;
+    norms[blockIdx.x] = __float2ull_ru(sum * NORM_UNITS);
+    if (cleared) cleared[blockIdx.x] = 0;
+  }
+}
+
+// The largest norm of the rows of a quantised matrix. One block.
+extern "C" __global__ __launch_bounds__(1024) void largest_norm(const float* scales, const u64* norms, int rows, float* out) {
+  __shared__ float largest[32];
+  float top = 0;
+  for (int i = threadIdx.x; i < rows; i += 1024) top = fmaxf(top, scales[i] * sqrtf(norms[i] * (1.0f / NORM_UNITS)));
+  top = warpMax(top);
+  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = top;
+  __syncthreads();
+  top = warpMax(largest[threadIdx.x % 32]);
+  if (threadIdx.x == 0) *out = top;
+}
+
+// Scales SwiGLU's outputs so that no token's code exceeds 448, by the scales of up's rows; factors takes that back in the columns
+// of the matrix that multiplies them. With x of norm n, |gate . x| |up . x| <= n^2 (|gate| |up| + |gate . up|) / 2, n^2 is
+// `inputs` after RMSNorm, and codes of x, and rounding, may make it a third more. A warp an output.
+extern "C" __global__ void bound_swiglu(const u8* gateUp, float* scales, const u64* norms, int inputs, int width, float* factors) {
+  int output = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  if (output >= width) return;
+  int gate = output / 8 * 16 + output % 8, up = gate + 8;
+  float dot = 0;
+  for (int i = threadIdx.x % 32 * 4; i < inputs; i += 128) {
+    float x[4], y[4];
+    unpackE4m3(*(const u32*)(gateUp + (u64)gate * inputs + i), x);
+    unpackE4m3(*(const u32*)(gateUp + (u64)up * inputs + i), y);
+    #pragma unroll
+    for (int j = 0; j < 4; j++) dot += x[j] * y[j];
+  }
+  dot = warpSum(dot);
+  if (threadIdx.x % 32) return;
+  float codes = sqrtf(norms[gate] * (1.0f / NORM_UNITS)) * sqrtf(norms[up] * (1.0f / NORM_UNITS)) + fabsf(dot);
+  float most = 1.32f * inputs * (scales[gate] * scales[up] * codes / 2);
+  factors[output] = most > 0 ? most / LARGEST_E4M3 : 1;
+  scales[up] /= factors[output];
 }
 
 // Index of the largest logit, the first of equal ones, becomes the next token; the sequence grows by that token.
@@ -301,13 +360,13 @@ extern "C" __global__ __launch_bounds__(1024) void argmax_advance(
 }
 
 // Normally distributed numbers for benchmarks, from a counter.
-extern "C" __global__ void fill_normal(bf16* out, u64 count, float mean, float deviation, u64 seed) {
+extern "C" __global__ void fill_normal(num16* out, u64 count, float mean, float deviation, u64 seed) {
   for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
     u64 z = seed * 0x9e3779b97f4a7c15ull + i;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ z >> 27) * 0x94d049bb133111ebull;
     z ^= z >> 31;
     float u = ((u32)z + 0.5f) * 2.3283064e-10f, v = (u32)(z >> 32) * 2.3283064e-10f;
-    out[i] = toBf16(mean + deviation * sqrtf(-2.0f * __logf(u)) * __cosf(6.2831853f * v));
+    out[i] = to16(mean + deviation * sqrtf(-2.0f * __logf(u)) * __cosf(6.2831853f * v));
   }
 }

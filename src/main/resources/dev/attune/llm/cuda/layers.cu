@@ -16,24 +16,24 @@
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
 #include "blocks.cuh"
 constexpr int MERGE_SHARES = 2, MERGE_ROWS = WORKER_WARPS / MERGE_SHARES;
-constexpr int ATTENTION_BYTES = PLACES_AT + RING * KEYS * 16;
+constexpr int ATTENTION_BYTES = SHARED_BYTES;
 
 constexpr int MAX_TOKENS = 64;
 
 struct LayerWeights {
-  const bf16* qkv;
-  const bf16* attentionOutput;
-  const bf16* gateUp;
-  const bf16* down;
+  const num16* qkv;
+  const num16* attentionOutput;
+  const num16* gateUp;
+  const num16* down;
 };
 
 // Of one layer.
 struct Set {
-  bf16 q[MAX_TOKENS * HEADS * HEAD_SIZE];
-  bf16 mixed[MAX_TOKENS * HEADS * HEAD_SIZE];
-  bf16 between[MAX_TOKENS * HIDDEN];        // the residual before the feed-forward part, rounded
-  bf16 inner[MAX_TOKENS * FEED_FORWARD];
-  bf16 x[MAX_TOKENS * HIDDEN];              // the residual after it
+  num16 q[MAX_TOKENS * HEADS * HEAD_SIZE];
+  num16 mixed[MAX_TOKENS * HEADS * HEAD_SIZE];
+  num16 between[MAX_TOKENS * HIDDEN];        // the residual before the feed-forward part, rounded
+  num16 inner[MAX_TOKENS * FEED_FORWARD];
+  num16 x[MAX_TOKENS * HIDDEN];              // the residual after it
 };
 
 // Numbers of blocks, zero before and after.
@@ -50,7 +50,7 @@ struct LayersArgs {
   const int* positions;
   const Row* places;        // of KV
   const float2* rope;
-  bf16* x;                  // [token][HIDDEN]: the residual, rounded, of the first layer's input and the last one's result
+  num16* x;                  // [token][HIDDEN]: the residual, rounded, of the first layer's input and the last one's result
   float* residual;          // [token][HIDDEN]
   Set* sets;                // three, unwritten before
   Met* met;
@@ -131,7 +131,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
   }
 
   // Requests what does not depend on the phase before.
-  DEVICE void request(const LayersArgs& a, const bf16* weights, int unit) {
+  DEVICE void request(const LayersArgs& a, const num16* weights, int unit) {
     int thread = thisThread(), warp = thread / 32, lane = thread % 32;
     // Written on all ways: otherwise they would be taken to live on from the layer before.
     #pragma unroll
@@ -140,7 +140,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
     if (unit >= UNITS) return;
     if (warp < WARPS) {
       int tile = min(unit / SHARES * OUTPUT_WARPS + warp / INPUT_WARPS, TILES - 1), first = warp % INPUT_WARPS * PER_WARP;
-      const bf16* row = weights + (u64)(firstOutput(tile) + lane / 4) * INPUTS + lane % 4 * 8 + first * 32;
+      const num16* row = weights + (u64)(firstOutput(tile) + lane / 4) * INPUTS + lane % 4 * 8 + first * 32;
       #pragma unroll
       for (int p = 0; p < PER_WARP; p++) {
         bool valid = EXACT || first + p < STEPS;
@@ -155,12 +155,12 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
   static DEVICE u32 pairUp(int lane, const float (&ofToken)[2]) {
     bool odd = lane / 4 & 1;
     float other = __shfl_xor_sync(~0u, odd ? ofToken[0] : ofToken[1], 4);
-    return odd ? packBf16(other, ofToken[1]) : packBf16(ofToken[0], other);
+    return odd ? pack16(other, ofToken[1]) : pack16(ofToken[0], other);
   }
 
   // low: outputs `output`, high: those PAIR after, of tokens `token` and `token` + 1.
   DEVICE void store(
-      const LayersArgs& a, bf16* out, int layer, int lane, int output, int token, float (&low)[2], float (&high)[2]) {
+      const LayersArgs& a, num16* out, int layer, int lane, int output, int token, float (&low)[2], float (&high)[2]) {
     int head = output / HEAD_SIZE;
     if (E == QKV && head < HEADS + KV_HEADS) {
       #pragma unroll
@@ -188,13 +188,13 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
     if (token >= a.tokens) return;
     if (E == QKV) {
       Row place = mine ? early[1].place : early[0].place;
-      bf16* to;
+      num16* to;
       if (head < HEADS) {
         to = out + (token * HEADS + head) * HEAD_SIZE;
       } else {
         if (!place.segment) return;
         u64 block = 2 * layer * KV_HEADS + head - HEADS;
-        to = (bf16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE;
+        to = (num16*)place.segment + (block * place.capacity + place.token) * HEAD_SIZE;
       }
       storeWord(to + even % HEAD_SIZE, first);
       storeWord(to + even % HEAD_SIZE + HEAD_SIZE / 2, second);
@@ -210,7 +210,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
   static DEVICE int staged(int token, int chunk) { return token * (INPUTS / 8) + (chunk ^ (token & 1) << 2); }
 
   // Tokens of a unit into shared memory, where several warps need the same.
-  static DEVICE void stage(const LayersArgs& a, const bf16* x, int token0, uint4* to) {
+  static DEVICE void stage(const LayersArgs& a, const num16* x, int token0, uint4* to) {
     constexpr int CHUNKS = INPUTS / 8, COUNT = NT * 8 * CHUNKS, EACH = (COUNT + WORKERS - 1) / WORKERS;
     constexpr int TOGETHER = EACH <= 8 ? EACH : 8;
     #pragma unroll 1
@@ -237,7 +237,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
   }
 
   // The first unit has been requested. Words of x may be missing yet where it `awaits` them.
-  DEVICE void run(const LayersArgs& a, const bf16* weights, const bf16* x, bf16* out, bool awaits, int layer,
+  DEVICE void run(const LayersArgs& a, const num16* weights, const num16* x, num16* out, bool awaits, int layer,
       float4* products, uint4* stages, float (*squares)[TOKEN_TILES * 8]) {
     constexpr bool STAGED = OUTPUT_WARPS > 1;
     int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4, block = thisBlock();
@@ -253,7 +253,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
       float d[NT][4] = {};
       float square[NT] = {};
       if (warp < WARPS) {
-        const bf16* from[NT];
+        const num16* from[NT];
         bool live[NT];
         #pragma unroll
         for (int n = 0; n < NT; n++) {
@@ -296,7 +296,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
               u32 pairs[4] = {v.x, v.y, v.z, v.w};
               #pragma unroll
               for (int i = 0; i < 4; i++) {
-                float s = lowBf16(pairs[i]), t = highBf16(pairs[i]);
+                float s = low16(pairs[i]), t = high16(pairs[i]);
                 square[n] += s * s;
                 square[n] += t * t;
               }
@@ -387,12 +387,13 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 136;");
-  int tile = 0, uses = 0;
+  Turn turn;
+  int uses = 0;
   #pragma unroll 1
   for (int layer = 0; layer < a.layers; layer++) {
     LayerWeights weights = a.weights[layer];
     Set* set = a.sets + layer % 3;
-    const bf16* x = layer == 0 ? a.x : a.sets[(layer - 1) % 3].x;
+    const num16* x = layer == 0 ? a.x : a.sets[(layer - 1) % 3].x;
     {
       Queries queries;
       queries.request(a, weights.qkv, thisBlock());
@@ -401,7 +402,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
-    multiplyItems(attention, sharedAddress(shared), barriers, count, tile, uses);
+    multiplyItems(attention, sharedAddress(shared), barriers, count, turn, uses);
     arrive(&a.met->attended);
     u32 expected = (layer + 1) * blocks;
     if (a.merging) {

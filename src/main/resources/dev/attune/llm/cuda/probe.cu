@@ -4,7 +4,7 @@
 // per segment and head, each block for one head. q is [rows][heads * D]; row h * (rows * group) + r of the results is query head h * group + r % group of
 // probed row r / group. No logit is written to memory.
 template <int D> DEVICE void measure(
-    const bf16* q, const Span* spans, const int* spanCount, float* maxima, float* sums, int stride, int layer, int heads,
+    const num16* q, const Span* spans, const int* spanCount, float* maxima, float* sums, int stride, int layer, int heads,
     int kvHeads, int rows, float scale) {
   constexpr int TAKE = 8;
   extern __shared__ float queries[];   // [rows * group][D]
@@ -14,7 +14,7 @@ template <int D> DEVICE void measure(
   int group = heads / kvHeads, packed = rows * group, head = blockIdx.x % kvHeads;
   for (int i = threadIdx.x; i < packed * D; i += blockDim.x) {
     int d = i % D, r = i / D;
-    queries[i] = fromBf16(q[((u64)(r / group) * heads + head * group + r % group) * D + d]) * scale;
+    queries[i] = from16(q[((u64)(r / group) * heads + head * group + r % group) * D + d]) * scale;
   }
   __syncthreads();
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -22,7 +22,7 @@ template <int D> DEVICE void measure(
   for (int segment = blockIdx.x / kvHeads; segment < count; segment += gridDim.x / kvHeads) {
     Span span = spans[segment];
     bool int8 = isInt8(span.segment);
-    const bf16* keys = (const bf16*)span.segment + (u64)(2 * layer * kvHeads + head) * span.capacity * D;
+    const num16* keys = (const num16*)span.segment + (u64)(2 * layer * kvHeads + head) * span.capacity * D;
     const u8* keys8 = int8Keys(span.segment, span.capacity, layer, head, kvHeads, D);
     const float4* scales = (const float4*)keys8;
     for (int r0 = 0; r0 < packed; r0 += TAKE) {
@@ -53,8 +53,8 @@ template <int D> DEVICE void measure(
             k[4] = high[0] * t.x; k[5] = high[1] * t.y; k[6] = high[2] * t.z; k[7] = high[3] * t.w;
           } else {
             uint4 v = row[d / 8];
-            k[0] = lowBf16(v.x); k[1] = highBf16(v.x); k[2] = lowBf16(v.y); k[3] = highBf16(v.y);
-            k[4] = lowBf16(v.z); k[5] = highBf16(v.z); k[6] = lowBf16(v.w); k[7] = highBf16(v.w);
+            k[0] = low16(v.x); k[1] = high16(v.x); k[2] = low16(v.y); k[3] = high16(v.y);
+            k[4] = low16(v.z); k[5] = high16(v.z); k[6] = low16(v.w); k[7] = high16(v.w);
           }
           #pragma unroll
           for (int r = 0; r < TAKE; r++) {
@@ -94,7 +94,7 @@ template <int D> DEVICE void measure(
 
 #define PROBE(NAME, D)                                                                                       \
   extern "C" __global__ __launch_bounds__(128) void NAME(                                                    \
-      const bf16* q, const Span* spans, const int* spanCount, float* maxima, float* sums, int stride,        \
+      const num16* q, const Span* spans, const int* spanCount, float* maxima, float* sums, int stride,        \
       int layer, int heads, int kvHeads, int rows, float scale) {                                            \
     measure<D>(q, spans, spanCount, maxima, sums, stride, layer, heads, kvHeads, rows, scale);               \
   }

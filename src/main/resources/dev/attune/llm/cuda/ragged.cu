@@ -28,8 +28,8 @@ struct RowOf {
 };
 
 struct RaggedArgs {
-  const bf16* q;                     // [row][HEADS * D], after RoPE
-  bf16* out;                         // [row][HEADS * D]
+  const num16* q;                     // [row][HEADS * D], after RoPE
+  num16* out;                         // [row][HEADS * D]
   const Piece* pieces;               // of a sequence [layer][kvHead][span]
   const RowOf* rows;
   float4* parts;                     // [row][unit][MOST_PARTS][pair of numbers]: the pair, maximum logit, sum of weights
@@ -123,7 +123,7 @@ DEVICE void toFloats(uint4 v, bool int8, float (&x)[8]) {
   } else {
     u32 pairs[4] = {v.x, v.y, v.z, v.w};
     #pragma unroll
-    for (int i = 0; i < 4; i++) { x[2 * i] = lowBf16(pairs[i]); x[2 * i + 1] = highBf16(pairs[i]); }
+    for (int i = 0; i < 4; i++) { x[2 * i] = low16(pairs[i]); x[2 * i + 1] = high16(pairs[i]); }
   }
 }
 
@@ -158,7 +158,7 @@ template <int MOST, typename Load> DEVICE float4 together(int count, Load load) 
 
 DEVICE void storePair(const RaggedArgs& a, int row, int unit, int e, float low, float high, float total) {
   float factor = 1.0f / total;
-  *(u32*)(a.out + ((u64)row * HEADS + unit * PER) * D + e) = packBf16(low * factor, high * factor);
+  *(u32*)(a.out + ((u64)row * HEADS + unit * PER) * D + e) = pack16(low * factor, high * factor);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, CLUSTER == 1 ? 2 : 1) __cluster_dims__(CLUSTER) void ragged_attention(

@@ -35,7 +35,7 @@ DEVICE Place place(const Span* parts, int layer, int head, int kvHeads, int slot
 DEVICE float number(const Place& p, bool value, int d) {
   u64 numbers = value ? valueNumbers(p.block, p.int8) : keyNumbers(p.block, p.int8);
   u64 at = (u64)p.slot * D + d;
-  if (!p.int8) return fromBf16(((const bf16*)numbers)[at]);
+  if (!p.int8) return from16(((const num16*)numbers)[at]);
   float scale = value ? ((const float*)p.block.values)[p.slot] : keyScales(p.block)[d];
   return ((const signed char*)numbers)[at] * scale;
 }
@@ -117,7 +117,7 @@ extern "C" __global__ __launch_bounds__(256) void retain_heads(
     u64 at = (u64)i * D + lane * EACH;
     if (!int8) {
       #pragma unroll
-      for (int j = 0; j < EACH; j += 2) *(u32*)((bf16*)numbers + at + j) = packBf16(x[j], x[j + 1]);
+      for (int j = 0; j < EACH; j += 2) *(u32*)((num16*)numbers + at + j) = pack16(x[j], x[j + 1]);
       continue;
     }
     if (value) {

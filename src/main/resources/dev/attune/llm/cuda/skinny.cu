@@ -9,8 +9,8 @@
 // needs no instructions, and fetching those is a large part of the time of such short kernels.
 
 struct SkinnyArgs {
-  const bf16* weights;      // [outputs][inputs]
-  const bf16* x;            // [token][inputs]
+  const num16* weights;      // [outputs][inputs]
+  const num16* x;            // [token][inputs]
   const int* pick;          // rows of x, or null for all in order
   int tiles;                // of 16 outputs
   int tokens;
@@ -18,7 +18,7 @@ struct SkinnyArgs {
   int padding;
   float* partial;           // where blocks share the inputs of a tile (SPLITS > 1)
   u32* arrived;             // [gridDim.x], zero before and after
-  bf16* q;                  // [token][heads * headSize]
+  num16* q;                  // [token][heads * headSize]
   const Row* rows;          // of KV, or null to write queries only
   const int* positions;
   const float2* rope;
@@ -27,7 +27,7 @@ struct SkinnyArgs {
   int kvHeads;
   int padding2;
   float* residual;          // [token][outputs], added to
-  bf16* out;                // [token][outputs] or, for SwiGLU, [token][outputs / 2]
+  num16* out;                // [token][outputs] or, for SwiGLU, [token][outputs / 2]
   float* logits;            // [token][outputs]
 };
 
@@ -80,25 +80,25 @@ DEVICE void store(const SkinnyArgs& a, const Early& early, int output, int token
       high = high * early.turn.x + low * early.turn.y;
       low = x;
     }
-    bf16* to;
+    num16* to;
     if (head < a.heads) {
       to = a.q + ((u64)token * a.heads + head) * HEAD_SIZE;
     } else {
       if (!early.place.segment) return;
       u64 block = 2 * a.layer * a.kvHeads + head - a.heads;
-      to = (bf16*)early.place.segment + (block * early.place.capacity + early.place.token) * HEAD_SIZE;
+      to = (num16*)early.place.segment + (block * early.place.capacity + early.place.token) * HEAD_SIZE;
     }
-    to[d] = toBf16(low);
-    to[d + half] = toBf16(high);
+    to[d] = to16(low);
+    to[d + half] = to16(high);
   } else if (E == RESIDUAL) {
     u64 at = (u64)token * a.tiles * 16 + output;
     float x = early.low + low, y = early.high + high;
     a.residual[at] = x;
     a.residual[at + 8] = y;
-    a.out[at] = toBf16(x);
-    a.out[at + 8] = toBf16(y);
+    a.out[at] = to16(x);
+    a.out[at + 8] = to16(y);
   } else if (E == SWIGLU) {
-    a.out[(u64)token * a.tiles * 8 + output / 16 * 8 + output % 8] = toBf16(silu(low) * high);
+    a.out[(u64)token * a.tiles * 8 + output / 16 * 8 + output % 8] = to16(silu(low) * high);
   } else {
     u64 at = (u64)token * a.tiles * 16 + output;
     a.logits[at] = low;
@@ -120,7 +120,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   constexpr bool ONE_ROUND = PER_WARP <= P;
   int tile0 = blockIdx.x * BLOCK_TILES + fw * MT;
 
-  const bf16* row[MT];
+  const num16* row[MT];
   #pragma unroll
   for (int m = 0; m < MT; m++) {
     int tile = min(tile0 + m, a.tiles - 1);
@@ -150,7 +150,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
   waitForPrevious();
   releaseNext();
 
-  const bf16* from[NT];
+  const num16* from[NT];
   bool live[NT];
   #pragma unroll
   for (int n = 0; n < NT; n++) {
@@ -184,7 +184,7 @@ template <Epilogue E, int P, int PB> DEVICE void run(const SkinnyArgs& a) {
           u32 pairs[4] = {b.x, b.y, b.z, b.w};
           #pragma unroll
           for (int i = 0; i < 4; i++) {
-            float u = lowBf16(pairs[i]), v = highBf16(pairs[i]);
+            float u = low16(pairs[i]), v = high16(pairs[i]);
             square[n] += u * u;
             square[n] += v * v;
           }

@@ -16,8 +16,9 @@ template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
     });
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(D == 64 ? 136 : 144));
-    int tile = 0, uses = 0;
-    multiplyItems(a, sharedAddress(shared), &barriers, count, tile, uses);
+    Turn turn;
+    int uses = 0;
+    multiplyItems(a, sharedAddress(shared), &barriers, count, turn, uses);
   }
 }
 

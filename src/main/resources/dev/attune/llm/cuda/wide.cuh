@@ -8,8 +8,11 @@ constexpr int D = HEAD_SIZE, GROUPS = 3, ROWS = GROUPS * 64, LOADERS = 128, THRE
 constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, Q_BYTES = ROWS * D * 2;
 constexpr int STAGES = D == 64 ? 8 : 5, SLOTS = D == 64 ? 2 : 1;
 // Tiles under way before the loaders wait for one; places of tiles kept, and fetched ahead.
-constexpr int LAG = D == 64 ? 3 : 2, RING = 16, AHEAD = RING - STAGES - 1;
-constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES;
+constexpr int LAG = D == 64 ? 3 : 2, RING = 8, AHEAD = RING - LAG - 1;
+constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES, SCALES_AT = PLACES_AT + RING * KEYS * 16;
+constexpr int SHARED_BYTES = SCALES_AT + RING * KEYS * 4;
+// Steps of 16 channels of queries that multiply from registers; the others do from shared memory, whose bandwidth they take.
+constexpr int HELD = D == 64 ? D / 16 : 0;
 
 // A tile of packed rows and its keys, for those who multiply.
 struct Work {
@@ -48,7 +51,6 @@ struct Barriers {
   u64 queryFull[SLOTS];
   u64 queryFree[SLOTS];
   Work work[SLOTS];
-  int2 tiles[RING];  // head and keys that are left
 };
 
 DEVICE void initBarriers(Barriers& barriers) {
@@ -73,53 +75,182 @@ DEVICE u32 chunkAt(int rows, int row, int c) { return (c / 8) * rows * 128 + swi
 
 DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row : __umulhi(row, inverse); }
 
-// The warpgroup that loads. Tiles and items are counted from the first to the last run. AWAITS: queries are there when none of
-// their words is UNWRITTEN any more, otherwise when ready() has returned.
+// Where in the ring of tiles one is, and how often the ring has been gone round.
+struct Turn {
+  int stage = 0;
+  u32 round = 0;
+  DEVICE void advance() {
+    if (++stage == STAGES) {
+      stage = 0;
+      round++;
+    }
+  }
+};
+
+// Takes the place of a Row in tiles of several segments, and in the first row of others in int8: where a head's keys are, of which
+// the lowest bit says that they are int8, and how far behind the values are, in units of 16 bytes.
+struct Place {
+  u64 keys;
+  u32 token;
+  u32 toValues;
+};
+
+// The warpgroup that loads. Each warp brings 16 rows of every tile and waits for no other warp. Tiles and items are counted from
+// the first to the last run. AWAITS: queries are there when none of their words is UNWRITTEN any more, otherwise when ready() has
+// returned.
 template <bool Q8, bool AWAITS> struct Loader {
-  static constexpr int PER_ROW = D / 16;                 // threads of a row: two chunks in bf16, one in int8
-  static constexpr int PASSES = KEYS * PER_ROW / LOADERS;
+  static constexpr int WARP_ROWS = KEYS / (LOADERS / 32);
+  static constexpr int PER_ROW = D / 16;                 // threads of a row: two chunks in num16, one in int8
+  static constexpr int AT_ONCE = 32 / PER_ROW, PASSES = WARP_ROWS / AT_ONCE;
+  static constexpr int SCALERS = D / 8;                  // threads of a row that is scaled, eight numbers each
+  static constexpr int SCALED = WARP_ROWS * SCALERS / 32;
   const AttentionArgs& a;
   u8* shared;
   u32 base;
   Barriers* barriers;
-  int thread, count, layer;
-  const bf16* q;
-  int tile = 0, scaledTiles = 0, finished = 0, uses = 0;
+  u32 full, empty;
+  int thread, lane, firstOfWarp, count, layer;
+  int copied, inWarp, chunk, scaledAt;                   // this lane's place in a tile that it copies, and that it scales
+  const num16* q;
+  int tile = 0, finished = 0, scaledTiles = 0, uses = 0;
+  Turn filling, finishing, scaling;
   u32 carries = 0;                                       // bit tile % RING: queries come with the tile
+  u32 coded = 0;                                         // this warp has int8 of the tile,
+  u32 single = 0;                                        // of one head and segment alone
   int carried = 0;                                       // queries handed over
   int ended = 0, endedBefore = 0;                        // tiles up to the end of the last item, and of the one before
-  int placed = 0, placedItem, placedFrom, placedEnd, placedKey;
+  int placed = 0, placedItem, placedLeft;
+  const Row* placedRow;
   bool morePlaces;
+  bool plain, int8;                                      // the next tile: rows that follow each other, of a codec,
+  int valid;                                             // so many of them,
+  const u8* key;                                         // this lane's first,
+  u32 toValue;                                           // and how far behind it its value is, in units of 16 bytes
+  u64 scalesOf = 0;                                      // head whose keys' scales are:
+  u32 scales[4];
 
   DEVICE Loader(const AttentionArgs& args, u8* at, Barriers* b, int items)
-      : a(args), shared(at), base(sharedAddress(at)), barriers(b), thread(threadIdx.x % LOADERS), count(items) {}
+      : a(args), shared(at), base(sharedAddress(at)), barriers(b), full(held(sharedAddress(b->full))),
+        empty(held(sharedAddress(b->empty))), thread(threadIdx.x % LOADERS), lane(threadIdx.x % 32),
+        firstOfWarp(__shfl_sync(~0u, threadIdx.x % LOADERS / 32 * WARP_ROWS, 0)), count(items) {
+    chunk = lane % PER_ROW;
+    // Eight lanes that go together touch all banks.
+    inWarp = D == 64 ? lane / 4 % 2 * 4 + lane / 8 : lane / 8;
+    copied = swizzled(firstOfWarp + inWarp, chunk);
+    int c = lane % SCALERS, row = scaledRow(0);
+    scaledAt = swizzled(firstOfWarp + row, c / 2) + c % 2 * 8;
+  }
+
+  // Row of this lane in a pass of copying and of scaling.
+  DEVICE int copiedRow(int pass) { return inWarp + pass * AT_ONCE; }
+  DEVICE int scaledRow(int pass) {
+    return D == 64 ? lane / 8 % 2 * 4 + lane / 16 + pass % 2 * 2 + pass / 2 * 8 : lane / 16 + pass * 2;
+  }
+
+  // Where the rows of later passes lie, from where that of the first lies; the same that swizzled() says.
+  static DEVICE u32 copiedIn(u32 first, int pass) {
+    return D == 64 ? first + pass * 1024 : (first ^ pass % 2 * 64) + pass * 512;
+  }
+  static DEVICE u32 scaledIn(u32 first, int pass) {
+    return D == 64 ? (first ^ pass % 2 * 32) + pass % 2 * 256 + pass / 2 * 1024 : (first ^ pass % 4 * 32) + pass * 256;
+  }
 
   DEVICE void openPlaces() {
     morePlaces = placedItem < count;
     if (!morePlaces) return;
     Work w;
     openItem(a, placedItem, w);
-    placedFrom = w.begin;
-    placedEnd = w.end;
-    placedKey = w.firstKey;
+    placedLeft = w.end - w.begin;
+    placedRow = a.table + w.firstKey + w.begin + firstOfWarp + lane % WARP_ROWS;
   }
 
-  // Requests the places of the next tile.
+  DEVICE Row* places(int which) { return (Row*)(shared + PLACES_AT) + which % RING * KEYS + firstOfWarp; }
+
+  // Requests the places of the next tile; beyond the end they are zero.
   DEVICE void fetchPlaces() {
     if (!morePlaces) return;
-    if (thread < KEYS) {
-      int key = max(0, min(placedFrom + thread, placedEnd - 1));
-      copyAsync(base + PLACES_AT + (placed % RING * KEYS + thread) * 16, a.table + placedKey + key, true);
-    }
+    bool there = firstOfWarp + lane < placedLeft;
+    u32 to = base + PLACES_AT + (placed % RING * KEYS + firstOfWarp + lane) * 16;
+    if (lane < WARP_ROWS) copyAsync(to, there ? placedRow : a.table, there);
     placed++;
-    placedFrom += KEYS;
-    if (placedFrom >= placedEnd) {
+    placedLeft -= KEYS;
+    placedRow += KEYS;
+    if (placedLeft <= 0) {
       placedItem += gridDim.x;
       openPlaces();
     }
   }
 
-  DEVICE const bf16* query(const Work& w, int row, int group, u32 inverse) {
+  // Looks at the places of a tile, which have arrived.
+  DEVICE void prepare(int which, int head) {
+    if (which >= placed) return;
+    __syncwarp();
+    Row* rows = places(which);
+    Row first = read(rows), mine = read(rows + lane % WARP_ROWS);
+    bool there = mine.segment != 0;
+    plain = __all_sync(~0u, !there || mine.segment == first.segment && mine.token == first.token + lane % WARP_ROWS);
+    valid = __popc(__ballot_sync(~0u, there)) / 2;
+    int8 = Q8 && isInt8(first.segment);
+    u32 bit = 1u << which % RING;
+    if (Q8) {
+      coded &= ~bit;
+      single &= ~bit;
+    }
+    if (plain) {
+      Numbers n = numbersOf(first, head);
+      key = n.keys + (first.token + inWarp) * (u64)(int8 ? D : 2 * D) + chunk * 16;
+      toValue = n.toValues;
+      if (!valid) {
+        key = (const u8*)a.table;
+        toValue = 0;
+      }
+      if (!int8) return;
+      coded |= bit;
+      single |= bit;
+      u64 own = (u64)n.keys | 1;
+      if (lane == 0) rows[0].segment = own;
+      if (lane < WARP_ROWS) fetchScale(which, n.valueScales + first.token + lane, there);
+      if (own != scalesOf && lane < D / 32) prefetch(n.keys - 4 * D + lane * 128);
+    } else {
+      bool isCoded = Q8 && isInt8(mine.segment);
+      if (there && lane < WARP_ROWS) {
+        Numbers n = numbersOf(mine, head);
+        if (isCoded) fetchScale(which, n.valueScales + mine.token, true);
+        *((Place*)rows + lane) = {(u64)n.keys | (u64)isCoded, mine.token, n.toValues};
+      }
+      if (Q8 && __any_sync(~0u, isCoded)) coded |= bit;
+    }
+    __syncwarp();
+  }
+
+  DEVICE void fetchScale(int which, const float* from, bool there) {
+    u32 to = base + SCALES_AT + (which % RING * KEYS + firstOfWarp + lane) * 4;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" :: "r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
+  }
+
+  static DEVICE Row read(const Row* row) {
+    uint4 v = *(const uint4*)row;
+    return {(u64)v.y << 32 | v.x, v.z, v.w};
+  }
+
+  struct Numbers {
+    const u8* keys;
+    u32 toValues;  // in units of 16 bytes
+    const float* valueScales;
+  };
+
+  // Where the numbers of a head are.
+  DEVICE Numbers numbersOf(const Row& row, int head) {
+    if (Q8 && isInt8(row.segment)) {
+      Int8Blocks b = int8Blocks(row.segment, row.capacity, layer, head, a.kvHeads, D);
+      const u8* keys = b.keys + 4 * D;
+      return {keys, (u32)((b.values + 4 * ((row.capacity + 3) & ~3u) - keys) / 16), (const float*)b.values};
+    }
+    u64 ofHead = row.capacity * (u64)(2 * D);
+    return {(const u8*)row.segment + (u32)(2 * layer * a.kvHeads + head) * ofHead, (u32)(a.kvHeads * ofHead / 16), 0};
+  }
+
+  DEVICE const num16* query(const Work& w, int row, int group, u32 inverse) {
     int safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
     return q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D;
   }
@@ -150,111 +281,130 @@ template <bool Q8, bool AWAITS> struct Loader {
     }
   }
 
-  DEVICE void fetchTile(int from, int end, int head) {
-    u32 to = base + tile % STAGES * STAGE;
-    const Row* places = (const Row*)(shared + PLACES_AT) + tile % RING * KEYS;
-    int c = thread % PER_ROW;
-    u32 block = 2 * layer * a.kvHeads + head;
-    #pragma unroll
-    for (int pass = 0; pass < PASSES; pass++) {
-      int r = thread / PER_ROW + pass * (LOADERS / PER_ROW);
-      bool valid = from + r < end;
-      Row row = places[r];
-      if (Q8 && isInt8(row.segment)) {
-        Int8Blocks b = int8Blocks(row.segment, row.capacity, layer, head, a.kvHeads, D);
-        u32 at = row.token * D + c * 16;
-        copyAsync(to + swizzled(r, c), b.keys + 4 * D + at, valid);
-        copyAsync(to + TILE + swizzled(r, c), b.values + 4 * ((row.capacity + 3) & ~3u) + at, valid);
-        // The scales are needed when the numbers have arrived.
-        prefetch(b.keys + c * 64);
-        if (c == 0) prefetch(b.values + row.token * 4);
-        continue;
-      }
-      const bf16* key = (const bf16*)row.segment + (u64)(block * row.capacity + row.token) * D + c * 8;
-      const bf16* value = key + (u64)a.kvHeads * row.capacity * D;
+  // Both halves of a row's part in num16, or all of it in int8.
+  static DEVICE void copyRow(u32 to, const u8* key, u32 toValue, bool int8, bool valid) {
+    const u8* value = key + toValue * 16ull;
+    copyAsync(to, key, valid);
+    copyAsync(to + TILE, value, valid);
+    if (int8) return;
+    u32 second = D == 64 ? to ^ 64 : to + HALF;
+    copyAsync(second, key + PER_ROW * 16, valid);
+    copyAsync(second + TILE, value + PER_ROW * 16, valid);
+  }
+
+  DEVICE void fetchTile() {
+    u32 to = base + filling.stage * STAGE;
+    if (plain && int8) {
       #pragma unroll
-      for (int h = 0; h < 2; h++) {
-        copyAsync(to + chunkAt(KEYS, r, c + h * PER_ROW), key + h * PER_ROW * 8, valid);
-        copyAsync(to + TILE + chunkAt(KEYS, r, c + h * PER_ROW), value + h * PER_ROW * 8, valid);
+      for (int pass = 0; pass < PASSES; pass++)
+        copyRow(to + copiedIn(copied, pass), key + pass * AT_ONCE * D, toValue, true, copiedRow(pass) < valid);
+    } else if (plain) {
+      #pragma unroll
+      for (int pass = 0; pass < PASSES; pass++)
+        copyRow(to + copiedIn(copied, pass), key + pass * AT_ONCE * 2 * D, toValue, false, copiedRow(pass) < valid);
+    } else {
+      #pragma unroll 1
+      for (int pass = 0; pass < PASSES; pass++) {
+        Row row = read(places(tile) + copiedRow(pass));
+        Place p = {row.segment, row.token, row.capacity};
+        bool isCoded = Q8 && p.keys & 1;
+        const u8* from = (const u8*)(p.keys & ~1ull) + p.token * (u64)(isCoded ? D : 2 * D) + chunk * 16;
+        copyRow(to + copiedIn(copied, pass), p.keys ? from : (const u8*)a.table, p.toValues, isCoded, p.keys != 0);
       }
     }
   }
 
-  // Sixteen numbers times eight pairs of scales.
-  DEVICE void scaled(u8* tile, int r, int c, uint4 packed, const u32 (&scales)[8]) {
-    u32 words[4] = {packed.x, packed.y, packed.z, packed.w}, out[8];
-    #pragma unroll
-    for (int j = 0; j < 4; j++) {
-      out[2 * j] = multiplyPairs(signedPair<0>(words[j]), scales[2 * j]);
-      out[2 * j + 1] = multiplyPairs(signedPair<1>(words[j]), scales[2 * j + 1]);
-    }
-    *(uint4*)(tile + chunkAt(KEYS, r, 2 * c)) = make_uint4(out[0], out[1], out[2], out[3]);
-    *(uint4*)(tile + chunkAt(KEYS, r, 2 * c + 1)) = make_uint4(out[4], out[5], out[6], out[7]);
+  // The scales of this lane's eight channels of a head's keys.
+  DEVICE void takeScales(u64 keys) {
+    if (keys == scalesOf) return;
+    scalesOf = keys;
+    const float4* from = (const float4*)(keys - 1 - 4 * D) + lane % SCALERS * 2;
+    float4 x = __ldg(from), y = __ldg(from + 1);
+    scales[0] = packScales(x.x, x.y);
+    scales[1] = packScales(x.z, x.w);
+    scales[2] = packScales(y.x, y.y);
+    scales[3] = packScales(y.z, y.w);
   }
 
-  // Scales the int8 numbers of a tile that has arrived; they lie at the start of the rows that they become. A row's numbers
-  // are all read, by threads of one warp, before any is written; and of two rows before the first is scaled, since what takes
-  // time is waiting.
+  // Eight numbers times their scales.
+  static DEVICE uint4 scaled(uint2 numbers, const u32 (&by)[4]) {
+    u32 first = numbers.x ^ 0x80808080u, second = numbers.y ^ 0x80808080u;
+    return make_uint4(scaledPair<0>(first, by[0]), scaledPair<1>(first, by[1]), scaledPair<0>(second, by[2]),
+        scaledPair<1>(second, by[3]));
+  }
+
+  // Scales the int8 numbers of this warp's rows of a tile that has arrived; they lie at the start of the rows that they become.
+  // Numbers of several rows are read before the first is scaled, since what takes time is waiting, and those of a row all before any
+  // is written.
   DEVICE void scaleTile(int which) {
-    u8* k = shared + which % STAGES * STAGE;
-    const Row* places = (const Row*)(shared + PLACES_AT) + which % RING * KEYS;
-    int head = barriers->tiles[which % RING].x, left = barriers->tiles[which % RING].y;
-    int c = thread % PER_ROW;
-    #pragma unroll 1
-    for (int pass = 0; pass < PASSES; pass += 2) {
-      uint4 key[2], value[2];
-      const float4* keyScales[2];
-      float scale[2];
-      #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        int r = thread / PER_ROW + (pass + i) * (LOADERS / PER_ROW);
-        Row row = places[r];
-        keyScales[i] = 0;
-        if (!isInt8(row.segment)) continue;
-        Int8Blocks b = int8Blocks(row.segment, row.capacity, layer, head, a.kvHeads, D);
-        keyScales[i] = (const float4*)b.keys + c * 4;
-        scale[i] = r < left ? __ldg((const float*)b.values + row.token) : 0.0f;
-        key[i] = *(const uint4*)(k + swizzled(r, c));
-        value[i] = *(const uint4*)(k + TILE + swizzled(r, c));
-      }
-      __syncwarp();
-      #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        int r = thread / PER_ROW + (pass + i) * (LOADERS / PER_ROW);
-        if (!keyScales[i]) continue;
-        u32 pairs[8], same = packBf16(scale[i], scale[i]);
+    u32 bit = 1u << which % RING;
+    if (!(coded & bit)) return;
+    u8* k = shared + scaling.stage * STAGE;
+    const float* valueScales = (const float*)(shared + SCALES_AT) + which % RING * KEYS + firstOfWarp;
+    int c = lane % SCALERS;
+    u32 written = D == 64 ? (scaledAt & ~127) + ((c ^ (firstOfWarp + scaledRow(0)) % 8) << 4)
+                          : c / 8 * HALF + (scaledAt & ~127) + ((c % 8 ^ (firstOfWarp + scaledRow(0)) % 8) << 4);
+    if (single & bit) {
+      takeScales(places(which)[0].segment);
+      constexpr int TOGETHER = 4;
+      const float* scaleAt = valueScales + scaledRow(0);
+      #pragma unroll 1
+      for (int done = 0; done < SCALED; done += TOGETHER, k += TOGETHER * 256, scaleAt += TOGETHER * 2) {
+        uint2 key[TOGETHER], value[TOGETHER];
+        float scale[TOGETHER];
         #pragma unroll
-        for (int j = 0; j < 4; j++) {
-          float4 v = __ldg(keyScales[i] + j);
-          pairs[2 * j] = packBf16(v.x, v.y);
-          pairs[2 * j + 1] = packBf16(v.z, v.w);
+        for (int i = 0; i < TOGETHER; i++) {
+          u32 at = scaledIn(scaledAt, i);
+          key[i] = *(const uint2*)(k + at);
+          value[i] = *(const uint2*)(k + TILE + at);
+          scale[i] = scaleAt[scaledRow(i) - scaledRow(0)];
         }
-        scaled(k, r, c, key[i], pairs);
+        __syncwarp();
         #pragma unroll
-        for (int j = 0; j < 8; j++) pairs[j] = same;
-        scaled(k + TILE, r, c, value[i], pairs);
+        for (int i = 0; i < TOGETHER; i++) {
+          u32 at = scaledIn(written, i), same = packScales(scale[i], scale[i]), four[4] = {same, same, same, same};
+          *(uint4*)(k + at) = scaled(key[i], scales);
+          *(uint4*)(k + TILE + at) = scaled(value[i], four);
+        }
       }
+      return;
+    }
+    #pragma unroll 1
+    for (int pass = 0; pass < SCALED; pass++) {
+      u64 keys = places(which)[scaledRow(pass)].segment;
+      u32 from = scaledIn(scaledAt, pass), to = scaledIn(written, pass);
+      uint2 key = *(const uint2*)(k + from), value = *(const uint2*)(k + TILE + from);
+      __syncwarp();
+      if (!(keys & 1)) continue;
+      takeScales(keys);
+      float scale = valueScales[scaledRow(pass)];
+      u32 same = packScales(scale, scale), four[4] = {same, same, same, same};
+      *(uint4*)(k + to) = scaled(key, scales);
+      *(uint4*)(k + TILE + to) = scaled(value, four);
     }
   }
 
-  DEVICE void signal(u64* barrier) {
+  DEVICE void signal(u32 barrier) {
     __syncwarp();
-    if (thread % 32 == 0) barrierArrive(barrier);
+    if (lane == 0) barrierArrive(barrier);
   }
 
   // Tiles that have arrived, before they are asked for.
   DEVICE void scaleBefore(int end) {
-    if (Q8) while (scaledTiles < end) scaleTile(scaledTiles++);
+    if (!Q8) return;
+    __syncwarp();
+    for (; scaledTiles < end; scaling.advance()) scaleTile(scaledTiles++);
   }
 
   // The copies of a tile have arrived: hands it to those who multiply.
   DEVICE void finish() {
     scaleBefore(finished + 1);
-    signal(&barriers->full[finished % STAGES]);
+    signal(full + finishing.stage * 8);
+    finishing.advance();
     u32 bit = 1u << finished % RING;
     if (carries & bit) {
       carries &= ~bit;
-      signal(&barriers->queryFull[carried++ % SLOTS]);
+      signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
     }
     finished++;
   }
@@ -279,29 +429,29 @@ template <bool Q8, bool AWAITS> struct Loader {
   // Hands over the tiles before `end`, all requested, once their queries are there.
   template <typename Ready> DEVICE void handOver(const Work& w, int end, Ready ready) {
     waitForCopies();
-    syncLoaders();
     scaleBefore(end);
     ready(false);
     requestQueries(w, end - 1);
     commitCopies();
     waitForCopies();
-    syncLoaders();
     while (finished < end) finish();
   }
 
   // All items in one layer. Tiles of the first item's context are requested before ready(), which waits for what the kernel or
   // phase before writes: queries and, when it is asked for them, the sequence's own keys and values.
-  template <typename Ready> DEVICE void run(int ofLayer, const bf16* queries, bool isReady, Ready ready) {
+  template <typename Ready> DEVICE void run(int ofLayer, const num16* queries, bool isReady, Ready ready) {
     bool kept = isReady;
     layer = ofLayer;
     q = queries;
     placedItem = blockIdx.x;
-    syncLoaders();
+    // Nobody needs the places that are fetched over.
+    __syncwarp();
     openPlaces();
     #pragma unroll 1
     for (int i = 0; i < AHEAD; i++) fetchPlaces();
     commitCopies();
     waitForCopies();
+    prepare(tile, blockIdx.x % a.kvHeads);
     if (isReady) ready(true);
     #pragma unroll 1
     for (int i = blockIdx.x; i < count; i += gridDim.x) {
@@ -310,12 +460,9 @@ template <bool Q8, bool AWAITS> struct Loader {
       int tiles = tilesOf(w.begin, w.end);
       bool late = false;
       #pragma unroll 1
-      for (int t = 0; t < tiles; t++, tile++) {
-        int from = w.begin + t * KEYS;
-        if (tile >= STAGES) barrierWait(&barriers->empty[tile % STAGES], (tile / STAGES - 1) & 1);
-        // All have done with the places that are fetched over, and see those that have been fetched.
-        syncLoaders();
-        if (!kept && min(from + KEYS, w.end) > w.context) {
+      for (int t = 0; t < tiles; t++, tile++, filling.advance()) {
+        barrierWait(empty + filling.stage * 8, ~filling.round & 1);
+        if (!kept && min(w.begin + (t + 1) * KEYS, w.end) > w.context) {
           if (late) handOver(w, tile, ready);
           ready(true);
           isReady = kept = true;
@@ -325,8 +472,9 @@ template <bool Q8, bool AWAITS> struct Loader {
           late = !isReady;
           if (!late) requestQueries(w, tile);
         }
-        if (Q8 && thread == 0) barriers->tiles[tile % RING] = make_int2(w.head, w.end - from);
-        fetchTile(from, w.end, w.head);
+        fetchTile();
+        // All of this warp have done with the places that are fetched over.
+        __syncwarp();
         fetchPlaces();
         // There may be no room for another tile before one is used.
         if (late && (t == tiles - 1 || t == STAGES - 1)) {
@@ -334,17 +482,17 @@ template <bool Q8, bool AWAITS> struct Loader {
           handOver(w, tile + 1, ready);
           isReady = true;
           late = false;
-          continue;
+        } else {
+          commitCopies();
+          asm volatile("cp.async.wait_group %0;" :: "n"(LAG) : "memory");
+          if (tile - finished >= LAG) finish();
         }
-        commitCopies();
-        asm volatile("cp.async.wait_group %0;" :: "n"(LAG) : "memory");
-        if (tile - finished >= LAG) finish();
+        prepare(tile + 1, t + 1 < tiles ? w.head : (i + gridDim.x) % a.kvHeads);
       }
       endedBefore = ended;
       ended = tile;
     }
     waitForCopies();
-    syncLoaders();
     while (finished < tile) finish();
     // Nobody may leave out what ready() stands for.
     if (!isReady) ready(false);
@@ -356,6 +504,14 @@ DEVICE u64 transposed(u32 address) {
   return (u64)(address >> 4 & 0x3fff) | (u64)(HALF >> 4) << 16 | 64ull << 32 | 1ull << 62;
 }
 
+// The descriptor of what lies some bytes behind, with one addition of 32 bits.
+DEVICE u64 behind(u64 descriptor, int bytes) {
+  u64 moved;
+  u32 low = (u32)descriptor + bytes / 16, high = descriptor >> 32;
+  asm("mov.b64 %0, {%1, %2};" : "=l"(moved) : "r"(low), "r"(high));
+  return moved;
+}
+
 #define F4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define F8(d, i) F4(d, i), F4(d, (i) + 4)
 
@@ -363,7 +519,7 @@ DEVICE u64 transposed(u32 address) {
 DEVICE void multiplyKeys(float (&d)[32], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." NUMBERS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
       "}, %32, %33, p, 1, 1, 0, 0;\n}\n"
@@ -374,7 +530,7 @@ DEVICE void multiplyKeys(float (&d)[32], u64 a, u64 b, int accumulate) {
 #if HEAD_SIZE == 64
 DEVICE void multiplyValues(float (&d)[32], u32 a0, u32 a1, u32 a2, u32 a3, u64 b) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." NUMBERS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
       "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"
@@ -383,7 +539,7 @@ DEVICE void multiplyValues(float (&d)[32], u32 a0, u32 a1, u32 a2, u32 a3, u64 b
 #else
 DEVICE void multiplyValues(float (&d)[64], u32 a0, u32 a1, u32 a2, u32 a3, u64 b) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." NUMBERS " {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
@@ -394,38 +550,65 @@ DEVICE void multiplyValues(float (&d)[64], u32 a0, u32 a1, u32 a2, u32 a3, u64 b
 }
 #endif
 
+// The same with a in registers.
+DEVICE void multiplyKeys(float (&d)[32], const u32 (&a)[4], u64 b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." NUMBERS " {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}\n"
+      : F8(d, 0), F8(d, 8), F8(d, 16), F8(d, 24) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+}
+
 DEVICE void fenceProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> DEVICE void waitForProducts() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
 
-// w[4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, key 8 j + 2 (lane % 4) + e. Rows see keys up to `last`. What was summed up
-// before is to be multiplied by `rescale`.
-DEVICE void softmax(
-    float (&w)[32], float (&top)[2], float (&sum)[2], float (&rescale)[2], const int (&last)[2], bool masked, float scale) {
-  int q = threadIdx.x % 4;
+// What a lane's two rows have summed up of an item: weights are 2^((logit - top) * scale). Rows that have seen nothing are at NOTHING.
+struct Sums {
+  float top[2];
+  float sum[2];
+};
+constexpr float NOTHING = -1e30f;
+
+// By how much 2^ weights may exceed 1 before what was summed up is rescaled.
+constexpr float SLACK = 10;
+
+// w[4 j + 2 h + e]: row h * 8 + lane / 4 of the warp, key 8 j + 2 (lane % 4) + e. Makes weights of logits. Whether what was summed up
+// before is to be multiplied by `rescale`, for the whole warp.
+DEVICE bool softmax(float (&w)[32], Sums& s, float (&rescale)[2], float scale, float slack) {
+  float most[2];
   #pragma unroll
   for (int h = 0; h < 2; h++) {
-    if (masked) {
-      #pragma unroll
-      for (int j = 0; j < 8; j++) {
-        if (j * 8 + 2 * q > last[h]) w[4 * j + 2 * h] = -INFINITE;
-        if (j * 8 + 2 * q + 1 > last[h]) w[4 * j + 2 * h + 1] = -INFINITE;
-      }
-    }
-    float maximum = top[h], other = -INFINITE;
+    float other = fmaxf(w[4 + 2 * h], w[5 + 2 * h]);
+    most[h] = fmaxf(w[2 * h], w[2 * h + 1]);
     #pragma unroll
-    for (int j = 0; j < 8; j += 2) {
-      maximum = fmaxf(maximum, fmaxf(w[4 * j + 2 * h], w[4 * j + 2 * h + 1]));
+    for (int j = 2; j < 8; j += 2) {
+      most[h] = fmaxf(most[h], fmaxf(w[4 * j + 2 * h], w[4 * j + 2 * h + 1]));
       other = fmaxf(other, fmaxf(w[4 * j + 4 + 2 * h], w[4 * j + 5 + 2 * h]));
     }
-    maximum = fmaxf(maximum, other);
-    maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 1));
-    maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 2));
-    // A row that sees nothing yet keeps weights of zero.
-    float offset = maximum == -INFINITE ? 0.0f : maximum * scale;
-    rescale[h] = power2(top[h] * scale - offset);
-    top[h] = maximum;
-    float total = 0, rest = 0;
+    most[h] = fmaxf(most[h], other);
+  }
+  // Seldom after the first tiles.
+  bool grows = __any_sync(~0u, most[0] > s.top[0] + slack || most[1] > s.top[1] + slack);
+  if (__builtin_expect(grows, 0)) {
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float maximum = most[h];
+      maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 1));
+      maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, 2));
+      rescale[h] = 1;
+      if (maximum > s.top[h] + slack) {
+        rescale[h] = power2((s.top[h] - maximum) * scale);
+        s.top[h] = maximum;
+        s.sum[h] *= rescale[h];
+      }
+    }
+  }
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    float total = 0, rest = 0, offset = s.top[h] * scale;
     #pragma unroll
     for (int j = 0; j < 8; j++) {
       float& x = w[4 * j + 2 * h];
@@ -435,15 +618,14 @@ DEVICE void softmax(
       total += x;
       rest += y;
     }
-    sum[h] = sum[h] * rescale[h] + (total + rest);
+    s.sum[h] += total + rest;
   }
+  return grows;
 }
 
 DEVICE void rescaleRows(float (&out)[D / 2], const float (&rescale)[2]) {
   #pragma unroll
   for (int h = 0; h < 2; h++) {
-    // Seldom after the first tiles.
-    if (!__any_sync(~0u, rescale[h] != 1.0f)) continue;
     #pragma unroll
     for (int d = 0; d < D / 8; d++) {
       out[4 * d + 2 * h] *= rescale[h];
@@ -457,62 +639,63 @@ struct Rows {
   u64 queries;
   int end;           // of the keys that its rows see
   int unmasked;      // all rows see the keys before
-  int seen[2];       // by this lane's rows
   bool live;         // whether there are any in this warp
-  float top[2];
-  float sum[2];
+  Sums sums;
 };
 
 // Requests the logits of the keys of a tile.
-DEVICE void requestLogits(u32 base, int tile, const Rows& r, float (&w)[32]) {
-  u64 keys = descriptor(base + tile % STAGES * STAGE);
+DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&q)[HELD + 1][4], float (&w)[32]) {
+  u64 keys = descriptor(stage);
   #pragma unroll
-  for (int k = 0; k < D / 16; k++)
-    multiplyKeys(w, r.queries + (k / 4 * ROWS * 128 + k % 4 * 32) / 16, keys + (k / 4 * HALF + k % 4 * 32) / 16, k > 0);
+  for (int k = 0; k < D / 16; k++) {
+    u64 b = behind(keys, k / 4 * HALF + k % 4 * 32);
+    if (k < HELD) multiplyKeys(w, q[k], b, k > 0);
+    else multiplyKeys(w, behind(r.queries, k / 4 * ROWS * 128 + k % 4 * 32), b, k > 0);
+  }
   commitProducts();
 }
 
 // Requests the sum of the values of a tile, weighted with p.
-DEVICE void requestSum(u32 base, int tile, const u32 (&p)[16], float (&out)[D / 2]) {
-  u64 values = transposed(base + tile % STAGES * STAGE + TILE);
+DEVICE void requestSum(u32 stage, const u32 (&p)[16], float (&out)[D / 2]) {
+  u64 values = transposed(stage + TILE);
   #pragma unroll
   for (int j = 0; j < KEYS / 16; j++)
-    multiplyValues(out, p[4 * j], p[4 * j + 1], p[4 * j + 2], p[4 * j + 3], values + j * 16 * 128 / 16);
+    multiplyValues(out, p[4 * j], p[4 * j + 1], p[4 * j + 2], p[4 * j + 3], behind(values, j * 16 * 128));
   commitProducts();
 }
 
-// Weights of keys `from` on from their logits.
-DEVICE void weigh(float (&w)[32], int from, float scale, Rows& r, float (&rescale)[2]) {
-  if (!r.live) return;
-  int last[2] = {min(r.end, r.seen[0]) - 1 - from, min(r.end, r.seen[1]) - 1 - from};
-  softmax(w, r.top, r.sum, rescale, last, from + KEYS > r.unmasked, scale);
+// Token of a row of the tile, of the last row for those beyond.
+DEVICE int tokenOf(const Work& w, int inTile, int group, u32 inverse) {
+  return quotient(min(w.firstRow + inTile, w.rows - 1), group, inverse);
 }
 
-DEVICE void packWeights(const float (&w)[32], bool live, u32 (&p)[16]) {
+// Rows that are not there have queries of zero, so their logits are weights of zero.
+DEVICE void packWeights(const float (&w)[32], u32 (&p)[16]) {
   #pragma unroll
-  for (int j = 0; j < 16; j++) p[j] = live ? packBf16(w[2 * j], w[2 * j + 1]) : 0;
+  for (int j = 0; j < 16; j++) p[j] = pack16(w[2 * j], w[2 * j + 1]);
 }
 
 DEVICE void storeRows(
-    const AttentionArgs& a, const Work& w, const float (&out)[D / 2], const float (&top)[2], const float (&sum)[2],
-    int inTile0, const int (&token)[2]) {
-  int lane = threadIdx.x % 32, q = lane % 4, group = a.heads / a.kvHeads;
+    const AttentionArgs& a, const Work& w, const float (&out)[D / 2], const Sums& sums,
+    int inTile0, int group, u32 inverse) {
+  int lane = threadIdx.x % 32, q = lane % 4;
   #pragma unroll
   for (int h = 0; h < 2; h++) {
-    float total = sum[h];
+    float total = sums.sum[h];
     total += __shfl_xor_sync(~0u, total, 1);
     total += __shfl_xor_sync(~0u, total, 2);
     int inTile = inTile0 + lane / 4 + 8 * h, row = w.firstRow + inTile;
     bool live = row < w.rows;
+    int token = tokenOf(w, inTile, group, inverse);
     if (w.partial < 0) {
       float factor = 1.0f / total;
-      bf16* to = a.out + ((u64)(w.batchRow + token[h]) * a.heads + w.head * group + row - token[h] * group) * D;
+      num16* to = a.out + ((u64)(w.batchRow + token) * a.heads + w.head * group + row - token * group) * D;
       #pragma unroll
       for (int d = 0; d < D / 8; d += 4) {
         u32 v[4];
         #pragma unroll
         for (int i = 0; i < 4; i++)
-          v[i] = packBf16(out[4 * (d + i) + 2 * h] * factor, out[4 * (d + i) + 2 * h + 1] * factor);
+          v[i] = pack16(out[4 * (d + i) + 2 * h] * factor, out[4 * (d + i) + 2 * h + 1] * factor);
         transposeQuad(v);
         if (live) *(uint4*)(to + (d + q) * 8) = make_uint4(v[0], v[1], v[2], v[3]);
       }
@@ -521,7 +704,7 @@ DEVICE void storeRows(
       #pragma unroll
       for (int d = 0; d < D / 8; d++)
         *(float2*)(a.partialOut + at * D + d * 8 + 2 * q) = make_float2(out[4 * d + 2 * h], out[4 * d + 2 * h + 1]);
-      if (q == 0) a.partialSums[at] = make_float2(top[h] * a.scale, total);
+      if (q == 0) a.partialSums[at] = make_float2(sums.top[h] * a.scale, total);
     }
   }
 }
@@ -530,12 +713,14 @@ DEVICE void storeRows(
 DEVICE void seeCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // The warpgroups that multiply; tiles and items are counted from the first to the last layer.
-DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, int count, int& tile, int& uses) {
+DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, int count, Turn& turn, int& uses) {
   // The compiler shall know that these are the same for a whole warp.
   int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);
   int lane = threadIdx.x % 32, mine = warp / 4, inGroup = warp % 4;
   int group = a.heads / a.kvHeads;
   u32 inverse = 0xffffffffu / group + 1;
+  float slack = SLACK / a.scale;
+  u32 full = held(sharedAddress(barriers->full)), empty = held(sharedAddress(barriers->empty));
   #pragma unroll 1
   for (int i = blockIdx.x; i < count; i += gridDim.x, uses++) {
     int slot = uses % SLOTS;
@@ -543,66 +728,89 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
     Work w = barriers->work[slot];
     int inTile0 = mine * 64 + inGroup * 16;
     bool groupLives = w.firstRow + mine * 64 < w.rows;
-    int token[2];
     Rows r;
-    #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      token[h] = quotient(min(w.firstRow + inTile0 + lane / 4 + 8 * h, w.rows - 1), group, inverse);
-      r.seen[h] = w.context + token[h] + 1;
-      r.top[h] = -INFINITE;
-      r.sum[h] = 0;
-    }
+    r.sums = {{NOTHING, NOTHING}, {0, 0}};
     r.live = w.firstRow + inTile0 < w.rows;
     r.end = min(w.end, w.context + quotient(min(w.rows - 1, w.firstRow + mine * 64 + 63), group, inverse) + 1);
     r.unmasked = min(r.end, w.context + quotient(w.firstRow + mine * 64, group, inverse));
     r.queries = descriptor(base + Q_AT + slot * Q_BYTES + mine * 64 * 128);
+    u32 q[HELD + 1][4];
+    #pragma unroll
+    for (int k = 0; k < HELD; k++) {
+      u32 at = base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, inTile0 + lane % 16, 2 * k + lane / 16);
+      asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+          : "=r"(q[k][0]), "=r"(q[k][1]), "=r"(q[k][2]), "=r"(q[k][3]) : "r"(at) : "memory");
+    }
     float out[D / 2];
     #pragma unroll
     for (int d = 0; d < D / 2; d++) out[d] = 0;
-    auto arrived = [&](int t) {
-      barrierWait(&barriers->full[t % STAGES], t / STAGES & 1);
+    auto arrived = [&](const Turn& t) {
+      barrierWait(full + t.stage * 8, t.round & 1);
       seeCopies();
     };
-    auto free = [&](int t) {
+    auto free = [&](const Turn& t) {
       __syncwarp();
-      if (lane == 0) barrierArrive(&barriers->empty[t % STAGES]);
+      if (lane == 0) barrierArrive(empty + t.stage * 8);
+    };
+    auto at = [&](const Turn& t) { return base + t.stage * STAGE; };
+    // Makes weights of the logits of keys `from` on; as softmax().
+    auto weigh = [&](float (&logits)[32], int from, float (&rescale)[2]) {
+      if (!r.live) return false;
+      if (__builtin_expect(from + KEYS > r.unmasked, 0)) {
+        const Work& work = barriers->work[slot];
+        int last[2];
+        #pragma unroll
+        for (int h = 0; h < 2; h++)
+          last[h] = min(r.end - 1, work.context + tokenOf(work, inTile0 + lane / 4 + 8 * h, group, inverse)) - from - lane % 4 * 2;
+        #pragma unroll
+        for (int i = 0; i < 32; i++)
+          if (i / 4 * 8 + i % 2 > last[i / 2 % 2]) logits[i] = -INFINITE;
+      }
+      return softmax(logits, r.sums, rescale, a.scale, slack);
     };
     // Tiles of which this warpgroup's rows see something.
     int all = tilesOf(w.begin, w.end), seen = groupLives ? min(all, (r.end - w.begin + KEYS - 1) / KEYS) : 0;
     if (seen > 0) {
       // The next tile's logits and this one's sum are computed while the next one's weights are.
-      float logits[32], rescale[2] = {1, 1};
+      float logits[32], rescale[2];
       u32 p[16];
-      arrived(tile);
+      Turn next = turn;
+      arrived(turn);
       fenceProducts();
-      requestLogits(base, tile, r, logits);
+      requestLogits(at(turn), r, q, logits);
       waitForProducts<0>();
-      weigh(logits, w.begin, a.scale, r, rescale);
-      packWeights(logits, r.live, p);
+      weigh(logits, w.begin, rescale);
+      packWeights(logits, p);
       #pragma unroll 1
-      for (int t = 1; t < seen; t++, tile++) {
-        arrived(tile + 1);
+      for (int t = 1; t < seen; t++) {
+        next.advance();
+        arrived(next);
         fenceProducts();
-        requestLogits(base, tile + 1, r, logits);
-        requestSum(base, tile, p, out);
+        requestLogits(at(next), r, q, logits);
+        requestSum(at(turn), p, out);
         waitForProducts<1>();
-        weigh(logits, w.begin + t * KEYS, a.scale, r, rescale);
+        bool grows = weigh(logits, w.begin + t * KEYS, rescale);
         waitForProducts<0>();
-        free(tile);
-        if (r.live) rescaleRows(out, rescale);
-        packWeights(logits, r.live, p);
+        free(turn);
+        turn = next;
+        if (__builtin_expect(grows, 0)) rescaleRows(out, rescale);
+        packWeights(logits, p);
       }
       fenceProducts();
-      requestSum(base, tile, p, out);
+      requestSum(at(turn), p, out);
       waitForProducts<0>();
-      free(tile++);
+      free(turn);
+      turn.advance();
     }
     #pragma unroll 1
-    for (int t = max(seen, 0); t < all; t++, tile++) {
-      arrived(tile);
-      free(tile);
+    for (int t = max(seen, 0); t < all; t++) {
+      arrived(turn);
+      free(turn);
+      turn.advance();
     }
+    Work done = barriers->work[slot];
+    __syncwarp();
     if (lane == 0) barrierArrive(&barriers->queryFree[slot]);
-    if (r.live) storeRows(a, w, out, r.top, r.sum, inTile0, token);
+    if (r.live) storeRows(a, done, out, r.sums, inTile0, group, inverse);
   }
 }

@@ -8,44 +8,40 @@ import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * Layers in one kernel against the kernels that {@link KernelTwinTest} checks, one after the other. Skipped, saying so, without a
- * GPU.
+ * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one
+ * after the other. Skipped, saying so, without a GPU.
  */
+@ParameterizedClass
+@EnumSource(Numbers.class)
+@ExtendWith(GpuExtension.class)
 class FusedLayersTest {
 
   /** More than the sets of activations that take turns. */
   private static final int LAYERS = 5;
 
-  private static Gpu gpu;
+  private final Gpu gpu;
 
-  @BeforeAll
-  static void open() {
-    gpu = Gpu.open();
-  }
-
-  @AfterAll
-  static void close() {
-    if (gpu != null) {
-      gpu.close();
-    }
+  FusedLayersTest(Numbers numbers, Gpu gpu) {
+    this.gpu = gpu.in(numbers);
   }
 
   @ParameterizedTest
-  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false", "64,128,6,2,192,777,true",
-    "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
+  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false",
+    "64,128,6,2,192,777,true", "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
   void layersAreThoseOfSingleKernels(
       int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {
     Random random = new Random(tokens + contextTokens);
     ModelConfig config = new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
         RopeScaling.NONE, 1e-5);
     assertThat(FusedLayers.fits(config)).isTrue();
-    Kernels kernels = KernelTwinTest.kernels(gpu, config);
+    Kernels kernels = gpu.kernels(config);
     int attention = heads * 64;
     int qkv = (heads + 2 * kvHeads) * 64;
     List<CudaWeights.Layer> layers = new ArrayList<>();
@@ -73,11 +69,12 @@ class FusedLayersTest {
     plan.lay(batch, tiles, 64);
     plan.upload();
 
-    float[] start = Gpu.random(random, tokens * hidden, 1);
+    float[] start = gpu.random(random, tokens * hidden, 1);
     long q = gpu.poisoned(2L * 64 * attention);
     long mixed = gpu.poisoned(2L * 64 * attention);
-    AttentionLauncher.Launch attend = new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
-    long x = gpu.bf16(start);
+    AttentionLauncher.Launch attend =
+        new AttentionLauncher(gpu.device, config, kernels).new Launch(tiles, plan, q, mixed);
+    long x = gpu.numbers(start);
     long residual = gpu.floats(start);
     long activated = gpu.poisoned(2L * 64 * inner);
     SkinnyProducts products = new SkinnyProducts(gpu.device, kernels, weights);
@@ -88,23 +85,25 @@ class FusedLayersTest {
       products.gateUp(layer, x, tokens, activated);
       products.down(layer, activated, tokens, residual, x);
     }
-    double[] expected = toDouble(gpu.readFloats(residual, tokens * hidden));
-    double[] kept = toDouble(keysAndValues(own));
+    double[] expected = Reference.toDouble(gpu.readFloats(residual, tokens * hidden));
+    double[] kept = Reference.toDouble(keysAndValues(own));
 
-    long startBf16 = gpu.bf16(start);
+    long startRounded = gpu.numbers(start);
     long startFloats = gpu.floats(start);
     FusedLayers fused = new FusedLayers(gpu.device, kernels, weights);
     float[] before = null;
     // Several times: counters must be as before, and nothing may depend on who comes first.
     for (int run = 0; run < 20; run++) {
       gpu.device.fill(own.address(), 0xff, own.bytes());
-      gpu.device.copy(x, startBf16, 2L * tokens * hidden);
+      gpu.device.copy(x, startRounded, 2L * tokens * hidden);
       gpu.device.copy(residual, startFloats, 4L * tokens * hidden);
       fused.run(plan, attend, tokens, config.layers(), attend.merges(), x, residual);
       float[] after = gpu.readFloats(residual, tokens * hidden);
-      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(1e-2);
-      assertThat(Gpu.error(gpu.readBf16(x, tokens * hidden), expected)).as("rounded, run %d", run).isLessThan(1.2e-2);
-      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run).isLessThan(1.2e-2);
+      assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(gpu.tolerance(1e-2));
+      assertThat(Gpu.error(gpu.readNumbers(x, tokens * hidden), expected)).as("rounded, run %d", run)
+          .isLessThan(gpu.tolerance(1.2e-2));
+      assertThat(Gpu.error(keysAndValues(own), kept)).as("keys and values, run %d", run)
+          .isLessThan(gpu.tolerance(1.2e-2));
       if (before != null) {
         assertThat(after).as("run %d", run).isEqualTo(before);
       }
@@ -112,23 +111,15 @@ class FusedLayersTest {
     }
   }
 
-  private static double[] toDouble(float[] values) {
-    double[] result = new double[values.length];
-    for (int i = 0; i < values.length; i++) {
-      result[i] = values[i];
-    }
-    return result;
+  private long matrix(Random random, int outputs, int inputs) {
+    return gpu.numbers(gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs)));
   }
 
-  private static long matrix(Random random, int outputs, int inputs) {
-    return gpu.bf16(Gpu.random(random, outputs * inputs, 1 / Math.sqrt(inputs)));
+  private float[] keysAndValues(CudaKvSegment segment) {
+    return gpu.readNumbers(segment.address(), (int) (segment.bytes() / 2));
   }
 
-  private static float[] keysAndValues(CudaKvSegment segment) {
-    return gpu.readBf16(segment.address(), (int) (segment.bytes() / 2));
-  }
-
-  private static CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
+  private CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
     CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(config.kvHeads(), 64, tokens, LAYERS, LAYERS, 0);
     long address = gpu.poisoned(shape.bytes());
     if (filled) {
@@ -137,7 +128,7 @@ class FusedLayersTest {
     return new CudaKvSegment(shape, address, random.nextLong());
   }
 
-  private static CudaKvSegment quantised(Kernels kernels, CudaKvSegment whole) {
+  private CudaKvSegment quantised(Kernels kernels, CudaKvSegment whole) {
     CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
     CudaKvSegment coded = new CudaKvSegment(shape, gpu.poisoned(shape.bytes()), whole.contentId());
     kernels.quantise.launch(

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
+import dev.attune.llm.ModelConfig;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
@@ -15,29 +16,71 @@ final class Gpu implements AutoCloseable {
 
   final CudaDevice device;
   final Nvrtc compiler;
+  final Numbers numbers;
 
-  private Gpu(CudaDevice device, Nvrtc compiler) {
+  private Gpu(CudaDevice device, Nvrtc compiler, Numbers numbers) {
     this.device = device;
     this.compiler = compiler;
+    this.numbers = numbers;
   }
 
   /** Opens the GPU for this thread; skips the test, saying why, when there is none. */
   static Gpu open() {
     try {
-      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null));
+      return new Gpu(new CudaDevice(new CudaDriver(), 0), new Nvrtc(null), Numbers.FP16);
     } catch (CudaException e) {
       Assumptions.abort("No GPU to test on: " + e.getMessage());
       throw e;
     }
   }
 
-  /** Rounded to bf16. */
-  static float round(float value) {
-    return Float.intBitsToFloat(CudaWeights.toBf16(value) << 16);
+  /** The same with numbers of a type. */
+  Gpu in(Numbers others) {
+    return new Gpu(device, compiler, others);
   }
 
-  /** Normally distributed numbers that are exact in bf16. */
-  static float[] random(Random random, int count, double deviation) {
+  Kernels kernels(ModelConfig config) {
+    return new Kernels(device, compiler, config, numbers);
+  }
+
+  long rope(ModelConfig config) {
+    return CudaWeights.ropeTable(device, config);
+  }
+
+  /** Rows of one segment for rows of a batch, in reverse order, so that a wrong row shows. */
+  static int[] places(long segment, int rows) {
+    int[] places = new int[4 * rows];
+    for (int i = 0; i < rows; i++) {
+      places[4 * i] = (int) segment;
+      places[4 * i + 1] = (int) (segment >>> 32);
+      places[4 * i + 2] = rows - 1 - i;
+      places[4 * i + 3] = rows;
+    }
+    return places;
+  }
+
+  /** Rounded to 16 bits. */
+  float round(float value) {
+    return numbers.value(numbers.bits(value));
+  }
+
+  /** A bound of errors of kernels whose results are rounded. */
+  double tolerance() {
+    return tolerance(Reference.TOLERANCE);
+  }
+
+  /** Likewise, of products in FP8 too, whose sums on tensor cores are shorter than fp32. */
+  double tolerance(boolean fp8) {
+    return fp8 ? Reference.TOLERANCE : tolerance();
+  }
+
+  /** A bound of errors of rounding to bf16, or an eighth of it. */
+  double tolerance(double ofBf16) {
+    return numbers == Numbers.FP16 ? ofBf16 / 8 : ofBf16;
+  }
+
+  /** Normally distributed numbers that are exact in 16 bits. */
+  float[] random(Random random, int count, double deviation) {
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
       values[i] = round((float) (random.nextGaussian() * deviation));
@@ -45,12 +88,12 @@ final class Gpu implements AutoCloseable {
     return values;
   }
 
-  long bf16(float[] values) {
+  long numbers(float[] values) {
     long address = device.allocate(2L * values.length + 16, "a test");
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment memory = arena.allocate(2L * values.length, 8);
       for (int i = 0; i < values.length; i++) {
-        memory.setAtIndex(JAVA_SHORT, i, CudaWeights.toBf16(values[i]));
+        memory.setAtIndex(JAVA_SHORT, i, numbers.bits(values[i]));
       }
       device.upload(address, memory);
       device.synchronize("Copying");
@@ -78,12 +121,12 @@ final class Gpu implements AutoCloseable {
     return address;
   }
 
-  float[] readBf16(long address, int count) {
+  float[] readNumbers(long address, int count) {
     byte[] bytes = read(address, 2L * count);
     MemorySegment memory = MemorySegment.ofArray(bytes);
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
-      values[i] = Float.intBitsToFloat(memory.get(JAVA_SHORT.withByteAlignment(1), 2L * i) << 16);
+      values[i] = numbers.value(memory.get(JAVA_SHORT.withByteAlignment(1), 2L * i));
     }
     return values;
   }

@@ -69,7 +69,7 @@ class KernelCacheTest {
   void theCompilerKeepsItsCode() throws IOException {
     KernelCompileTest.compiler();
     Nvrtc compiler = new Nvrtc(new KernelCache(directory));
-    byte[] code = compiler.compile("probe.cu", "sm_90a", List.of("-DOF_A_TEST=1")).code();
+    byte[] code = compiler.compile("probe.cu", "sm_90a", Numbers.FP16, List.of("-DOF_A_TEST=1")).code();
     assertThat(Files.readAllBytes(only())).endsWith(code).hasSize(32 + code.length);
   }
 

@@ -7,13 +7,19 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Kernels compile where the compiler is installed, with or without a GPU; skipped, saying so, where it is not. */
 class KernelCompileTest {
 
   /** Registers that do not fit go to memory: some in an epilogue do no harm, many in a loop do. */
   private static final int SPILLED_BYTES = 512;
+
+  /** What a block may have. */
+  private static final int MOST_SHARED_BYTES = 227 << 10;
+
+  private static final Pattern SHARED = Pattern.compile("(\\d+) bytes smem");
 
   private static final Pattern SPILLS = Pattern.compile("(\\d+) bytes spill stores");
 
@@ -26,9 +32,13 @@ class KernelCompileTest {
     }
   }
 
-  @Test
-  void allKernelsCompileWithoutSpilling() {
+  private static Numbers numbers;
+
+  @ParameterizedTest
+  @EnumSource(Numbers.class)
+  void allKernelsCompileWithoutSpilling(Numbers type) {
     Nvrtc compiler = compiler();
+    numbers = type;
     for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
       check(compiler, resource);
     }
@@ -61,10 +71,14 @@ class KernelCompileTest {
           "-DINPUT_WARPS=9", "-DAHEAD=2", "-DAHEAD_X=2", "-DINPUTS=576", "-DSPLITS=1",
           "-DHEAD_SIZE=64");
     }
-    ModelConfig large = KernelTwinTest.shape(4096, 32, 8, 128, 14336);
+    ModelConfig large = TestShapes.llama(4096, 32, 8, 128, 14336);
     for (int tokens : new int[] {16, 32, 48, 64}) {
       for (boolean fp8 : new boolean[] {false, true}) {
-        check(compiler, "chain.cu", ProductChain.options(large, fp8, tokens, 132));
+        List<String> options = ProductChain.options(large, fp8, tokens, 132);
+        check(compiler, "chain.cu", options);
+        Matcher fixed = SHARED.matcher(compiler.compile("chain.cu", "sm_90a", numbers, options).log());
+        assertThat(fixed.find()).isTrue();
+        assertThat(Integer.parseInt(fixed.group(1)) + ProductChain.SHARED_BYTES).isLessThanOrEqualTo(MOST_SHARED_BYTES);
       }
     }
   }
@@ -74,7 +88,7 @@ class KernelCompileTest {
   }
 
   private static void check(Nvrtc compiler, String resource, List<String> options) {
-    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", options);
+    Nvrtc.Compiled compiled = compiler.compile(resource, "sm_90a", numbers, options);
     assertThat(compiled.code()).as(resource).isNotEmpty();
     Matcher spills = SPILLS.matcher(compiled.log());
     while (spills.find()) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.attune.llm.InferenceBackend.Retained;
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.kv.KeptSlots;
 import dev.attune.llm.kv.KvCodec;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -15,50 +16,46 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no tile.
- * Skipped, saying so, without a GPU.
+ * Segments whose heads differ, and attention over them, against plain code in double precision on sizes that fill no
+ * tile. Skipped, saying so, without a GPU.
  */
+@ParameterizedClass
+@EnumSource(Numbers.class)
+@ExtendWith(GpuExtension.class)
 class RaggedKernelTest {
 
   private static final int LAYERS = 2;
-  /** Results are rounded to bf16. */
+  /** Results are rounded to 16 bits. */
   private static final double TOLERANCE = 4e-3;
 
-  private static Gpu gpu;
+  private final Gpu gpu;
 
-  @BeforeAll
-  static void open() {
-    gpu = Gpu.open();
-  }
-
-  @AfterAll
-  static void close() {
-    if (gpu != null) {
-      gpu.close();
-    }
+  RaggedKernelTest(Numbers numbers, Gpu gpu) {
+    this.gpu = gpu.in(numbers);
   }
 
   /** The slots of one KV head of a layer, as floats; the first {@code biased} may have a bias. */
   private record Head(float[][] keys, float[][] values, double[] biases, int biased) {}
 
-  private static SegmentEditor editor(Kernels kernels) {
+  private SegmentEditor editor(Kernels kernels) {
     return new SegmentEditor(gpu.device, kernels, new SegmentMemory(gpu.device, 1L << 32));
   }
 
-  private static CudaKvSegment segment(ModelConfig config, Random random, int tokens, int position) {
+  private CudaKvSegment segment(ModelConfig config, Random random, int tokens, int position) {
     CudaKvSegment.Shape shape =
         CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, LAYERS, LAYERS, position);
-    long address = gpu.bf16(Gpu.random(random, (int) (shape.bytes() / 2), 1));
+    long address = gpu.numbers(gpu.random(random, (int) (shape.bytes() / 2), 1));
     return new CudaKvSegment(shape, address, random.nextLong());
   }
 
-  private static List<Head> read(CudaKvSegment segment) {
+  private List<Head> read(CudaKvSegment segment) {
     CudaKvSegment.Shape shape = segment.shape;
     ByteBuffer bytes =
         ByteBuffer.wrap(gpu.read(segment.address(), shape.bytes())).order(ByteOrder.LITTLE_ENDIAN);
@@ -84,7 +81,7 @@ class RaggedKernelTest {
     return heads;
   }
 
-  private static Head head(ByteBuffer bytes, CudaKvSegment.Shape shape, int keys, int values, int slots, int biased) {
+  private Head head(ByteBuffer bytes, CudaKvSegment.Shape shape, int keys, int values, int slots, int biased) {
     int d = shape.headSize();
     boolean int8 = shape.codec() == KvCodec.INT8;
     Head head = new Head(new float[slots][d], new float[slots][d], new double[slots], biased);
@@ -96,9 +93,9 @@ class RaggedKernelTest {
       for (int j = 0; j < d; j++) {
         int at = i * d + j;
         head.keys[i][j] = int8 ? bytes.get(keyNumbers + at) * bytes.getFloat(scales + 4 * j)
-            : Float.intBitsToFloat(bytes.getShort(keyNumbers + 2 * at) << 16);
+            : gpu.numbers.value(bytes.getShort(keyNumbers + 2 * at));
         head.values[i][j] = int8 ? bytes.get(valueNumbers + at) * bytes.getFloat(values + 4 * i)
-            : Float.intBitsToFloat(bytes.getShort(valueNumbers + 2 * at) << 16);
+            : gpu.numbers.value(bytes.getShort(valueNumbers + 2 * at));
       }
     }
     return head;
@@ -125,7 +122,9 @@ class RaggedKernelTest {
     };
   }
 
-  /** What a head should become before it is stored: kept slots with a bias, then the others, the mean of the rest first. */
+  /**
+   * What a head should become before it is stored: kept slots with a bias, then the others, the mean of the rest first.
+   */
   private static Head expected(List<Head> parts, int[] kept, boolean compensated, int d) {
     List<float[]> keys = new ArrayList<>();
     List<float[]> values = new ArrayList<>();
@@ -141,7 +140,8 @@ class RaggedKernelTest {
     Arrays.stream(kept).filter(biased::get).forEach(order::add);
     int withBias = order.size();
     Arrays.stream(kept).filter(i -> !biased.get(i)).forEach(order::add);
-    List<Integer> dropped = IntStream.range(0, keys.size()).filter(i -> Arrays.binarySearch(kept, i) < 0).boxed().toList();
+    List<Integer> dropped =
+        IntStream.range(0, keys.size()).filter(i -> Arrays.binarySearch(kept, i) < 0).boxed().toList();
     boolean mean = compensated && !dropped.isEmpty();
     int size = order.size() + (mean ? 1 : 0);
     Head head = new Head(new float[size][], new float[size][], new double[size], withBias + (mean ? 1 : 0));
@@ -171,15 +171,15 @@ class RaggedKernelTest {
   }
 
   /** A segment of chosen slots, checked against what it should be. */
-  private static CudaKvSegment retain(
+  private CudaKvSegment retain(
       Kernels kernels, List<CudaKvSegment> parts, Retained retained, KvCodec codec) {
     int tokens = parts.stream().mapToInt(CudaKvSegment::tokens).sum();
-    KeptSlots kept = KeptSlots.of(parts, retained);
+    KeptSlots kept = KeptSlots.of(parts, parts.getFirst().shape.kvHeads(), retained);
     CudaKvSegment result = editor(kernels).retain(parts, kept, codec, parts.getFirst().firstPosition(), tokens);
     CudaKvSegment.Shape shape = result.shape;
     assertThat(shape.codec()).isEqualTo(codec);
     List<Head> actual = read(result);
-    List<List<Head>> sources = parts.stream().map(RaggedKernelTest::read).toList();
+    List<List<Head>> sources = parts.stream().map(this::read).toList();
     for (int i = 0; i < actual.size(); i++) {
       int layer = i / shape.kvHeads();
       int head = i % shape.kvHeads();
@@ -198,15 +198,15 @@ class RaggedKernelTest {
     return result;
   }
 
-  /** Half a step of int8, whose scale is that of numbers up to 5 or so, or rounding to bf16. */
-  private static void same(KvCodec codec, float[] actual, float[] expected, String what) {
+  /** Half a step of int8, whose scale is that of numbers up to 5 or so, or rounding to 16 bits. */
+  private void same(KvCodec codec, float[] actual, float[] expected, String what) {
     if (codec == KvCodec.INT8) {
       // AssertJ's comparison takes seconds for so many.
       double largest = IntStream.range(0, expected.length).mapToDouble(i -> Math.abs(actual[i] - expected[i])).max()
           .orElse(0);
       assertThat(largest).as(what).isLessThan(0.022);
     } else {
-      assertThat(Gpu.error(actual, toDouble(expected))).as(what).isLessThan(TOLERANCE);
+      assertThat(Gpu.error(actual, Reference.toDouble(expected))).as(what).isLessThan(gpu.tolerance(TOLERANCE));
     }
   }
 
@@ -218,15 +218,11 @@ class RaggedKernelTest {
     return all;
   }
 
-  private static double[] toDouble(float[] values) {
-    return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
-  }
-
   @ParameterizedTest
   @CsvSource({"64,3,1", "64,3,17", "64,2,97", "128,2,160", "128,5,37"})
   void headsKeepWhatTheyAreToKeep(int headSize, int kvHeads, int tokens) {
-    ModelConfig config = KernelTwinTest.shape(128, kvHeads, kvHeads, headSize, 128);
-    Kernels kernels = KernelTwinTest.kernels(gpu, config);
+    ModelConfig config = TestShapes.llama(128, kvHeads, kvHeads, headSize, 128);
+    Kernels kernels = gpu.kernels(config);
     Random random = new Random(tokens);
     CudaKvSegment first = segment(config, random, tokens, 0);
     CudaKvSegment second = editor(kernels).recode(segment(config, random, tokens + 3, tokens), KvCodec.INT8);
@@ -254,8 +250,8 @@ class RaggedKernelTest {
   @CsvSource({"9,3,64,1,0", "9,3,64,1,1", "6,2,64,3,17", "9,3,64,1,97", "8,2,128,1,160", "5,5,128,2,37", "7,1,64,17,60",
       "9,3,64,64,300", "9,3,64,1,3000", "8,2,128,1,9000"})
   void attentionOverHeadsThatDiffer(int heads, int kvHeads, int headSize, int rows, int tokens) {
-    ModelConfig config = KernelTwinTest.shape(128, heads, kvHeads, headSize, 128);
-    Kernels kernels = KernelTwinTest.kernels(gpu, config);
+    ModelConfig config = TestShapes.llama(128, heads, kvHeads, headSize, 128);
+    Kernels kernels = gpu.kernels(config);
     Random random = new Random(rows + tokens);
     List<BatchPlan.Sequence> batch = new ArrayList<>();
     int all = 0;
@@ -277,7 +273,7 @@ class RaggedKernelTest {
       all += own;
       batch.add(new BatchPlan.Sequence(new int[own], 0, context, segment(config, random, own, 0), false));
     }
-    float[] q = Gpu.random(random, all * heads * headSize, 2);
+    float[] q = gpu.random(random, all * heads * headSize, 2);
     for (int layer = 0; layer < LAYERS; layer++) {
       double[] expected = attention(config, batch, q, layer);
       for (int fewRows : new int[] {0, all}) {
@@ -285,36 +281,37 @@ class RaggedKernelTest {
         long out = gpu.poisoned(2L * q.length);
         attention.prepare(batch);
         // Twice, which must give the same bits.
-        attention.run(layer, all, attention.parts(), gpu.bf16(q), out);
-        float[] first = gpu.readBf16(out, q.length);
+        attention.run(layer, all, attention.parts(), gpu.numbers(q), out);
+        float[] first = gpu.readNumbers(out, q.length);
         gpu.device.fill(out, 0xff, 2L * q.length);
-        attention.run(layer, all, attention.parts(), gpu.bf16(q), out);
-        float[] actual = gpu.readBf16(out, q.length);
+        attention.run(layer, all, attention.parts(), gpu.numbers(q), out);
+        float[] actual = gpu.readNumbers(out, q.length);
         assertThat(actual).isEqualTo(first);
-        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows).isLessThan(TOLERANCE);
+        assertThat(Gpu.error(actual, expected)).as("layer %d, few rows %d", layer, fewRows)
+            .isLessThan(gpu.tolerance(TOLERANCE));
       }
     }
     // A sequence alone gives the bits that it gives among others.
     RaggedAttention attention = new RaggedAttention(gpu.device, config, kernels, all);
     long together = gpu.poisoned(2L * q.length);
     attention.prepare(batch);
-    attention.run(1, all, attention.parts(), gpu.bf16(q), together);
+    attention.run(1, all, attention.parts(), gpu.numbers(q), together);
     int own = batch.getLast().tokens().length * heads * headSize;
     long alone = gpu.poisoned(2L * own);
     attention.prepare(List.of(batch.getLast()));
-    long queries = gpu.bf16(Arrays.copyOfRange(q, q.length - own, q.length));
+    long queries = gpu.numbers(Arrays.copyOfRange(q, q.length - own, q.length));
     attention.run(1, batch.getLast().tokens().length, attention.parts(), queries, alone);
-    assertThat(gpu.readBf16(alone, own))
-        .isEqualTo(Arrays.copyOfRange(gpu.readBf16(together, q.length), q.length - own, q.length));
+    assertThat(gpu.readNumbers(alone, own))
+        .isEqualTo(Arrays.copyOfRange(gpu.readNumbers(together, q.length), q.length - own, q.length));
   }
 
-  private static double[] attention(ModelConfig config, List<BatchPlan.Sequence> batch, float[] q, int layer) {
+  private double[] attention(ModelConfig config, List<BatchPlan.Sequence> batch, float[] q, int layer) {
     int d = config.headSize();
     int group = config.heads() / config.kvHeads();
     double[] out = new double[q.length];
     int row = 0;
     for (BatchPlan.Sequence s : batch) {
-      List<List<Head>> context = s.context().stream().map(RaggedKernelTest::read).toList();
+      List<List<Head>> context = s.context().stream().map(this::read).toList();
       List<Head> own = read(s.own());
       for (int token = 0; token < s.tokens().length; token++, row++) {
         for (int h = 0; h < config.heads(); h++) {

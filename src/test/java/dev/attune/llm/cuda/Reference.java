@@ -5,7 +5,22 @@ import java.util.stream.IntStream;
 /** What the kernels compute, in double precision and as plainly as possible. */
 final class Reference {
 
+  /** Between 1e-3 and 1e-2 is what bf16 gives. */
+  static final double TOLERANCE = 6e-3;
+
   private Reference() {}
+
+  static double[] toDouble(float[] values) {
+    return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
+  }
+
+  static float squareSum(float[] x, int row, int width) {
+    double sum = 0;
+    for (int j = 0; j < width; j++) {
+      sum += (double) x[row * width + j] * x[row * width + j];
+    }
+    return (float) sum;
+  }
 
   /** {@code x [rows][inputs] . w [outputs][inputs]^T}. */
   static double[] multiply(float[] x, float[] w, int rows, int outputs, int inputs) {
@@ -74,7 +89,8 @@ final class Reference {
    *
    * @param keys rows of {@code headSize}, each starting at one of {@code at}
    */
-  static double[] attend(float[] q, int queryAt, float[][] keys, float[][] values, int[] at, int visible, int headSize) {
+  static double[] attend(
+      float[] q, int queryAt, float[][] keys, float[][] values, int[] at, int visible, int headSize) {
     double[] logits = new double[visible];
     double top = Double.NEGATIVE_INFINITY;
     for (int j = 0; j < visible; j++) {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.attune.llm.cuda.Residency.Item;
 import dev.attune.llm.cuda.Residency.Move;
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.WeakReference;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -17,11 +18,13 @@ import java.util.Random;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 
 /**
- * Decisions about where segments are, carried out on a model of the device: memory with contents, and a stream whose copies
- * happen as late as they may. A segment in use always has its own numbers, whatever moved in between.
+ * Decisions about where segments are, carried out on a model of the device: memory with contents, threads that fill the
+ * host's memory when they like, and a stream whose copies happen as late as they may. A segment in use always has its
+ * own numbers, whatever moved in between.
  */
 class ResidencyTest {
 
@@ -33,6 +36,8 @@ class ResidencyTest {
     final Map<Item, Long> contents = new HashMap<>();
     final Map<Long, Long> device = new HashMap<>();
     final Map<Long, Long> host = new HashMap<>();
+    /** What comes from files or the host and is not handed to the stream's thread. */
+    final List<Runnable> filling = new ArrayList<>();
     /** Decided, not in the stream. */
     final Deque<Runnable> queue = new ArrayDeque<>();
     /** In the stream, not done: what happens to memory. */
@@ -95,6 +100,12 @@ class ResidencyTest {
       alive.add(item);
     }
 
+    /** A segment that was made on the device is written to a file. */
+    void store() {
+      alive.stream().filter(item -> item.source() == null).findAny()
+          .ifPresent(item -> residency.stored(item, MemorySegment.ofArray(new byte[(int) item.bytes]), item));
+    }
+
     void claim() {
       Collections.shuffle(alive, random);
       List<Item> items = new ArrayList<>(alive.subList(0, Math.min(alive.size(), 1 + random.nextInt(4))));
@@ -108,24 +119,41 @@ class ResidencyTest {
         return;
       }
       reserved += more;
-      for (Item item : arriving) {
-        if (item.staging()) {
-          // By the caller's thread, at once, whatever the stream is at.
-          host.put(item.host(), contents.get(item));
-        }
-        boolean fails = random.nextInt(20) == 0;
-        queue.add(() -> arrive(item, fails));
-      }
+      arriving.forEach(item -> filling.add(() -> fill(item)));
       uses.add(items);
       items.forEach(item -> assertThat(item.onDevice()).isTrue());
       residency.unreserve(more);
       reserved -= more;
     }
 
-    private void arrive(Item item, boolean fails) {
+    /** One of several threads gets to an item, in any order, whatever the stream is at. */
+    void fillOne() {
+      if (!filling.isEmpty()) {
+        filling.remove(random.nextInt(filling.size())).run();
+      }
+    }
+
+    private void fill(Item item) {
+      if (item.staging() && fails(item)) {
+        return;
+      }
+      if (item.staging()) {
+        host.put(item.host(), contents.get(item));
+      }
+      queue.add(() -> arrive(item));
+    }
+
+    private boolean fails(Item item) {
+      boolean fails = random.nextInt(20) == 0;
       if (fails) {
         failures++;
         residency.failed(item, new CudaException("no memory"));
+      }
+      return fails;
+    }
+
+    private void arrive(Item item) {
+      if (fails(item)) {
         return;
       }
       long address = nextAddress++;
@@ -143,6 +171,9 @@ class ResidencyTest {
     }
 
     void finish() {
+      while (!filling.isEmpty()) {
+        fillOne();
+      }
       issueAll();
       while (!stream.isEmpty()) {
         stream.poll().run();
@@ -176,7 +207,7 @@ class ResidencyTest {
       for (List<Item> all : List.of(alive, dead)) {
         for (Item item : all) {
           used += item.onDevice() ? item.bytes : 0;
-          boolean somewhere = item.onDevice() || item.host() != HostRoom.NOWHERE || item.source != null;
+          boolean somewhere = item.onDevice() || item.host() != HostRoom.NOWHERE || item.source() != null;
           assertThat(somewhere).as("a segment has a copy").isTrue();
         }
       }
@@ -189,7 +220,7 @@ class ResidencyTest {
       @ForAll long seed, @ForAll @IntRange(min = 4, max = 24) int device, @ForAll @IntRange(max = 24) int host) {
     Machine machine = new Machine(seed, 256L * device, 256L * host);
     for (int step = 0; step < 300; step++) {
-      int what = machine.random.nextInt(12);
+      int what = machine.random.nextInt(15);
       switch (what) {
         case 0, 1 -> machine.create();
         case 2, 3 -> machine.restore();
@@ -197,6 +228,8 @@ class ResidencyTest {
         case 7 -> machine.die();
         case 8 -> machine.issueAll();
         case 9 -> machine.finish();
+        case 10, 11 -> machine.fillOne();
+        case 12 -> machine.store();
         default -> {
           if (!machine.uses.isEmpty()) {
             machine.release();
@@ -260,6 +293,30 @@ class ResidencyTest {
     assertThat(residency.reserve(512, moves)).isTrue();
     assertThat(moves).extracting(Move::item).containsExactly(readable);
     assertThat(residency.reserve(512, moves)).as("the other one cannot move").isFalse();
+  }
+
+  @Test
+  void aStoredSegmentIsKeptUntilItIsForgottenOrHasMadeRoom() {
+    for (boolean forgotten : new boolean[] {false, true}) {
+      Residency residency = new Residency(1024, 0, () -> 1);
+      Item item = created(residency, 512);
+      Object segment = new Object();
+      WeakReference<Object> held = new WeakReference<>(segment);
+      residency.stored(item, MemorySegment.ofArray(new byte[512]), segment);
+      segment = null;
+      System.gc();
+      assertThat(held.get()).isNotNull();
+      if (forgotten) {
+        residency.forget(item);
+      } else {
+        created(residency, 1024);
+        assertThat(item.onDevice()).as("it can be read, so it may go").isFalse();
+      }
+      Awaitility.await().until(() -> {
+        System.gc();
+        return held.get() == null;
+      });
+    }
   }
 
   @Test

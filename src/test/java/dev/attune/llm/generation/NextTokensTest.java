@@ -15,7 +15,8 @@ class NextTokensTest {
 
   @Property(tries = 200)
   void tokensComeInTheOrderOfTheirProbability(
-      @ForAll long seed, @ForAll @IntRange(min = 1, max = 700) int count, @ForAll @IntRange(min = 1, max = 40) int distinct) {
+      @ForAll long seed, @ForAll @IntRange(min = 1, max = 700) int count,
+      @ForAll @IntRange(min = 1, max = 40) int distinct) {
     Random random = new Random(seed);
     float[] logits = new float[count];
     for (int i = 0; i < count; i++) {

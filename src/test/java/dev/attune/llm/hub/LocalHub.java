@@ -10,7 +10,6 @@ import java.net.InetSocketAddress;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -19,6 +18,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executors;
+import org.apache.commons.codec.digest.DigestUtils;
 import tools.jackson.databind.json.JsonMapper;
 
 /** A hub on this machine with one model, {@code tiny/model}, that can be made to misbehave. */
@@ -104,13 +104,9 @@ public final class LocalHub implements AutoCloseable {
   }
 
   static String hash(String algorithm, byte[]... parts) {
-    try {
-      MessageDigest digest = MessageDigest.getInstance(algorithm);
-      Arrays.stream(parts).forEach(digest::update);
-      return HexFormat.of().formatHex(digest.digest());
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException(e);
-    }
+    MessageDigest digest = DigestUtils.getDigest(algorithm);
+    Arrays.stream(parts).forEach(digest::update);
+    return HexFormat.of().formatHex(digest.digest());
   }
 
   private static void json(HttpExchange exchange, Object value) {

@@ -1,0 +1,88 @@
+package dev.attune.llm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.attune.llm.InferenceBackend.Logits;
+import dev.attune.llm.InferenceBackend.Pass;
+import dev.attune.llm.checkpoint.Checkpoint;
+import dev.attune.llm.cpu.CpuBackend;
+import dev.attune.llm.kv.KvPolicy;
+import java.io.IOException;
+import java.lang.reflect.Proxy;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.UnaryOperator;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * The check of a backend against itself: passes where it computes rightly, and sees what goes wrong in one of its ways.
+ */
+class SelfCheckTest {
+
+  @TempDir private Path directory;
+  private Checkpoint checkpoint;
+  private CpuBackend backend;
+
+  @BeforeEach
+  void load() throws IOException {
+    Path path = directory.resolve("tiny.gguf");
+    Files.write(path, TinyGguf.model(7, 3, 128, 6, 2, 64, 192, true).bytes());
+    checkpoint = Checkpoint.open(path);
+    backend = CpuBackend.load(checkpoint, KvPolicy.parse("full+bf16"), 2);
+  }
+
+  @AfterEach
+  void close() throws IOException {
+    backend.close();
+    checkpoint.close();
+  }
+
+  /** The backend with passes changed before it runs them, as a wrong kernel would. */
+  private Optional<String> complaint(UnaryOperator<Pass> wrong) {
+    InferenceBackend changed = (InferenceBackend) Proxy.newProxyInstance(
+        getClass().getClassLoader(), new Class<?>[] {InferenceBackend.class}, (_, method, arguments) ->
+            backend.run(((List<?>) arguments[0]).stream().map(pass -> wrong.apply((Pass) pass)).toList()));
+    return SelfCheck.complaint(changed, checkpoint.config(), SelfCheck.LIMIT);
+  }
+
+  private static Pass over(Pass pass, List<KvSegment> context) {
+    return new Pass(
+        pass.tokens(), pass.firstPosition(), context, pass.layers(), pass.keepKv(), pass.logits(), pass.probe());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"full+bf16", "full+f32", "full+int8", "streaming(sink=4,window=256)+bf16"})
+  void theCpuAgreesWithItself(String policy) throws IOException {
+    try (CpuBackend kept = CpuBackend.load(checkpoint, KvPolicy.parse(policy), 2)) {
+      assertThat(SelfCheck.complaint(kept, checkpoint.config(), SelfCheck.LIMIT)).as(policy).isEmpty();
+    }
+  }
+
+  @Test
+  void aLastBlockThatMissesItsContext() {
+    assertThat(complaint(pass -> pass.tokens().length == 40 && pass.logits() == Logits.LAST
+        ? over(pass, List.of()) : pass)).hasValueSatisfying(
+            said -> assertThat(said).matches("a last block differs by \\d\\.\\d\\d from reading at once"));
+  }
+
+  @Test
+  void aTokenAtAWrongPosition() {
+    assertThat(complaint(pass -> pass.tokens().length > 1 ? pass : new Pass(pass.tokens(), 900, pass.context(),
+        pass.layers(), pass.keepKv(), pass.logits(), pass.probe()))).hasValueSatisfying(
+            said -> assertThat(said).startsWith("decoding differs"));
+  }
+
+  @Test
+  void massesOfOtherSegments() {
+    assertThat(complaint(pass -> pass.probe() == null || pass.keepKv() ? pass
+        : over(pass, List.of(pass.context().get(1), pass.context().get(0), pass.context().get(2))))).hasValueSatisfying(
+            said -> assertThat(said).startsWith("the score of a last block differs"));
+  }
+}
