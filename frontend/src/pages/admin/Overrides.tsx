@@ -139,7 +139,9 @@ function Fix({ onFixed }: { onFixed: () => void }) {
       </form>
       <p className="dim small" role="status">
         {fix.isSuccess &&
-          `“${fix.data.alias}” means ${fix.data.label === null ? 'nothing' : `${fix.data.label} (${fix.data.type})`} from now on.`}
+          `“${fix.data.alias}” means ${
+            fix.data.label === null ? 'nothing' : `${fix.data.label} (${fix.data.type})`
+          } from now on.`}
       </p>
       {fix.isError && <ErrorNotice error={fix.error} />}
     </>

@@ -42,15 +42,14 @@ class KnowledgeController {
       description =
           "NDJSON or a JSON array of any size; id and label are needed. An entity replaces the one with its id as a "
               + "whole, be it bundled or your own; all others stay. Lines that cannot be taken are rejected one by "
-              + "one, and the first 1,000 of them are listed. What is written is durable and known to the linker when the "
-              + "answer is sent. source names where the entities come from, for GET.",
+              + "one, and the first 1,000 of them are listed. What is written is durable and known to the linker when "
+              + "the answer is sent. source names where the entities come from, for GET.",
       requestBody =
           @io.swagger.v3.oas.annotations.parameters.RequestBody(
               required = true,
               content = {
                 @Content(mediaType = "application/x-ndjson", schema = @Schema(implementation = Entity.class)),
-                @Content(
-                    mediaType = MediaType.APPLICATION_JSON_VALUE,
+                @Content(mediaType = MediaType.APPLICATION_JSON_VALUE,
                     schema = @Schema(implementation = Entity[].class))
               }))
   KnowledgeImport.Report load(InputStream body, @RequestParam(defaultValue = "own") String source) {

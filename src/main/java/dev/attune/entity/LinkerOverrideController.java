@@ -47,25 +47,25 @@ class LinkerOverrideController {
    * @param entityId null: the name is never linked
    * @param label of the entity; null without one, and for one that is gone, whose name is not linked
    */
-  record Override(String alias, @Nullable String entityId, @Nullable String label, @Nullable String type) {}
+  record FixedName(String alias, @Nullable String entityId, @Nullable String label, @Nullable String type) {}
 
   /** The body of a change; the field has to be there, also when it is null. */
   record Target(@Nullable JsonNode entityId) {}
 
   @GetMapping
   @Operation(summary = "Names whose meaning is fixed, in alphabetical order; q: part of the name")
-  PagedList<Override> list(
+  PagedList<FixedName> list(
       @RequestParam(required = false) @Size(max = MAX_ALIAS) @Nullable String q,
       @RequestParam(defaultValue = "0") @Min(0) @Max(1_000_000) int page,
       @RequestParam(defaultValue = "50") @Min(1) @Max(500) int size) {
     String part = q == null ? "" : overrides.normalised(q);
     Map<String, Optional<String>> sorted = new TreeMap<>(overrides.all());
     sorted.keySet().removeIf(alias -> !alias.contains(part));
-    List<Override> items =
+    List<FixedName> items =
         sorted.entrySet().stream()
             .skip((long) page * size)
             .limit(size)
-            .map(entry -> override(entry.getKey(), entry.getValue().orElse(null)))
+            .map(entry -> fixedName(entry.getKey(), entry.getValue().orElse(null)))
             .toList();
     return new PagedList<>(sorted.size(), page, size, items);
   }
@@ -74,11 +74,11 @@ class LinkerOverrideController {
   @Operation(
       summary = "Fix what a name means, for everybody",
       description =
-          "{\"entityId\": \"…\"} links the name to that entity in every text, {\"entityId\": null} never links it; it "
-              + "replaces what was fixed before. Names are compared as the linker compares them; write a space for a "
-              + "punctuation mark that a path cannot hold. Holds at once for what is linked from now on. User stores "
+          "{\"entityId\": \"…\"} links the name to that entity in every text, {\"entityId\": null} never links it; "
+              + "it replaces what was fixed before. Names are compared as the linker compares them; write a space for "
+              + "a punctuation mark that a path cannot hold. Holds at once for what is linked from now on. User stores "
               + "keep what was linked before until POST /api/v1/admin/jobs/rebuild computes them again.")
-  Override put(@PathVariable String alias, @RequestBody Target body) {
+  FixedName put(@PathVariable String alias, @RequestBody Target body) {
     String name = name(alias);
     JsonNode target = body.entityId();
     if (target == null) {
@@ -92,7 +92,7 @@ class LinkerOverrideController {
       throw Problems.badField("entityId", "names no entity of the knowledge base");
     }
     overrides.put(name, entityId);
-    return override(name, entityId);
+    return fixedName(name, entityId);
   }
 
   @DeleteMapping("/{alias}")
@@ -115,9 +115,9 @@ class LinkerOverrideController {
     return name;
   }
 
-  private Override override(String alias, @Nullable String entityId) {
+  private FixedName fixedName(String alias, @Nullable String entityId) {
     Entity entity = entityId == null ? null : knowledge.find(entityId).orElse(null);
-    return new Override(
+    return new FixedName(
         alias, entityId, entity == null ? null : entity.label(), entity == null ? null : entity.type());
   }
 }

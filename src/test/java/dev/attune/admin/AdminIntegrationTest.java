@@ -142,7 +142,8 @@ class AdminIntegrationTest {
   void aRebuildSaysHowFarItIsAndEndsEarlyWhenTheServiceEnds() {
     for (String user : List.of("progress-1", "progress-2", "progress-3")) {
       rest.post().uri("/api/v1/events").contentType(MediaType.APPLICATION_NDJSON)
-          .body("{\"query_id\":\"%1$s\",\"user_query\":\"x\",\"query_attributes\":{\"user_id\":\"%1$s\"}}".formatted(user))
+          .body("{\"query_id\":\"%1$s\",\"user_query\":\"x\",\"query_attributes\":{\"user_id\":\"%1$s\"}}"
+              .formatted(user))
           .exchange().expectStatus().isOk();
     }
     List<Long> told = new ArrayList<>();

@@ -19,7 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.UUID;
-import java.util.stream.IntStream;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -268,13 +268,12 @@ class SimulationIntegrationTest {
 
   /** Once nothing of what came before is written any more. */
   private Map<String, String> settledRows() {
-    Map<String, String>[] last = IntStream.of(0).mapToObj(i -> rows()).toArray(Map[]::new);
+    AtomicReference<Map<String, String>> last = new AtomicReference<>(rows());
     await().pollInterval(Duration.ofMillis(500)).atMost(Duration.ofSeconds(30)).until(() -> {
-      Map<String, String> before = last[0];
-      last[0] = rows();
-      return last[0].equals(before);
+      Map<String, String> now = rows();
+      return now.equals(last.getAndSet(now));
     });
-    return last[0];
+    return last.get();
   }
 
   /** A digest of the rows of every table, and where every sequence stands. */

@@ -32,7 +32,8 @@ class OwnKnowledgeIntegrationTest {
   @Test
   void whatIsLoadedIsLinkedAtOnceAndShown() {
     JsonNode report = load("", """
-        {"id":"okb:1","label":"Okbmeridian","aliases":["Okbmer"],"type":"product","description":"a telescope","prior":0.5,\
+        {"id":"okb:1","label":"Okbmeridian","aliases":["Okbmer"],"type":"product",\
+        "description":"a telescope","prior":0.5,\
         "neighbours":[{"id":"okb:2","relation":"made by"},{"id":"okb:2","relation":"again"},{"id":"okb:late"}]}
         {"id":"okb:2","label":"Okbworks Ltd","type":"organization"}
         """);
