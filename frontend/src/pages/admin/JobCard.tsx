@@ -39,7 +39,7 @@ export function JobCard({ job, onStart }: { job: Job; onStart?: () => void }) {
     <li className="job">
       <div className="job-head">
         <h3>{job.label}</h3>
-        <span className={`state state-${job.state}`}>{STATES[job.state]}</span>
+        <span className={`state state-${job.state}`}>{onStart && job.state === 'off' ? 'not started' : STATES[job.state]}</span>
       </div>
       <Progress
         value={percent}
