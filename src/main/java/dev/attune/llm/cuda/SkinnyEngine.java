@@ -217,6 +217,8 @@ final class SkinnyEngine {
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(attention(tiles), batch, q, mixed);
+    // Of decoding steps attention itself puts the parts of short contexts together, and in FP8 those need codes as well.
+    boolean inChain = merging && large != null && tiles == Tiles.WIDE;
     if (fused != null && tiles == Tiles.WIDE) {
       fused.run(batch, attend, tokens, layers, merging, x, residual);
       return;
@@ -231,10 +233,10 @@ final class SkinnyEngine {
       if (tiles == Tiles.RAGGED) {
         ragged().run(layer, tokens, raggedParts, q, mixed);
       } else {
-        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging && large == null);
+        attend.run(layer, Integer.MAX_VALUE / config.kvHeads(), merging && !inChain);
       }
       if (large != null) {
-        large.run(batch, tokens, layer, layer + 1 == layers, merging ? attend.mergeArguments() : null);
+        large.run(batch, tokens, layer, layer + 1 == layers, inChain ? attend.mergeArguments() : null);
         continue;
       }
       products.attentionOutput(layer, mixed, tokens, residual, x);
