@@ -51,7 +51,7 @@ final class PrefillEngine {
   /** Parts that the sums of squares of x are in. */
   private int lastParts;
   private long x;
-  /** The next eight bits of the residual, of which x is the first sixteen. */
+  /** How far from x, the residual rounded to 16 bits, its next eight bits are: a signed byte each. */
   private long low;
   private long q;
   private long mixed;
