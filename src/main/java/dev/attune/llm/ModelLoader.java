@@ -16,6 +16,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -116,8 +117,15 @@ final class ModelLoader {
               properties.gpuNumbers(), properties.gpuWeights() == LlmProperties.GpuWeights.FP8,
               properties.gpuMemory().toBytes(), properties.gpuHostMemory().toBytes(), CudaBackend.STREAMS,
               ModelPlaces.path(properties.gpuKernels()));
-          CudaBackend backend = CudaBackend.load(checkpoint, settings, lost);
+          // Before it has passed its check, a failure ends the loading, and nobody else is to hear of it.
+          AtomicBoolean checked = new AtomicBoolean();
+          CudaBackend backend = CudaBackend.load(checkpoint, settings, failure -> {
+            if (checked.get()) {
+              lost.accept(failure);
+            }
+          });
           verify(backend, checkpoint.config(), settings.fp8());
+          checked.set(true);
           log.info("The GPU computes: {}", backend.description());
           return backend;
         });
@@ -130,17 +138,18 @@ final class ModelLoader {
   }
 
   private static void verify(CudaBackend backend, ModelConfig config, boolean fp8) {
-    FutureTask<Optional<String>> check = new FutureTask<>(
-        () -> SelfCheck.complaint(backend, config, fp8 ? SelfCheck.LIMIT_FP8 : SelfCheck.LIMIT));
+    FutureTask<SelfCheck.Differences> check = new FutureTask<>(() -> SelfCheck.of(backend, config));
     Thread.ofPlatform().daemon().name("attune-llm-check").start(check);
     String failure;
     try {
-      failure = check.get(CHECK_SECONDS, TimeUnit.SECONDS).orElse(null);
+      SelfCheck.Differences found = check.get(CHECK_SECONDS, TimeUnit.SECONDS);
+      log.debug("Differences of the GPU's ways from reading at once: {}", found);
+      failure = found.beyond(fp8 ? SelfCheck.LIMIT_FP8 : SelfCheck.LIMIT).orElse(null);
     } catch (TimeoutException e) {
       // Closing would wait for the device as well.
       throw new CudaException("It did not end its check within %d seconds".formatted(CHECK_SECONDS));
     } catch (ExecutionException e) {
-      failure = e.getCause().getMessage();
+      failure = e.getCause() instanceof CudaException cause ? cause.getMessage() : e.getCause().toString();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       failure = "it was interrupted";

@@ -166,7 +166,9 @@ final class DiskTier implements AutoCloseable {
           restored.dropStale(
               k -> store.place(k.space(), Digest.of(k.documentId()), Digest.of(k.contentHash())), backends::get);
         }
-      } catch (IOException | RuntimeException e) {
+      } catch (RuntimeException e) {
+        log.warn("A document that was read is not kept on disk", e);
+      } catch (IOException e) {
         log.warn(
             "Documents that were read cannot be written to disk; trying again in {} s", AFTER_FAILURE.toSeconds(), e);
         synchronized (queue) {

@@ -83,7 +83,7 @@ final class Copies implements AutoCloseable {
     try (CudaDevice device = new CudaDevice(base)) {
       event = device.event();
       serve(device);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       // Passes that wait for the event find out themselves.
       end(e instanceof CudaException failure ? failure : new CudaException("Copying keys and values failed: " + e));
       queue.forEach(copy -> copy.failed(e));

@@ -154,6 +154,8 @@ final class DeviceRoom implements SegmentCopies.Accounts {
     List<Move> moves = new ArrayList<>();
     reclaim(moves);
     while (true) {
+      // What was reclaimed has to go, also when the claim fails.
+      last = begin(moves, last);
       boolean claimed = residency.claim(wanted.keySet(), reserve, moves, arriving);
       last = begin(moves, last);
       if (claimed) {
@@ -185,6 +187,7 @@ final class DeviceRoom implements SegmentCopies.Accounts {
       reclaim(moves);
       int collections = 0;
       while (true) {
+        last = begin(moves, last);
         boolean reserved = residency.reserve(bytes, moves);
         last = begin(moves, last);
         if (reserved) {

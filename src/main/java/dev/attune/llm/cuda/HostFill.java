@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -80,9 +81,12 @@ final class HostFill implements AutoCloseable {
     @Override
     public void run() {
       for (int i = next.getAndIncrement(); i < pieces.size(); i = next.getAndIncrement()) {
-        pieces.get(i).filling.copy(pieces.get(i).at);
-        if (left.decrementAndGet() == 0) {
-          done.complete(null);
+        try {
+          pieces.get(i).filling.copy(pieces.get(i).at);
+        } finally {
+          if (left.decrementAndGet() == 0) {
+            done.complete(null);
+          }
         }
       }
     }
@@ -102,8 +106,12 @@ final class HostFill implements AutoCloseable {
       return;
     }
     Job job = new Job(pieces);
-    for (int i = 1; i < Math.min(threads, pieces.size()); i++) {
-      helpers.execute(job);
+    try {
+      for (int i = 1; i < Math.min(threads, pieces.size()); i++) {
+        helpers.execute(job);
+      }
+    } catch (RejectedExecutionException | OutOfMemoryError e) {
+      // No more threads: with those there are, or alone.
     }
     job.run();
     job.done.join();
