@@ -18,13 +18,15 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * A real PostgreSQL as a child process: fsync on, loopback only, no unix socket, password authentication, a free
  * port at every start. If the service is killed, the server receives SIGINT from the kernel and shuts down by itself;
- * what was committed is there at the next start.
+ * what was committed is there at the next start. If the server ends while the service runs, it is started again on its
+ * port.
  */
 final class EmbeddedPostgres implements AutoCloseable {
 
@@ -33,20 +35,28 @@ final class EmbeddedPostgres implements AutoCloseable {
   private static final int PORT_ATTEMPTS = 3;
   private static final Duration BETWEEN_STARTS = Duration.ofMillis(100);
   private static final Duration BETWEEN_CONNECTIONS = Duration.ofMillis(20);
+  /** Between starts of a server that does not stay, at most; and how long one stays to be counted as well. */
+  private static final Duration LONGEST_PAUSE = Duration.ofSeconds(30);
 
   private final DatabaseProperties properties;
   private final PostgresHome home;
+  private final PostgresCluster cluster;
+  private final Supplier<Process> launcher;
   private final String password;
-  private final Process server;
   private final int port;
+  private volatile Process server;
+  private volatile boolean closing;
 
   private EmbeddedPostgres(
-      DatabaseProperties properties, PostgresHome home, String password, Process server, int port) {
+      DatabaseProperties properties, PostgresHome home, PostgresCluster cluster, String password, int port,
+      Supplier<Process> launcher) {
     this.properties = properties;
     this.home = home;
+    this.cluster = cluster;
     this.password = password;
-    this.server = server;
     this.port = port;
+    this.launcher = launcher;
+    server = launcher.get();
   }
 
   /**
@@ -66,8 +76,8 @@ final class EmbeddedPostgres implements AutoCloseable {
     int portsTaken = 0;
     while (true) {
       int port = freePort();
-      Process process = launch(account, home, binaries, port);
-      EmbeddedPostgres postgres = new EmbeddedPostgres(properties, home, password, process, port);
+      EmbeddedPostgres postgres = new EmbeddedPostgres(
+          properties, home, cluster, password, port, () -> launch(account, home, binaries, port));
       try {
         postgres.awaitReady();
         PostgresCluster.writePrivately(home.state().resolve("port"), Integer.toString(port));
@@ -76,6 +86,7 @@ final class EmbeddedPostgres implements AutoCloseable {
             binaries.getFileName(),
             port,
             Duration.ofNanos(System.nanoTime() - begun).toMillis());
+        Thread.ofPlatform().name("postgres-watch").daemon().start(postgres::watch);
         return postgres;
       } catch (PortTakenException e) {
         if (++portsTaken == PORT_ATTEMPTS) {
@@ -111,9 +122,53 @@ final class EmbeddedPostgres implements AutoCloseable {
     return server.pid();
   }
 
+  /** Starts the server again whenever it ends; one that does not stay after longer and longer pauses. */
+  private void watch() {
+    Duration pause = BETWEEN_STARTS;
+    try {
+      while (true) {
+        long started = System.nanoTime();
+        int code = server.waitFor();
+        if (closing) {
+          return;
+        }
+        boolean stayed = System.nanoTime() - started > LONGEST_PAUSE.toNanos();
+        pause = stayed ? BETWEEN_STARTS : pause.multipliedBy(2);
+        if (pause.compareTo(LONGEST_PAUSE) > 0) {
+          pause = LONGEST_PAUSE;
+        }
+        log.warn("PostgreSQL ended with code {} and is started again:\n{}", code, lastWords());
+        Thread.sleep(pause);
+        revive();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** A server that does not become ready is left to the next turn. */
+  private void revive() {
+    try {
+      cluster.evict(properties.stopTimeout());
+      synchronized (this) {
+        if (closing) {
+          return;
+        }
+        server = launcher.get();
+      }
+      awaitReady();
+      log.info("PostgreSQL is ready again on port {}", port);
+    } catch (DatabaseException | PortTakenException | StillInUseException e) {
+      server.destroyForcibly();
+    }
+  }
+
   /** Fast shutdown: open transactions are rolled back, what was committed is flushed. */
   @Override
   public void close() {
+    synchronized (this) {
+      closing = true;
+    }
     if (!server.isAlive()) {
       return;
     }

@@ -16,9 +16,9 @@ import java.sql.SQLException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.springframework.util.FileSystemUtils;
 
@@ -46,16 +46,30 @@ class EmbeddedPostgresTest {
   }
 
   @Test
-  void recoversAfterTheServerWasKilledAndItsPidFileStayed() throws Exception {
+  @Timeout(120)
+  void isStartedAgainWhenItIsKilledAndItsPidFileStays() throws Exception {
     DataDirectory data = new DataDirectory(temporary.resolve("data"));
-    EmbeddedPostgres first = EmbeddedPostgres.start(data, properties());
-    write(first, 7);
-    PostgresCluster.signal(first.pid(), "KILL");
-    ProcessHandle.of(first.pid()).ifPresent(p -> p.onExit().orTimeout(30, TimeUnit.SECONDS).join());
-    assertThat(data.root().resolve("postgres/cluster/postmaster.pid")).exists();
-    try (EmbeddedPostgres second = EmbeddedPostgres.start(data, properties())) {
-      assertThat(read(second)).isEqualTo(7);
+    try (EmbeddedPostgres postgres = EmbeddedPostgres.start(data, properties())) {
+      write(postgres, 7);
+      for (int i = 0; i < 2; i++) {
+        long killed = postgres.pid();
+        String url = postgres.jdbcUrl();
+        PostgresCluster.signal(killed, "KILL");
+        assertThat(readAgain(postgres)).isEqualTo(7);
+        assertThat(postgres.pid()).isNotEqualTo(killed);
+        assertThat(postgres.jdbcUrl()).isEqualTo(url);
+      }
     }
+  }
+
+  @Test
+  void isNotStartedAgainAfterItWasClosed() throws Exception {
+    EmbeddedPostgres postgres = EmbeddedPostgres.start(new DataDirectory(temporary.resolve("data")), properties());
+    PostgresCluster.signal(postgres.pid(), "KILL");
+    postgres.close();
+    Thread.sleep(1000);
+    assertThat(ProcessHandle.of(postgres.pid()).filter(ProcessHandle::isAlive)).isEmpty();
+    assertThatThrownBy(() -> read(postgres)).isInstanceOf(SQLException.class);
   }
 
   @Test
@@ -163,6 +177,22 @@ class EmbeddedPostgresTest {
         ResultSet rows = connection.createStatement().executeQuery("select value from kept")) {
       rows.next();
       return rows.getInt(1);
+    }
+  }
+
+  /** What it gives as soon as the killed server has gone and another one answers. */
+  private static int readAgain(EmbeddedPostgres postgres) throws InterruptedException {
+    boolean failed = false;
+    while (true) {
+      try {
+        int value = read(postgres);
+        if (failed) {
+          return value;
+        }
+      } catch (SQLException e) {
+        failed = true;
+      }
+      Thread.sleep(1);
     }
   }
 
