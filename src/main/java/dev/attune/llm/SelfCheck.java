@@ -29,17 +29,22 @@ final class SelfCheck {
   static final double LIMIT_FP8 = 0.25;
 
   /** Tokens before the last block, a segment each; more than any kernel of few tokens takes, all together. */
-  private static final int[] SEGMENTS = {23, 16, 17};
+  private static final int[] SHORT = {23, 16, 17};
+  /** More tiles of keys than a kernel has room for at once. */
+  private static final int[] LONG = {127, 16, 417};
   private static final int LAST = 40;
 
   private final InferenceBackend backend;
   private final ModelConfig config;
+  private final int[] segments;
+  private final int context;
   private final int[] tokens;
-  private final int context = IntStream.of(SEGMENTS).sum();
 
-  private SelfCheck(InferenceBackend backend, ModelConfig config) {
+  private SelfCheck(InferenceBackend backend, ModelConfig config, int[] segments) {
     this.backend = backend;
     this.config = config;
+    this.segments = segments;
+    context = IntStream.of(segments).sum();
     tokens = IntStream.range(0, context + LAST).map(i -> (int) ((7919L * i + 13) % config.vocabulary())).toArray();
   }
 
@@ -67,24 +72,28 @@ final class SelfCheck {
   }
 
   static Differences of(InferenceBackend backend, ModelConfig config) {
-    return new SelfCheck(backend, config).differences();
+    Map<String, Double> found = new LinkedHashMap<>();
+    new SelfCheck(backend, config, SHORT).compare("", found);
+    SelfCheck longer = new SelfCheck(backend, config, LONG);
+    if (longer.tokens.length <= config.context()) {
+      longer.compare(" of a long text", found);
+    }
+    return new Differences(found);
   }
 
-  private Differences differences() {
-    Map<String, Double> found = new LinkedHashMap<>();
+  private void compare(String what, Map<String, Double> found) {
     float[] atOnce = logits(0, tokens.length, List.of());
     List<KvSegment> read = read(config.layers());
-    found.put("a last block", difference(atOnce, logits(context, tokens.length, read)));
+    found.put("a last block" + what, difference(atOnce, logits(context, tokens.length, read)));
     // What a GPU records of a pass it plays the second time.
-    found.put("the same block again", difference(atOnce, logits(context, tokens.length, read)));
-    found.put("decoding", difference(atOnce, decoded(read)));
+    found.put("a repeated last block" + what, difference(atOnce, logits(context, tokens.length, read)));
+    found.put("decoding" + what, difference(atOnce, decoded(read)));
     int middle = config.layers() / 2;
     List<KvSegment> scored = read(middle);
     Probe probe = new Probe(new int[] {LAST - 2, LAST - 1}, IntStream.range(0, scored.size()).toArray());
     float[] kept = pass(context, tokens.length, scored, middle, true, probe).attention();
-    found.put("the score of a last block",
+    found.put("the score of a last block" + what,
         difference(kept, pass(context, tokens.length, scored, middle, false, probe).attention()));
-    return new Differences(found);
   }
 
   private static double difference(float[] expected, float[] actual) {
@@ -98,26 +107,26 @@ final class SelfCheck {
   }
 
   private List<KvSegment> read(int layers) {
-    List<KvSegment> segments = new ArrayList<>();
+    List<KvSegment> read = new ArrayList<>();
     int from = 0;
-    for (int length : SEGMENTS) {
-      segments.add(Objects.requireNonNull(pass(from, from + length, segments, layers, true, null).kv()));
+    for (int length : segments) {
+      read.add(Objects.requireNonNull(pass(from, from + length, read, layers, true, null).kv()));
       from += length;
     }
-    return segments;
+    return read;
   }
 
   private float[] decoded(List<KvSegment> read) {
-    List<KvSegment> segments = new ArrayList<>(read);
+    List<KvSegment> all = new ArrayList<>(read);
     for (int i = context; i < tokens.length - 1; i++) {
-      segments.add(Objects.requireNonNull(pass(i, i + 1, segments, config.layers(), true, null).kv()));
+      all.add(Objects.requireNonNull(pass(i, i + 1, all, config.layers(), true, null).kv()));
     }
-    return logits(tokens.length - 1, tokens.length, segments);
+    return logits(tokens.length - 1, tokens.length, all);
   }
 
-  private float[] logits(int from, int to, List<KvSegment> segments) {
+  private float[] logits(int from, int to, List<KvSegment> over) {
     Pass pass = new Pass(
-        Arrays.copyOfRange(tokens, from, to), from, segments, config.layers(), false, Logits.LAST, null);
+        Arrays.copyOfRange(tokens, from, to), from, over, config.layers(), false, Logits.LAST, null);
     float[] found = backend.run(List.of(pass)).getFirst().logits()[0];
     // Probabilities do not depend on the mean, which is most of what a real model's logits are.
     double mean = IntStream.range(0, found.length).mapToDouble(i -> found[i]).average().orElseThrow();
@@ -128,8 +137,8 @@ final class SelfCheck {
   }
 
   private PassResult pass(
-      int from, int to, List<KvSegment> segments, int layers, boolean keepKv, @Nullable Probe probe) {
+      int from, int to, List<KvSegment> over, int layers, boolean keepKv, @Nullable Probe probe) {
     return backend.run(List.of(
-        new Pass(Arrays.copyOfRange(tokens, from, to), from, segments, layers, keepKv, Logits.NONE, probe))).getFirst();
+        new Pass(Arrays.copyOfRange(tokens, from, to), from, over, layers, keepKv, Logits.NONE, probe))).getFirst();
   }
 }

@@ -66,7 +66,7 @@ class SelfCheckTest {
   void theCpuAgreesWithItself(String policy) throws IOException {
     try (CpuBackend kept = CpuBackend.load(checkpoint, KvPolicy.parse(policy), 2)) {
       SelfCheck.Differences found = SelfCheck.of(kept, checkpoint.config());
-      assertThat(found.byWay()).as(policy).hasSize(4).allSatisfy((way, by) -> assertThat(by).isLessThan(0.01));
+      assertThat(found.byWay()).as(policy).hasSize(8).allSatisfy((way, by) -> assertThat(by).isLessThan(0.01));
       assertThat(found.beyond(SelfCheck.LIMIT)).isEmpty();
     }
   }
