@@ -1,10 +1,11 @@
 import { Button, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
 import * as api from '../../api';
+import { FilterInput } from '../../components/FilterInput';
 import { Pager } from '../../components/Pager';
 import { EmptyState, ErrorNotice, Skeletons } from '../../components/Parts';
+import { useListFilter } from '../../lib/useListFilter';
 import { count } from '../../lib/words';
 
 const SIZE = 50;
@@ -12,9 +13,8 @@ const SIZE = 50;
 /** Names whose meaning is fixed by hand. */
 export function Overrides() {
   const queries = useQueryClient();
-  const [text, setText] = useState('');
-  const [page, setPage] = useState(0);
-  const [q] = useDebouncedValue(text.trim(), 150);
+  const filter = useListFilter();
+  const { q, page, setPage } = filter;
   const key = ['admin', 'overrides'];
   const overrides = useQuery({
     queryKey: [...key, q, page],
@@ -32,17 +32,7 @@ export function Overrides() {
       </p>
       <Fix onFixed={changed} />
       <div className="toolbar">
-        <TextInput
-          aria-label="Filter by name"
-          placeholder="Filter by name"
-          value={text}
-          maxLength={200}
-          onChange={(event) => {
-            setText(event.currentTarget.value);
-            setPage(0);
-          }}
-          className="toolbar-text"
-        />
+        <FilterInput label="Filter by name" filter={filter} maxLength={200} />
         <p className="dim small" role="status">
           {overrides.data && count(overrides.data.total, 'fixed name')}
         </p>

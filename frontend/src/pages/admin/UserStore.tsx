@@ -1,13 +1,13 @@
-import { TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
 import { Fragment, useId, useState } from 'react';
 import * as api from '../../api';
 import { Events } from '../../components/Events';
+import { FilterInput } from '../../components/FilterInput';
 import { Icon } from '../../components/Icon';
 import { Pager } from '../../components/Pager';
 import { EmptyState, ErrorNotice, ModeMark, Skeletons, Time } from '../../components/Parts';
+import { useListFilter } from '../../lib/useListFilter';
 import { displayName, shortName, useWho } from '../../lib/who';
 import { count, number } from '../../lib/words';
 
@@ -17,9 +17,8 @@ const SIZE = 50;
 export function UserStore() {
   const { userId } = useParams({ from: '/admin/users/$userId' });
   const { keep } = useWho();
-  const [text, setText] = useState('');
-  const [page, setPage] = useState(0);
-  const [q] = useDebouncedValue(text.trim(), 150);
+  const filter = useListFilter();
+  const { q, page, setPage } = filter;
   const user = useQuery({
     queryKey: ['admin', 'user', userId],
     queryFn: ({ signal }) => api.adminUser(userId, signal),
@@ -65,16 +64,7 @@ export function UserStore() {
         </Link>
       </div>
       <div className="toolbar">
-        <TextInput
-          aria-label="Filter by entity"
-          placeholder="Filter by entity"
-          value={text}
-          onChange={(event) => {
-            setText(event.currentTarget.value);
-            setPage(0);
-          }}
-          className="toolbar-text"
-        />
+        <FilterInput label="Filter by entity" filter={filter} />
         <p className="dim small" role="status">
           {entities.data && count(entities.data.total, 'entity', 'entities')}
         </p>

@@ -1,12 +1,12 @@
-import { TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import * as api from '../../api';
+import { FilterInput } from '../../components/FilterInput';
 import { Icon } from '../../components/Icon';
 import { Pager } from '../../components/Pager';
 import { EmptyState, ErrorNotice, Skeletons, Time } from '../../components/Parts';
+import { useListFilter } from '../../lib/useListFilter';
 import { shortName, useWho } from '../../lib/who';
 import { count, number } from '../../lib/words';
 
@@ -25,10 +25,9 @@ const COLUMNS: [Column, string][] = [
 /** All users; sorting and paging happen in the service, so that any number of them works. */
 export function Users() {
   const { keep } = useWho();
-  const [text, setText] = useState('');
   const [sort, setSort] = useState<{ by: Column; down: boolean }>({ by: 'lastSeen', down: true });
-  const [page, setPage] = useState(0);
-  const [q] = useDebouncedValue(text.trim(), 150);
+  const filter = useListFilter();
+  const { q, page, setPage } = filter;
   const order = (sort.down ? '-' : '') + sort.by;
   const users = useQuery({
     queryKey: ['admin', 'users', order, q, page],
@@ -39,16 +38,7 @@ export function Users() {
     <>
       <title>Users · Attune</title>
       <div className="toolbar">
-        <TextInput
-          aria-label="Filter by user"
-          placeholder="Filter by user"
-          value={text}
-          onChange={(event) => {
-            setText(event.currentTarget.value);
-            setPage(0);
-          }}
-          className="toolbar-text"
-        />
+        <FilterInput label="Filter by user" filter={filter} />
         <p className="dim small" role="status">
           {users.data && count(users.data.total, 'user')}
         </p>

@@ -1,13 +1,14 @@
-import { Button, SegmentedControl, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
+import { Button, SegmentedControl } from '@mantine/core';
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useId, useState } from 'react';
 import * as api from '../../api';
 import { Events } from '../../components/Events';
+import { FilterInput } from '../../components/FilterInput';
 import { Icon } from '../../components/Icon';
 import { EmptyState, ErrorNotice, ModeMark, Skeletons, Time } from '../../components/Parts';
 import { Pager } from '../../components/Pager';
+import { useListFilter } from '../../lib/useListFilter';
 import { useWho } from '../../lib/who';
 import { count, number } from '../../lib/words';
 import { forgetSearches } from '../search/useSearchStream';
@@ -17,9 +18,8 @@ const SIZE = 50;
 /** The entities of a store: filter, trace, forget. */
 export function EntityList({ userId }: { userId: string }) {
   const [mode, setMode] = useState('');
-  const [text, setText] = useState('');
-  const [page, setPage] = useState(0);
-  const [q] = useDebouncedValue(text.trim(), 150);
+  const filter = useListFilter();
+  const { q, page, setPage } = filter;
   const entities = useQuery({
     queryKey: ['user', userId, 'entities', mode, q, page],
     queryFn: ({ signal }) => api.entities(userId, { mode, q, page, size: SIZE }, signal),
@@ -29,16 +29,7 @@ export function EntityList({ userId }: { userId: string }) {
   return (
     <section aria-label="What was learned" className="entities">
       <div className="toolbar">
-        <TextInput
-          aria-label="Filter by name"
-          placeholder="Filter by name"
-          value={text}
-          onChange={(event) => {
-            setText(event.currentTarget.value);
-            setPage(0);
-          }}
-          className="toolbar-text"
-        />
+        <FilterInput label="Filter by name" filter={filter} />
         <SegmentedControl
           aria-label="Filter by how you know it"
           value={mode}

@@ -86,19 +86,8 @@ struct Span {
 
 DEVICE bool isInt8(u64 segment) { return segment & 1; }
 
-// Blocks of an int8 segment: for keys, a scale for each channel and then the numbers; for values, a scale for each slot,
-// in whole groups of four, and then the numbers.
-DEVICE const u8* int8Keys(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
-  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
-  return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + head * keys;
-}
-
-DEVICE const u8* int8Values(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
-  u64 keys = 4 * d + (u64)capacity * d, values = 4 * ((capacity + 3) & ~3u) + (u64)capacity * d;
-  return (const u8*)(segment & ~1ull) + layer * kvHeads * (keys + values) + kvHeads * keys + head * values;
-}
-
-// Keys and values of one head, as above.
+// Keys and values of one head in an int8 segment: for keys, a scale for each channel and then the numbers; for values, a scale for
+// each slot, in whole groups of four, and then the numbers.
 struct Int8Blocks {
   const u8* keys;
   const u8* values;
@@ -109,6 +98,14 @@ DEVICE Int8Blocks int8Blocks(u64 segment, u32 capacity, int layer, int head, int
   u32 keys = (capacity + 4) * d, values = 4 * ((capacity + 3) & ~3u) + capacity * d;
   const u8* ofLayer = (const u8*)(segment & ~1ull) + (u32)(layer * kvHeads) * (u64)(keys + values);
   return {ofLayer + (u32)head * (u64)keys, ofLayer + (u32)kvHeads * (u64)keys + (u32)head * (u64)values};
+}
+
+DEVICE const u8* int8Keys(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  return int8Blocks(segment, capacity, layer, head, kvHeads, d).keys;
+}
+
+DEVICE const u8* int8Values(u64 segment, u32 capacity, int layer, int head, int kvHeads, int d) {
+  return int8Blocks(segment, capacity, layer, head, kvHeads, d).values;
 }
 
 DEVICE u32 multiplyPairs(u32 a, u32 b) {
