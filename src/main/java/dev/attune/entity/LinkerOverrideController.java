@@ -105,10 +105,7 @@ class LinkerOverrideController {
   }
 
   private String name(String alias) {
-    if (alias.length() > MAX_ALIAS || alias.indexOf('\0') >= 0) {
-      throw Problems.badField("alias", "must be at most " + MAX_ALIAS + " characters, without a zero character");
-    }
-    String name = overrides.normalised(alias);
+    String name = overrides.normalised(Problems.checkText("alias", alias, MAX_ALIAS));
     if (name.isEmpty()) {
       throw Problems.badField("alias", "must have a letter or a digit");
     }

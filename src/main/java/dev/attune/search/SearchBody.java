@@ -73,10 +73,7 @@ public record SearchBody(
     if (value == null || value.isBlank()) {
       return null;
     }
-    if (value.length() > MAX_ID || value.indexOf('\0') >= 0) {
-      throw Problems.badField(field, "must be at most " + MAX_ID + " characters, without a zero character");
-    }
-    return value;
+    return Problems.checkText(field, value, MAX_ID);
   }
 
   private static int number(String field, @Nullable Integer value, int standard, int least, int most) {

@@ -80,10 +80,7 @@ record SuggestionBody(
     if (value == null || value.isBlank()) {
       return null;
     }
-    if (value.length() > longest || value.indexOf('\0') >= 0) {
-      throw Problems.badField(field, "must be at most " + longest + " characters, without a zero character");
-    }
-    return value;
+    return Problems.checkText(field, value, longest);
   }
 
   private static String orEmpty(@Nullable String text) {

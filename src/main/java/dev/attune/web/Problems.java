@@ -23,6 +23,14 @@ public final class Problems {
     return exception(problem(HttpStatus.BAD_REQUEST, field + " " + message, List.of(new FieldError(field, message))));
   }
 
+  /** A text that the database can hold, as given; otherwise 400 for the field, as {@link #badField} says. */
+  public static String checkText(String field, String value, int longest) {
+    if (value.length() > longest || value.indexOf('\0') >= 0) {
+      throw badField(field, "must be at most " + longest + " characters, without a zero character");
+    }
+    return value;
+  }
+
   /** 404: there is no such thing. */
   public static ErrorResponseException notFound(String what, String id) {
     return of(HttpStatus.NOT_FOUND, "There is no " + what + " with the id " + id + ".");
