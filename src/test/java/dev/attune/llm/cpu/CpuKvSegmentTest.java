@@ -115,6 +115,7 @@ class CpuKvSegmentTest {
     return switch (codec) {
       case F32 -> 0f;
       case BF16 -> Math.abs(x) / 256;
+      case FP16 -> Math.max(Math.abs(x) / 2048, 0x1p-25f);
       case INT8 -> largest / 127 * 0.5001f;
     };
   }
