@@ -76,6 +76,11 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
     return codec == KvCodec.INT8 && tokens < SHORT ? KvCodec.FP16 : codec;
   }
 
+  /** The same with rows stored in another way. */
+  public KvPolicy in(KvCodec other) {
+    return new KvPolicy(retention, other, selection);
+  }
+
   private static Retention retention(String name, Parameters parameters) {
     try {
       return switch (name) {

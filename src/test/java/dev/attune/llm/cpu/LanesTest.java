@@ -110,7 +110,8 @@ class LanesTest {
   }
 
   @Property(tries = 300)
-  void vectorsRoundAsSingleNumbersDoAndByHalfAStepAtMost(@ForAll long seed, @ForAll @IntRange(min = 1, max = 200) int n) {
+  void vectorsRoundAsSingleNumbersDoAndByHalfAStepAtMost(
+      @ForAll long seed, @ForAll @IntRange(min = 1, max = 200) int n) {
     Random random = new Random(seed);
     float[] numbers = new float[n];
     for (int i = 0; i < n; i++) {
