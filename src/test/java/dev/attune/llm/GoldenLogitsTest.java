@@ -66,6 +66,9 @@ class GoldenLogitsTest {
     double worst = 0;
     for (Text text : golden().texts()) {
       int half = text.ids().length / 2;
+      if (half == 0) {
+        continue;
+      }
       KvSegment kept = Objects.requireNonNull(model.backend().run(List.of(new Pass(
           Arrays.copyOf(text.ids(), half), 0, List.of(), layers, true, Logits.NONE, null))).getFirst().kv());
       int[] rest = Arrays.copyOfRange(text.ids(), half, text.ids().length);
