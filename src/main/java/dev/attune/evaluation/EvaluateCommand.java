@@ -105,14 +105,14 @@ class EvaluateCommand implements Runnable {
 
   @Command(
       name = "kv",
-      description = "Fidelity of KV policies on real text against everything kept in bf16: bytes, mean KL divergence "
+      description = "Fidelity of KV policies on real text against everything kept in fp16: bytes, mean KL divergence "
           + "of the next token, top-1 agreement, and how often the five greedy continuations are the same.",
       mixinStandardHelpOptions = true)
   int kv(
       @Option(names = "--tokens", split = ",", defaultValue = "1024,2048,4096,8064",
           description = "Prompt lengths (default: ${DEFAULT-VALUE}).") List<Integer> lengths,
-      @Option(names = "--policies", split = ";", defaultValue = "full+int8;razor(retrieval=0.15)+bf16;"
-          + "razor(retrieval=0.32)+bf16;razor(retrieval=0.5)+bf16;razor(retrieval=0.5)+int8",
+      @Option(names = "--policies", split = ";", defaultValue = "full+int8;razor(retrieval=0.15)+fp16;"
+          + "razor(retrieval=0.32)+fp16;razor(retrieval=0.5)+fp16;razor(retrieval=0.5)+int8",
           description = "Policies; streaming at equal bytes is added for each razor (default: ${DEFAULT-VALUE}).")
           List<String> policies,
       @Option(names = "--texts", defaultValue = "2", description = "Default: ${DEFAULT-VALUE}.") int texts,

@@ -25,7 +25,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * Compares what a model says over a compressed prompt with what it says over all of it in bf16. Prompts are
+ * Compares what a model says over a compressed prompt with what it says over all of it in fp16. Prompts are
  * descriptions of films, one after the other; what follows is more of the same text (for the divergence) or an entity
  * of the text to write a query about (for suggestions). The prompt is compressed before either is known.
  */
@@ -78,7 +78,7 @@ final class KvFidelity {
       int[] tokens = model.tokenizer().encode(films.stream()
           .map(film -> film.title() + ". " + film.text()).collect(Collectors.joining("\n")));
       // A prompt's keys and values are those of the beginning of a longer one.
-      KvSegment whole = backend.recode(read(Arrays.copyOf(tokens, longest), List.of()), KvCodec.BF16);
+      KvSegment whole = backend.recode(read(Arrays.copyOf(tokens, longest), List.of()), KvCodec.FP16);
       for (int length : lengths) {
         KvSegment prompt = length == longest ? whole : backend.slice(whole, 0, length);
         int[] following = Arrays.copyOfRange(tokens, length, length + FOLLOWING);
@@ -101,7 +101,7 @@ final class KvFidelity {
   }
 
   private void print(Map<String, Totals> totals) {
-    out.println("| prompt tokens | policy | bytes, share of full bf16 | mean KLD | top-1 agreement | top-5 the same "
+    out.println("| prompt tokens | policy | bytes, share of full fp16 | mean KLD | top-1 agreement | top-5 the same "
         + "| of the five in common |");
     out.println("| ---: | --- | ---: | ---: | ---: | ---: | ---: |");
     totals.forEach((name, t) -> out.printf("| %s | %s | %.3f | %.2e | %.1f %% | %.0f %% | %.1f |%n",

@@ -72,7 +72,7 @@ public final class GpuLoad {
       for (int streams : new int[] {1, CudaBackend.STREAMS}) {
         load.concurrency(streams);
       }
-      for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
+      for (KvCodec codec : new KvCodec[] {KvCodec.FP16, KvCodec.INT8}) {
         load.tiers(new Lists(input.layer(), input.lastPosition(), input.instruction(), input.documents(),
             input.lists().subList(0, Math.min(fewLists, input.lists().size()))), codec);
       }
@@ -101,7 +101,7 @@ public final class GpuLoad {
       InferenceBackend ranking = ranking(base);
       KvSegment instruction = instruction(ranking);
       Map<String, KvSegment> documents =
-          GpuAgreement.documents(ranking, input, instruction, new Variant("cuda", "full+bf16", null, 1, 1));
+          GpuAgreement.documents(ranking, input, instruction, new Variant("cuda", "full+fp16", null, 1, 1));
       IntConsumer rank = i -> GpuAgreement.score(
           ranking, input, input.lists().get(i % input.lists().size()), instruction, documents);
       String what = "%d stream%s a backend, ".formatted(streams, streams == 1 ? "" : "s");
@@ -190,7 +190,7 @@ public final class GpuLoad {
         InferenceBackend ranking = ranking(base);
         KvSegment instruction = instruction(ranking);
         Map<String, KvSegment> read =
-            GpuAgreement.documents(ranking, few, instruction, new Variant("cuda", "full+bf16", codec, 1, 1));
+            GpuAgreement.documents(ranking, few, instruction, new Variant("cuda", "full+fp16", codec, 1, 1));
         longest = few.lists().stream()
             .mapToLong(list -> list.documents().stream().mapToLong(id -> read.get(id).bytes()).sum()).max().orElse(0);
         for (Map.Entry<String, KvSegment> document : read.entrySet()) {

@@ -17,7 +17,7 @@ public interface InferenceBackend {
   /** Short name for answers and metrics, for example {@code cpu}. */
   String name();
 
-  /** How keys and values are kept, for example {@code full+bf16}. */
+  /** How keys and values are kept, for example {@code full+fp16}. */
   default String kvPolicy() {
     return "full";
   }

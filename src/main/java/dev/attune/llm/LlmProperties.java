@@ -32,9 +32,10 @@ import org.springframework.validation.annotation.Validated;
  *     for each output and, for documents and prompts, each token; it takes half as much memory again as the others
  *     alone. Large models read in two thirds of the time, and use it for last blocks and decoding too
  * @param threads threads that compute, 0 for one per core
- * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+bf16}: see
+ * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+fp16}: see
  *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval
- *     heads are known, otherwise {@code full+bf16}; a GPU keeps int8 and, for bf16, {@code gpu-numbers}
+ *     heads are known, otherwise {@code full+fp16}; a GPU keeps int8 and, for fp16 as for bf16,
+ *     {@code gpu-numbers}
  * @param queue requests that may be at the model at the same time, most of them waiting; further ones are turned away
  * @param adapters low-rank adapters of the roles
  */

@@ -28,10 +28,10 @@ final class ModelLoader {
   private static final Logger log = LoggerFactory.getLogger(ModelLoader.class);
 
   /** The smallest that leaves suggestions as they are at the length of the service's prompts; docs/benchmarks.md. */
-  private static final KvPolicy CALIBRATED = KvPolicy.parse("razor(retrieval=0.15,sink=4,window=256)+bf16");
+  private static final KvPolicy CALIBRATED = KvPolicy.parse("razor(retrieval=0.15,sink=4,window=256)+fp16");
 
   /** Everything kept: what needs no calibration. */
-  static final KvPolicy EVERYTHING = KvPolicy.parse("full+bf16");
+  static final KvPolicy EVERYTHING = KvPolicy.parse("full+fp16");
 
   /** Enough to compile all kernels of the check. */
   private static final int CHECK_SECONDS = 120;

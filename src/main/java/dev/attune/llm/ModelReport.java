@@ -43,7 +43,7 @@ final class ModelReport {
     }
     types.forEach((type, sum) -> line(out, type, describe(sum)));
     line(out, "all tensors", describe(all));
-    line(out, "KV cache", "%.1f KB a token in bf16"
+    line(out, "KV cache", "%.1f KB a token in 16 bits"
         .formatted(4.0 * config.layers() * config.kvHeads() * config.headSize() / 1024));
     tokenizer(checkpoint, out);
     if (everyTensor) {

@@ -24,8 +24,8 @@ import org.springframework.validation.annotation.Validated;
  * @param documentTokens longest document block, frame included; longer documents are cut at a word boundary
  * @param keptTokens share of a document's tokens whose keys and values are kept once it is read: its last one, those of
  *     the title, and rare words
- * @param documentCodec {@code f32}, {@code bf16} or {@code int8}: how keys and values of documents are kept; the codec
- *     of {@code attune.llm.kv-policy} when not set
+ * @param documentCodec {@code f32}, {@code fp16}, {@code bf16} or {@code int8}: how keys and values of documents are
+ *     kept; the codec of {@code attune.llm.kv-policy} when not set
  * @param queryTokens longest query; longer ones are cut
  * @param memoryTokens most tokens of the user's memory in the last block; lines that do not fit are left out
  * @param lastPosition RoPE position of the last block, beyond every document

@@ -395,7 +395,7 @@ class KlampSuggester implements Suggester, SuggestionLadder {
     }
   }
 
-  /** Bytes of keys and values of a sequence that keeps everything in bf16. */
+  /** Bytes of keys and values of a sequence that keeps everything in 16 bits. */
   static long fullBytes(ModelConfig config, int tokens) {
     return 2L * 2L * config.layers() * config.kvHeads() * config.headSize() * tokens;
   }

@@ -36,7 +36,7 @@ public record SuggestionAnswer(
   /**
    * Memory of the attention.
    *
-   * @param fullBytes what the same tokens take uncompressed in bf16
+   * @param fullBytes what the same tokens take uncompressed in 16 bits
    */
   public record Cache(String policy, long bytes, long fullBytes) {}
 }

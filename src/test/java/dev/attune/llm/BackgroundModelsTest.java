@@ -47,7 +47,7 @@ class BackgroundModelsTest {
 
   private static LlmProperties properties(String model) {
     return new LlmProperties(model, CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+bf16", 8, NO_ADAPTERS);
+        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+fp16", 8, NO_ADAPTERS);
   }
 
   /** The status after loading. */
@@ -96,7 +96,7 @@ class BackgroundModelsTest {
                 new Adapter(ModelRole.SUGGESTION, "none", false, "Switched off"))));
         LanguageModel model = models.models().current(ModelRole.RANKING).orElseThrow();
         assertThat(model.config().vocabulary()).isEqualTo(261);
-        assertThat(model.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+bf16");
+        assertThat(model.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+fp16");
         models.close();
         assertThat(models.models().current(ModelRole.RANKING)).isEmpty();
       }
@@ -106,11 +106,11 @@ class BackgroundModelsTest {
   @Test
   void fingerprintFollowsWeightsAndPolicy() throws IOException {
     Path one = write(file -> {});
-    String first = fingerprint(one, "full+bf16");
-    assertThat(fingerprint(one, "full+bf16")).isEqualTo(first);
+    String first = fingerprint(one, "full+fp16");
+    assertThat(fingerprint(one, "full+fp16")).isEqualTo(first);
     assertThat(fingerprint(one, "full+f32")).isNotEqualTo(first);
     Path other = write(file -> file.tensors.get("output_norm.weight").data()[0] ^= 1);
-    assertThat(fingerprint(other, "full+bf16")).isNotEqualTo(first);
+    assertThat(fingerprint(other, "full+fp16")).isNotEqualTo(first);
   }
 
   private static String fingerprint(Path path, String policy) throws IOException {
@@ -239,10 +239,10 @@ class BackgroundModelsTest {
       if (backend == LlmProperties.Backend.CPU) {
         assertThat(uninterrupted(mayLoad)).isTrue();
       }
-      ModelLoader.Loaded cpu = ModelLoader.load(place, KvPolicy.parse("full+bf16"), 1);
+      ModelLoader.Loaded cpu = ModelLoader.load(place, KvPolicy.parse("full+fp16"), 1);
       listener.set(lost);
       return backend == LlmProperties.Backend.CPU ? cpu : new ModelLoader.Loaded(cpu.config(), cpu.tokenizer(),
-          new FailingGpu(cpu.backend(), failed), cpu.sha256(), "cuda-bf16-full+bf16");
+          new FailingGpu(cpu.backend(), failed), cpu.sha256(), "cuda-fp16-full+fp16");
     };
     try (Loading loading = new Loading(new BackgroundModels(properties(model.toString()), SCHEDULER, loader))) {
       assertThat(loading.settled().backend()).isEqualTo("cuda");
@@ -282,7 +282,7 @@ class BackgroundModelsTest {
       if (backend != LlmProperties.Backend.CPU) {
         throw new CudaException("Allocating 7 bytes failed: CUDA error 2 (out of memory)");
       }
-      return ModelLoader.load(place, KvPolicy.parse("full+bf16"), 1);
+      return ModelLoader.load(place, KvPolicy.parse("full+fp16"), 1);
     };
     try (Loading loading = new Loading(new BackgroundModels(properties(model.toString()), SCHEDULER, loader))) {
       assertThat(loading.settled().backend()).isEqualTo("cpu");
@@ -301,7 +301,7 @@ class BackgroundModelsTest {
         .bytes());
     LlmProperties settings = new LlmProperties(
         model.toString(), CACHE, null, LlmProperties.Backend.AUTO, DataSize.ofBytes(0), DataSize.ofBytes(0),
-        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+bf16", 8,
+        KERNELS, Numbers.FP16, GpuWeights.FULL, 1, "full+fp16", 8,
         new Adapters(good.toString(), directory.resolve("absent").toString()));
     try (Loading loading = new Loading(models(settings))) {
       Status status = loading.settled();
@@ -311,8 +311,8 @@ class BackgroundModelsTest {
       assertThat(status.adapters().getLast().message()).contains("There is no adapter at", "absent");
       LanguageModel ranking = loading.models().current(ModelRole.RANKING).orElseThrow();
       LanguageModel suggestion = loading.models().current(ModelRole.SUGGESTION).orElseThrow();
-      assertThat(ranking.fingerprint()).matches("[0-9a-f]{32}\\+[0-9a-f]{32}-cpu-f32-full\\+bf16");
-      assertThat(suggestion.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+bf16");
+      assertThat(ranking.fingerprint()).matches("[0-9a-f]{32}\\+[0-9a-f]{32}-cpu-f32-full\\+fp16");
+      assertThat(suggestion.fingerprint()).matches("[0-9a-f]{32}-cpu-f32-full\\+fp16");
       assertThat(lastLogits(ranking)).isNotEqualTo(lastLogits(suggestion));
     }
   }
@@ -327,11 +327,11 @@ class BackgroundModelsTest {
   void razorIsTheChoiceWhereRetrievalHeadsAreKnown() throws IOException {
     try (ModelLoader.Loaded tiny =
         ModelLoader.load(Path.of("src/test/resources/checkpoints/smollm2/model.safetensors"), null, 1)) {
-      assertThat(tiny.backend().kvPolicy()).isEqualTo("full+bf16");
+      assertThat(tiny.backend().kvPolicy()).isEqualTo("full+fp16");
     }
     try (ModelLoader.Loaded measured = ModelLoader.load(TestModel.FILE, null, 1)) {
-      assertThat(measured.backend().kvPolicy()).isEqualTo("razor(retrieval=0.15,sink=4,window=256)+bf16");
-      assertThat(measured.fingerprint()).endsWith("-cpu-f32-razor(retrieval=0.15,sink=4,window=256)+bf16");
+      assertThat(measured.backend().kvPolicy()).isEqualTo("razor(retrieval=0.15,sink=4,window=256)+fp16");
+      assertThat(measured.fingerprint()).endsWith("-cpu-f32-razor(retrieval=0.15,sink=4,window=256)+fp16");
     }
   }
 

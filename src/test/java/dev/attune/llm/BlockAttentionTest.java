@@ -241,7 +241,7 @@ class BlockAttentionTest {
   void theNumberOfThreadsChangesNoBit() {
     float[][] expected = null;
     for (int threads = 1; threads <= 4; threads++) {
-      try (TinyModel tiny = TinyModel.of(3, 2, 40, 6, 2, 16, 56, true, "full+bf16", threads)) {
+      try (TinyModel tiny = TinyModel.of(3, 2, 40, 6, 2, 16, 56, true, "full+fp16", threads)) {
         Scene scene = new Scene(tiny, 1, 5, 90);
         float[][] logits =
             tiny.backend().run(List.of(scene.logits(scene.read(tiny.config().layers())))).getFirst().logits();

@@ -23,6 +23,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Segments, refusals, cancellation and rounding. */
 class CpuBackendTest {
@@ -135,14 +137,15 @@ class CpuBackendTest {
         .isInstanceOf(IllegalArgumentException.class).hasMessageContaining(message);
   }
 
-  /** bf16 keeps eight bits of a key: logits, whose spread is about 6 here, move by less than 0.1. */
-  @Test
-  void bf16SegmentsAreCloseToExactOnes() {
+  /** bf16 keeps eight bits of a key, fp16 eleven: logits, whose spread is about 6 here, move by little. */
+  @ParameterizedTest
+  @CsvSource({"bf16,0.1", "fp16,0.0125"})
+  void segmentsOfSixteenBitsAreCloseToExactOnes(String codec, float bound) {
     try (TinyModel exact = TinyModel.of(4, 3, 40, 6, 2, 16, 56, true, "full+f32", 1);
-        TinyModel rounded = TinyModel.of(4, 3, 40, 6, 2, 16, 56, true, "full+bf16", 1)) {
+        TinyModel rounded = TinyModel.of(4, 3, 40, 6, 2, 16, 56, true, "full+" + codec, 1)) {
       float[] expected = lastLogits(exact.backend());
       float[] actual = lastLogits(rounded.backend());
-      assertThat(actual).isNotEqualTo(expected).containsExactly(expected, within(0.1f));
+      assertThat(actual).isNotEqualTo(expected).containsExactly(expected, within(bound));
       assertThat(read(rounded.backend(), 50, 0, 3).bytes() * 2).isEqualTo(read(exact.backend(), 50, 0, 3).bytes() + 64);
     }
   }

@@ -40,7 +40,7 @@ class CudaBackendTest {
   private static final int LAYERS = GpuModel.LAYERS;
 
   @RegisterExtension
-  static final GpuModel MODEL = new GpuModel(7, "full+bf16", "full+f32");
+  static final GpuModel MODEL = new GpuModel(7, "full+fp16", "full+f32");
 
   private final Numbers numbers;
   private final CudaBackend cuda;
@@ -151,6 +151,9 @@ class CudaBackendTest {
     assertThatThrownBy(() -> cuda.slice(few, 0, 1)).isInstanceOf(IllegalArgumentException.class);
     assertThatThrownBy(() -> cuda.select(few, new int[] {0})).isInstanceOf(IllegalArgumentException.class);
     assertThatThrownBy(() -> cuda.select(whole, new int[] {3, 3})).hasMessageContaining("must ascend");
+    // There is one type of 16 bits on a device.
+    assertThat(cuda.recode(whole, KvCodec.BF16)).isSameAs(whole);
+    assertThat(cuda.recode(whole, KvCodec.FP16)).isSameAs(whole);
     assertThatThrownBy(() -> cuda.recode(whole, KvCodec.F32)).isInstanceOf(UnsupportedOperationException.class);
     // As many slots of each head, though not the same ones.
     KvSegment one = cuda.retain(List.of(whole), (layer, head, available) -> new int[] {head});
@@ -160,7 +163,7 @@ class CudaBackendTest {
   @Test
   void memoryOfSegmentsIsLimited() throws IOException {
     List<CudaException> lost = new ArrayList<>();
-    try (CudaBackend small = MODEL.open("full+bf16", numbers, 1 << 20, 0, lost::add)) {
+    try (CudaBackend small = MODEL.open("full+fp16", numbers, 1 << 20, 0, lost::add)) {
       List<KvSegment> kept = new ArrayList<>();
       // 160 tokens take 200 KB.
       assertThatThrownBy(() -> {
@@ -277,6 +280,7 @@ class CudaBackendTest {
     Numbers others = numbers == Numbers.FP16 ? Numbers.BF16 : Numbers.FP16;
     CudaBackend other = MODEL.cuda(others);
     assertThat(other.numerics()).isEqualTo("cuda-" + others).isNotEqualTo(cuda.numerics());
+    assertThat(other.kvPolicy()).isEqualTo("full+" + others);
     assertThatThrownBy(() -> other.restore(cuda.image(segment)))
         .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("other numbers");
   }
@@ -297,6 +301,7 @@ class CudaBackendTest {
     try (Checkpoint checkpoint = Checkpoint.open(path);
         CudaBackend backend = CudaBackend.load(checkpoint, settings, failure -> {})) {
       assertThat(backend.numerics()).isEqualTo("cuda-bf16");
+      assertThat(backend.kvPolicy()).isEqualTo("full+bf16");
       for (float logit : backend.run(List.of(
           new Pass(tokens(4, 5), 0, List.of(), LAYERS, false, Logits.LAST, null))).getFirst().logits()[0]) {
         assertThat(logit).isFinite();

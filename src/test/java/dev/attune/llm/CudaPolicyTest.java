@@ -32,7 +32,7 @@ class CudaPolicyTest {
   private static final int KV_HEADS = GpuModel.KV_HEADS;
 
   @RegisterExtension
-  static final GpuModel MODEL = new GpuModel(11, "razor(retrieval=0.5,sink=4,window=64)+bf16", "full+bf16");
+  static final GpuModel MODEL = new GpuModel(11, "razor(retrieval=0.5,sink=4,window=64)+fp16", "full+fp16");
 
   private final CudaBackend cuda = MODEL.cuda();
   private final InferenceBackend cpu = MODEL.cpu();
@@ -90,7 +90,7 @@ class CudaPolicyTest {
   @ParameterizedTest
   @ValueSource(ints = {1, 2, 17, 64, 65, 200})
   void passesOverHeadsThatDifferAreThoseOfTheCpu(int count) {
-    for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
+    for (KvCodec codec : new KvCodec[] {KvCodec.FP16, KvCodec.INT8}) {
       for (int length : new int[] {1, 17, 97}) {
         List<List<PassResult>> both = new ArrayList<>();
         for (InferenceBackend backend : List.of(cpu, cuda)) {
@@ -123,8 +123,8 @@ class CudaPolicyTest {
    * own.
    */
   @ParameterizedTest
-  @ValueSource(strings = {"streaming(sink=4,window=64)+bf16", "razor(retrieval=0.5,sink=4,window=64)+bf16",
-      "razor(retrieval=0.5,sink=4,window=64,compensation=1)+bf16", "full+int8",
+  @ValueSource(strings = {"streaming(sink=4,window=64)+fp16", "razor(retrieval=0.5,sink=4,window=64)+fp16",
+      "razor(retrieval=0.5,sink=4,window=64,compensation=1)+fp16", "full+int8",
       "razor(retrieval=0.5,sink=4,window=64,compensation=1)+int8"})
   void decodingByAPolicyIsThatOfTheCpu(String policy) throws IOException {
     boolean[][] retrieval = new boolean[LAYERS][KV_HEADS];
@@ -177,7 +177,7 @@ class CudaPolicyTest {
 
   @Test
   void imagesOfReducedSegmentsAreRestored() {
-    for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
+    for (KvCodec codec : new KvCodec[] {KvCodec.FP16, KvCodec.INT8}) {
       KvSegment whole = cuda.recode(read(cuda, 3, 97, 0), codec);
       KvSegment reduced = cuda.retain(List.of(whole), some(2));
       KvSegment restored = cuda.restore(cuda.image(reduced));
@@ -217,7 +217,7 @@ class CudaPolicyTest {
 
   @Test
   void reducedSegmentsMoveToTheHostAndBack() throws IOException {
-    try (CudaBackend small = MODEL.open("full+bf16", 1 << 20, 64 << 20, failure -> {})) {
+    try (CudaBackend small = MODEL.open("full+fp16", 1 << 20, 64 << 20, failure -> {})) {
       List<Pass> passes = new ArrayList<>();
       List<float[][]> before = new ArrayList<>();
       for (int i = 0; i < 12; i++) {
@@ -236,7 +236,7 @@ class CudaPolicyTest {
   void operationsOverReducedSegmentsAreCountedAsOnTheCpu() {
     List<InferenceBackend.Work> both = new ArrayList<>();
     for (InferenceBackend backend : List.of(cpu, cuda)) {
-      List<KvSegment> context = context(backend, 4, 40, KvCodec.BF16);
+      List<KvSegment> context = context(backend, 4, 40, KvCodec.FP16);
       InferenceBackend.Work before = backend.work();
       backend.run(List.of(new Pass(tokens(1, 3), 112, context, LAYERS, true, Logits.LAST, null)));
       InferenceBackend.Work after = backend.work();

@@ -46,7 +46,7 @@ class CudaResidencyTest {
   private static final long SMALL = 6 << 20;
 
   @RegisterExtension
-  static final GpuModel MODEL = new GpuModel(7, "full+bf16", "full+bf16");
+  static final GpuModel MODEL = new GpuModel(7, "full+fp16", "full+fp16");
 
   private static CudaBackend roomy;
   private static List<MemorySegment> images;
@@ -65,7 +65,7 @@ class CudaResidencyTest {
   }
 
   private static CudaBackend open(long device, long host) throws IOException {
-    return MODEL.open("full+bf16", device, host, failure -> {});
+    return MODEL.open("full+fp16", device, host, failure -> {});
   }
 
   /** As a mapped file is: outside of the heap. */

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.Test;
 import tools.jackson.databind.json.JsonMapper;
@@ -48,6 +49,37 @@ class GoldenLogitsTest {
     }
     System.out.printf("largest difference of a logit from transformers: %.2g%n", worst);
     assertThat(worst).isLessThan(TOLERANCE);
+  }
+
+  /** The second half of each text over what was kept of the first. */
+  @Test
+  void keptInFp16WhatWasReadChangesLittle() throws IOException {
+    double fp16 = differenceOverKept("full+fp16");
+    double bf16 = differenceOverKept("full+bf16");
+    System.out.printf("largest difference over kept keys and values: fp16 %.2g, bf16 %.2g%n", fp16, bf16);
+    assertThat(fp16).isLessThan(5 * TOLERANCE).isLessThan(bf16 / 3);
+  }
+
+  private static double differenceOverKept(String policy) throws IOException {
+    LanguageModel model = TestModel.get(policy);
+    int layers = model.config().layers();
+    double worst = 0;
+    for (Text text : golden().texts()) {
+      int half = text.ids().length / 2;
+      if (half == 0) {
+        continue;
+      }
+      KvSegment kept = Objects.requireNonNull(model.backend().run(List.of(new Pass(
+          Arrays.copyOf(text.ids(), half), 0, List.of(), layers, true, Logits.NONE, null))).getFirst().kv());
+      int[] rest = Arrays.copyOfRange(text.ids(), half, text.ids().length);
+      float[][] logits = model.backend().run(
+          List.of(new Pass(rest, half, List.of(kept), layers, false, Logits.ALL, null))).getFirst().logits();
+      for (int i = 0; i < logits.length; i++) {
+        worst = Math.max(worst, difference(logits[i], text.topIds()[half + i], text.topLogits()[half + i]));
+        worst = Math.max(worst, difference(logits[i], golden().probeIds(), text.probeLogits()[half + i]));
+      }
+    }
+    return worst;
   }
 
   @Test

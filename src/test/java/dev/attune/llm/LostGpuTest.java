@@ -49,7 +49,7 @@ class LostGpuTest {
     Files.write(path, TinyGguf.model(7, 3, 128, 6, 2, 64, 192, true).bytes());
     LlmProperties properties = new LlmProperties(path.toString(), path.getParent().toString(), null,
         LlmProperties.Backend.CUDA, DataSize.ofMegabytes(64), DataSize.ofBytes(0),
-        path.resolveSibling("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 2, "full+bf16", 8,
+        path.resolveSibling("kernels").toString(), Numbers.FP16, GpuWeights.FULL, 2, "full+fp16", 8,
         new Adapters("none", "none"));
     BackgroundModels models = new BackgroundModels(properties, new Scheduler(8, new SimpleMeterRegistry())).start();
     settle(models);

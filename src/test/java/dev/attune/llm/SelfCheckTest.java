@@ -35,7 +35,7 @@ class SelfCheckTest {
     Path path = directory.resolve("tiny.gguf");
     Files.write(path, TinyGguf.model(7, 3, 128, 6, 2, 64, 192, true).bytes());
     checkpoint = Checkpoint.open(path);
-    backend = CpuBackend.load(checkpoint, KvPolicy.parse("full+bf16"), 2);
+    backend = CpuBackend.load(checkpoint, KvPolicy.parse("full+fp16"), 2);
   }
 
   @AfterEach
@@ -62,7 +62,7 @@ class SelfCheckTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"full+bf16", "full+f32", "full+int8", "streaming(sink=4,window=256)+bf16"})
+  @ValueSource(strings = {"full+fp16", "full+bf16", "full+f32", "full+int8", "streaming(sink=4,window=256)+fp16"})
   void theCpuAgreesWithItself(String policy) throws IOException {
     try (CpuBackend kept = CpuBackend.load(checkpoint, KvPolicy.parse(policy), 2)) {
       SelfCheck.Differences found = SelfCheck.of(kept, checkpoint.config());

@@ -21,7 +21,7 @@ public final class TestModel {
 
   /** The model with the default KV policy; skips the test, saying so, when its file is not there. */
   public static LanguageModel get() {
-    return get("full+bf16");
+    return get("full+fp16");
   }
 
   /** The model with KV stored by {@code policy}. */

@@ -39,8 +39,19 @@ class DenseMaskOracleTest {
   void compressedKeysAndValuesOrderAListAsPlainOnesDo() {
     List<RankCandidate> candidates = RankingFixture.candidates("codec-", RankingFixture.TEXTS);
     double[] plain = new RankingFixture(Map.of(), TestModel.get("full+f32")).rank(QUERY, candidates).scores();
+    double[] fp16 = new RankingFixture(Map.of(), TestModel.get("full+fp16")).rank(QUERY, candidates).scores();
     double[] bf16 = new RankingFixture(Map.of(), TestModel.get("full+bf16")).rank(QUERY, candidates).scores();
+    assertThat(order(fp16)).isEqualTo(order(plain));
     assertThat(order(bf16)).isEqualTo(order(plain));
+    double errorOfFp16 = error(fp16, plain);
+    double errorOfBf16 = error(bf16, plain);
+    System.out.printf("largest relative difference of a score: fp16 %.2g, bf16 %.2g%n", errorOfFp16, errorOfBf16);
+    assertThat(errorOfFp16).isPositive().isLessThan(errorOfBf16 / 2);
+  }
+
+  private static double error(double[] scores, double[] exact) {
+    return IntStream.range(0, scores.length).mapToDouble(i -> Math.abs(scores[i] - exact[i]) / exact[i]).max()
+        .orElseThrow();
   }
 
   private static List<Integer> order(double[] scores) {

@@ -110,7 +110,7 @@ class SuggestionIntegrationTest {
     assertThat(own.get("events").valueStream().map(JsonNode::asString))
         .containsExactly("suggestion-q2", "suggestion-e1", "suggestion-q1");
     assertThat(answer.at("/prompt/tokens").asInt()).isBetween(100, properties.promptTokens());
-    assertThat(answer.at("/cache/policy").asString()).contains("bf16");
+    assertThat(answer.at("/cache/policy").asString()).contains("fp16");
     assertThat(answer.at("/cache/bytes").asLong()).isPositive();
     assertThat(answer.at("/cache/fullBytes").asLong()).isPositive();
     assertThat(scores(answer)).isSortedAccordingTo((a, b) -> Double.compare(b, a)).allMatch(s -> s >= 0 && s <= 1);

@@ -297,10 +297,12 @@ final class CpuKvSegment implements KvSegment {
   private void write(long at, float[] from, int offset, int stride, int count) {
     int size = layout.headSize();
     for (int i = 0; i < count; i++, at += (long) size * layout.codec().bytes()) {
-      if (layout.codec() == KvCodec.F32) {
-        MemorySegment.copy(from, offset + i * stride, image, JAVA_FLOAT_UNALIGNED, at, size);
-      } else {
-        Lanes.toBf16(from, offset + i * stride, image, at, size);
+      int row = offset + i * stride;
+      switch (layout.codec()) {
+        case F32 -> MemorySegment.copy(from, row, image, JAVA_FLOAT_UNALIGNED, at, size);
+        case BF16 -> Lanes.toBf16(from, row, image, at, size);
+        case FP16 -> Lanes.toFp16(from, row, image, at, size);
+        case INT8 -> throw new IllegalStateException("Numbers of int8 need scales");
       }
     }
   }
@@ -311,6 +313,7 @@ final class CpuKvSegment implements KvSegment {
     switch (layout.codec()) {
       case F32 -> MemorySegment.copy(image, JAVA_FLOAT_UNALIGNED, at, rows, 0, numbers);
       case BF16 -> Lanes.fromBf16(image, at, rows, 0, numbers);
+      case FP16 -> Lanes.fromFp16(image, at, rows, 0, numbers);
       case INT8 -> Lanes.fromInt8(image, at, rows, 0, numbers);
     }
   }

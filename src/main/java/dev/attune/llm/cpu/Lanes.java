@@ -34,6 +34,10 @@ final class Lanes {
   private static final float LN2_LOW = -2.12194440e-4f;
   /** Adding 1.5 x 2^23 rounds to an integer and leaves it in the low mantissa bits. */
   private static final float ROUND = 12582912f;
+  /** Bits of f32: 65,504, the smallest normal number of fp16, and infinity. */
+  private static final int LARGEST_FP16 = 0x477fe000;
+  private static final int SMALLEST_NORMAL_FP16 = 0x38800000;
+  private static final int INFINITY = 0x7f800000;
   private static final float EXP_MIN = -87f;
   private static final float EXP_MAX = 88f;
 
@@ -154,6 +158,38 @@ final class Lanes {
     for (int i = bound; i < count; i++) {
       short half = in.get(ValueLayout.JAVA_SHORT_UNALIGNED, inOffset + 2L * i);
       out[offset + i] = Float.intBitsToFloat(half << 16);
+    }
+  }
+
+  /** Rounds floats to fp16 (to nearest, ties to even); numbers beyond the largest become that, NaN stays NaN. */
+  static void toFp16(float[] in, int offset, MemorySegment out, long outOffset, int count) {
+    int bound = FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += WIDTH) {
+      IntVector bits = FloatVector.fromArray(FLOATS, in, offset + i).reinterpretAsInts();
+      IntVector all = bits.and(0x7fffffff);
+      IntVector size = all.min(LARGEST_FP16);
+      IntVector odd = size.lanewise(VectorOperators.LSHR, 13).and(1);
+      IntVector normal = size.add(odd).add(0xfff - (112 << 23)).lanewise(VectorOperators.LSHR, 13);
+      // The last bit of this sum is 2^-24, the smallest number of fp16.
+      IntVector small = size.reinterpretAsFloats().add(0.5f).reinterpretAsInts().sub(Float.floatToRawIntBits(0.5f));
+      IntVector rounded = normal.blend(small, size.lt(SMALLEST_NORMAL_FP16)).blend(0x7e00, all.lt(INFINITY + 1).not());
+      IntVector signed = rounded.or(bits.lanewise(VectorOperators.LSHR, 16).and(0x8000));
+      signed.convertShape(VectorOperators.I2S, HALVES, 0).intoMemorySegment(out, outOffset + 2L * i, ORDER);
+    }
+    float largest = Float.intBitsToFloat(LARGEST_FP16);
+    for (int i = bound; i < count; i++) {
+      short rounded = Float.floatToFloat16(Math.clamp(in[offset + i], -largest, largest));
+      out.set(ValueLayout.JAVA_SHORT_UNALIGNED, outOffset + 2L * i, rounded);
+    }
+  }
+
+  /**
+   * Widens fp16 to floats. The compiler makes instructions for whole vectors of this loop; shifts and a product with
+   * 2^112 take twenty times as long where numbers are small.
+   */
+  static void fromFp16(MemorySegment in, long inOffset, float[] out, int offset, int count) {
+    for (int i = 0; i < count; i++) {
+      out[offset + i] = Float.float16ToFloat(in.get(ValueLayout.JAVA_SHORT_UNALIGNED, inOffset + 2L * i));
     }
   }
 

@@ -46,12 +46,12 @@ final class BenchmarkedDecoding implements AutoCloseable {
 
   /**
    * A step over contexts of {@code length} tokens: everything kept, and razor with a seventh of the heads whole, each
-   * in bf16 and int8.
+   * in 16 bits and int8.
    */
   void compressed(int length, int samples) {
     CudaKvSegment whole = random(length, 1);
     CudaKvSegment own = random(1, 2);
-    for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
+    for (KvCodec codec : new KvCodec[] {kernels.numbers.codec, KvCodec.INT8}) {
       CudaKvSegment full = editor.recode(whole, codec);
       step("decode-%d-full-%s".formatted(length, codec), samples, List.of(full), own);
       CudaKvSegment aged = slice(full, 0, length - WINDOW);
@@ -67,8 +67,8 @@ final class BenchmarkedDecoding implements AutoCloseable {
 
   private CudaKvSegment random(int tokens, int id) {
     int layers = weights.layers().size();
-    CudaKvSegment.Shape kv =
-        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, layers, layers, 0);
+    CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
+        kernels.numbers.codec, config.kvHeads(), config.headSize(), tokens, layers, layers, 0);
     owned.add(GpuBenchmark.random(device, kernels, kv.bytes() / 2, 0, 1, tokens));
     return new CudaKvSegment(kv, owned.getLast(), id);
   }

@@ -95,8 +95,8 @@ final class BenchmarkedModel implements AutoCloseable {
   }
 
   private CudaKvSegment segment(int tokens, int layers, int position, int id) {
-    CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(
-        config.kvHeads(), config.headSize(), tokens, Math.min(layers + 1, config.layers()), layers, position);
+    CudaKvSegment.Shape kv = CudaKvSegment.Shape.whole(kernels.numbers.codec, config.kvHeads(),
+        config.headSize(), tokens, Math.min(layers + 1, config.layers()), layers, position);
     long address = device.allocate(kv.bytes(), "a segment");
     owned.add(address);
     return new CudaKvSegment(kv, address, id);
@@ -255,7 +255,7 @@ final class BenchmarkedModel implements AutoCloseable {
 
   private CudaKvSegment everyTenth(CudaKvSegment document) {
     int[] kept = IntStream.range(0, DOCUMENT).filter(i -> i % 10 == 0).toArray();
-    return editor.gather(List.of(document), kept, KvCodec.BF16, INSTRUCTION, DOCUMENT);
+    return editor.gather(List.of(document), kept, document.shape.codec(), INSTRUCTION, DOCUMENT);
   }
 
   /** Outputs of tiles to compare, the default last; 192 do not hold whole heads of 128. */

@@ -75,7 +75,7 @@ public final class CudaBackend implements OwningBackend {
   /**
    * How the GPU is used.
    *
-   * @param policy how sequences keep keys and values; in int8 or, called bf16, in {@code numbers}
+   * @param policy how sequences keep keys and values; one that says fp16 or bf16 becomes that of {@code numbers}
    * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights are too large for what is asked for
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
    *     fits the model, last blocks and decoding with the weights in FP8
@@ -89,10 +89,19 @@ public final class CudaBackend implements OwningBackend {
       KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
       @Nullable Path kernels) {
 
+    public Settings {
+      policy = policy.in(onDevice(policy.codec(), numbers));
+    }
+
     /** Without a place for compiled kernels. */
     public Settings(
         KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams) {
       this(policy, numbers, fp8, deviceMemory, hostMemory, streams, null);
+    }
+
+    /** There is one type of 16 bits on a device. */
+    private static KvCodec onDevice(KvCodec codec, Numbers numbers) {
+      return codec == KvCodec.BF16 || codec == KvCodec.FP16 ? numbers.codec : codec;
     }
 
     private Settings in(Numbers others) {
@@ -111,7 +120,7 @@ public final class CudaBackend implements OwningBackend {
     ModelConfig config = source.config();
     if (settings.policy().codec() == KvCodec.F32) {
       throw new CudaException(
-          "KV policy %s is not supported: the GPU keeps bf16 and int8".formatted(settings.policy()));
+          "KV policy %s is not supported: the GPU keeps 16 bits and int8".formatted(settings.policy()));
     }
     Kernels.refusal(config).ifPresent(reason -> {
       throw new CudaException("The CUDA kernels cannot run " + config.name() + ": " + reason);
@@ -305,7 +314,8 @@ public final class CudaBackend implements OwningBackend {
     CudaKvSegment.Shape first = parts.getFirst().shape;
     int tokens = KeptSlots.tokens(parts);
     KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
-    KvCodec codec = parts.size() == 1 ? first.codec() : shared.settings.policy().codec(tokens);
+    KvCodec codec =
+        parts.size() == 1 ? first.codec() : Settings.onDevice(shared.settings.policy().codec(tokens), numbers());
     return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
@@ -320,10 +330,10 @@ public final class CudaBackend implements OwningBackend {
   @Override
   public KvSegment recode(KvSegment segment, KvCodec codec) {
     if (codec == KvCodec.F32) {
-      throw new UnsupportedOperationException("The CUDA backend keeps segments in bf16 or int8, not " + codec);
+      throw new UnsupportedOperationException("The CUDA backend keeps segments in 16 bits or int8, not " + codec);
     }
     CudaKvSegment own = own(segment);
-    return on(List.of(own), lane -> editor(lane).recode(own, codec));
+    return on(List.of(own), lane -> editor(lane).recode(own, Settings.onDevice(codec, numbers())));
   }
 
   private SegmentEditor editor(Lane lane) {

@@ -17,7 +17,7 @@ final class CudaKvSegment implements KvSegment {
   /**
    * Shape of a segment.
    *
-   * @param codec bf16 or int8
+   * @param codec int8 or that of {@link Numbers}
    * @param tokens that it was computed from
    * @param slots of every head, at most as many as tokens, or {@link #RAGGED}
    * @param layers layers with keys
@@ -38,9 +38,10 @@ final class CudaKvSegment implements KvSegment {
       this(codec, kvHeads, headSize, tokens, slots, layers, valueLayers, firstPosition, null);
     }
 
-    /** Of a segment with a slot for every token, in 16 bits. */
-    static Shape whole(int kvHeads, int headSize, int tokens, int layers, int valueLayers, int firstPosition) {
-      return new Shape(KvCodec.BF16, kvHeads, headSize, tokens, tokens, layers, valueLayers, firstPosition);
+    /** Of a segment with a slot for every token. */
+    static Shape whole(
+        KvCodec codec, int kvHeads, int headSize, int tokens, int layers, int valueLayers, int firstPosition) {
+      return new Shape(codec, kvHeads, headSize, tokens, tokens, layers, valueLayers, firstPosition);
     }
 
     Shape in(KvCodec other) {

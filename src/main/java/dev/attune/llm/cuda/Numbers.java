@@ -1,5 +1,6 @@
 package dev.attune.llm.cuda;
 
+import dev.attune.llm.kv.KvCodec;
 import java.util.Locale;
 
 /**
@@ -11,7 +12,7 @@ public enum Numbers {
    * binary16 of IEEE 754: eleven bits of each number, up to 65,504. Activations beyond become the largest number;
    * weights beyond are not taken.
    */
-  FP16(65504f, 1f / 16) {
+  FP16(KvCodec.FP16, 65504f, 1f / 16) {
     @Override
     short bits(float value) {
       // A number beyond would become infinite.
@@ -24,7 +25,7 @@ public enum Numbers {
     }
   },
   /** The first half of fp32: eight bits of each number, as large as those of fp32. */
-  BF16(Float.POSITIVE_INFINITY, 1) {
+  BF16(KvCodec.BF16, Float.POSITIVE_INFINITY, 1) {
     @Override
     short bits(float value) {
       int bits = Float.floatToRawIntBits(value);
@@ -37,12 +38,15 @@ public enum Numbers {
     }
   };
 
+  /** What segments of these numbers are in. */
+  final KvCodec codec;
   /** The largest weight that is taken. */
   final float largest;
   /** A power of two that the residual is kept times, far from the largest number; what norms make of it is the same. */
   final float residualScale;
 
-  Numbers(float largest, float residualScale) {
+  Numbers(KvCodec codec, float largest, float residualScale) {
+    this.codec = codec;
     this.largest = largest;
     this.residualScale = residualScale;
   }

@@ -56,7 +56,8 @@ final class PassRunner {
 
   /** Bytes that a pass takes beside its context. */
   static long reserve(Pass pass, ModelConfig config, KvPolicy policy) {
-    CudaKvSegment.Shape own = shape(pass, config);
+    // All numbers of 16 bits take the same room.
+    CudaKvSegment.Shape own = shape(pass, config, KvCodec.FP16);
     return SegmentMemory.size(own) + (keepsInt8(pass, policy) ? SegmentMemory.size(own.in(KvCodec.INT8)) : 0);
   }
 
@@ -66,10 +67,10 @@ final class PassRunner {
   }
 
   /** Attention reads a pass's own keys and values from a segment, kept or not. */
-  private static CudaKvSegment.Shape shape(Pass pass, ModelConfig config) {
+  private static CudaKvSegment.Shape shape(Pass pass, ModelConfig config, KvCodec codec) {
     int layers = pass.keepKv() ? Math.min(pass.layers() + 1, config.layers()) : pass.layers();
-    return CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), pass.tokens().length, layers, pass.layers(),
-        pass.firstPosition());
+    return CudaKvSegment.Shape.whole(codec, config.kvHeads(), config.headSize(), pass.tokens().length, layers,
+        pass.layers(), pass.firstPosition());
   }
 
   /**
@@ -80,11 +81,12 @@ final class PassRunner {
    */
   List<PassResult> run(List<Pass> passes, SegmentUse use) {
     List<BatchPlan.Sequence> sequences = new ArrayList<>();
+    KvCodec codec = kernels.numbers.codec;
     try {
       for (Pass pass : passes) {
         CudaKvSegment own = pass.keepKv() && !keepsInt8(pass, policy)
-            ? use.allocate(device, shape(pass, config), ContentIds.of(pass, KvCodec.BF16))
-            : use.scratch(device, shape(pass, config));
+            ? use.allocate(device, shape(pass, config, codec), ContentIds.of(pass, codec))
+            : use.scratch(device, shape(pass, config, codec));
         sequences.add(new BatchPlan.Sequence(pass.tokens(), pass.firstPosition(), ContentIds.inOrder(pass.context()),
             own, pass.keepKv() && pass.layers() < config.layers()));
       }

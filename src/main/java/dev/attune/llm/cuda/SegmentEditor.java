@@ -45,7 +45,7 @@ final class SegmentEditor {
   CudaKvSegment retain(List<CudaKvSegment> parts, KeptSlots kept, KvCodec codec, int firstPosition, int tokens) {
     CudaKvSegment.Shape first = parts.getFirst().shape;
     int[] common = kept.common();
-    boolean asTheyAre = codec == KvCodec.BF16 || keepsScales(parts, codec);
+    boolean asTheyAre = codec != KvCodec.INT8 || keepsScales(parts, codec);
     if (common != null && asTheyAre && parts.stream().noneMatch(CudaKvSegment::ragged)) {
       return gather(parts, common, codec, firstPosition, tokens);
     }
@@ -123,7 +123,7 @@ final class SegmentEditor {
   /**
    * One segment of the same slots of all heads of several that follow each other and are not ragged.
    *
-   * @param codec bf16, or int8 of one segment in int8, whose numbers and scales stay as they are
+   * @param codec that of {@link Numbers}, or int8 of one segment in int8, whose numbers and scales stay as they are
    * @param firstPosition of the result
    * @param tokens that the result stands for
    */
@@ -166,7 +166,7 @@ final class SegmentEditor {
     device.freePooled(table);
   }
 
-  /** The segment in 16 bits or int8; itself when it is in that one already. */
+  /** The segment in the codec of {@link Numbers} or int8; itself when it is in that one already. */
   CudaKvSegment recode(CudaKvSegment segment, KvCodec codec) {
     CudaKvSegment.Shape shape = segment.shape.in(codec);
     if (codec == segment.shape.codec()) {
@@ -178,7 +178,7 @@ final class SegmentEditor {
       return retain(parts, all, codec, shape.firstPosition(), shape.tokens());
     }
     int[] all = IntStream.range(0, shape.slots()).toArray();
-    if (codec == KvCodec.BF16) {
+    if (codec != KvCodec.INT8) {
       return gather(List.of(segment), all, codec, shape.firstPosition(), shape.tokens());
     }
     CudaKvSegment coded = memory.allocate(device, shape, ContentIds.of(List.of(segment), codec, all));

@@ -51,7 +51,7 @@ final class SegmentImage {
     if (number(image, 12) != numbers.ordinal()) {
       throw new IllegalArgumentException("KV image is of other numbers than " + numbers);
     }
-    KvCodec codec = number(image, 10) == KvCodec.INT8.ordinal() ? KvCodec.INT8 : KvCodec.BF16;
+    KvCodec codec = number(image, 10) == KvCodec.INT8.ordinal() ? KvCodec.INT8 : numbers.codec;
     CudaKvSegment.Shape shape = new CudaKvSegment.Shape(codec, number(image, 2), number(image, 3), number(image, 4),
         number(image, 11), number(image, 5), number(image, 6), number(image, 7));
     boolean plausible = codec.ordinal() == number(image, 10) && shape.kvHeads() >= 1 && shape.headSize() >= 1

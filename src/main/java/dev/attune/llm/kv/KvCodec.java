@@ -1,6 +1,6 @@
 package dev.attune.llm.kv;
 
-/** How kept key and value rows of one head are stored. */
+/** How kept key and value rows of one head are stored. Images name codecs by their place here: new ones go to the end. */
 public enum KvCodec {
   /** IEEE single precision: what passes compute with. */
   F32(4),
@@ -11,7 +11,12 @@ public enum KvCodec {
    * of the head, over the segment, since single channels of keys are large for all tokens; values have one per token
    * (KIVI, arXiv 2402.02750, has the measurements behind that choice). Error of a number: at most half its scale.
    */
-  INT8(1);
+  INT8(1),
+  /**
+   * binary16 of IEEE 754, rounded to nearest even: eleven bits of each number, below 2⁻¹⁴ fewer. Numbers beyond 65,504
+   * become that one.
+   */
+  FP16(2);
 
   private final int bytes;
 

@@ -32,7 +32,7 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
   private static final int SHORT = 16;
 
   /**
-   * Parses a policy. Omitted choices are {@code full}, {@code bf16} and {@code all}; the order is free. Parameters that
+   * Parses a policy. Omitted choices are {@code full}, {@code fp16} and {@code all}; the order is free. Parameters that
    * are left out: {@code sink=4}, {@code window=256}, {@code retrieval=0.15}, {@code compensation=0}.
    *
    * @throws IllegalArgumentException naming the part that is wrong and what is possible
@@ -53,7 +53,7 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
           once(retention, "retention", text);
           retention = retention(name, parameters);
         }
-        case "f32", "bf16", "int8" -> {
+        case "f32", "fp16", "bf16", "int8" -> {
           once(codec, "codec", text);
           codec = KvCodec.valueOf(name.toUpperCase(Locale.ROOT));
         }
@@ -67,13 +67,18 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
     }
     return new KvPolicy(
         retention == null ? new Retention.Full() : retention,
-        codec == null ? KvCodec.BF16 : codec,
+        codec == null ? KvCodec.FP16 : codec,
         selection == null ? Selection.ALL : selection);
   }
 
-  /** Codec of a segment of so many tokens: scales of int8 pay from a few on; what decoding adds one by one is bf16. */
+  /** Codec of a segment of so many tokens: scales of int8 pay from a few on; what decoding adds one by one is fp16. */
   public KvCodec codec(int tokens) {
-    return codec == KvCodec.INT8 && tokens < SHORT ? KvCodec.BF16 : codec;
+    return codec == KvCodec.INT8 && tokens < SHORT ? KvCodec.FP16 : codec;
+  }
+
+  /** The same with rows stored in another way. */
+  public KvPolicy in(KvCodec other) {
+    return new KvPolicy(retention, other, selection);
   }
 
   private static Retention retention(String name, Parameters parameters) {
@@ -101,7 +106,7 @@ public record KvPolicy(Retention retention, KvCodec codec, Selection selection) 
 
   private static IllegalArgumentException unknown(String word, String text) {
     return new IllegalArgumentException(("Unknown word '%s' in KV policy '%s'; retention is one of [full, streaming, "
-        + "razor], codec one of [f32, bf16, int8], selection one of [all], for example "
+        + "razor], codec one of [f32, fp16, bf16, int8], selection one of [all], for example "
         + "razor(retrieval=0.32,sink=4,window=256)+int8").formatted(word, text));
   }
 

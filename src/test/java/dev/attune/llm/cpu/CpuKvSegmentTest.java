@@ -15,6 +15,8 @@ import java.util.stream.IntStream;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What is stored, in how many bytes, and what remains of it when slots are chosen. */
 class CpuKvSegmentTest {
@@ -111,10 +113,27 @@ class CpuKvSegmentTest {
     }
   }
 
+  /** Codecs in images are numbers that must not change, or what is on disk would be misread. */
+  @ParameterizedTest
+  @CsvSource({"0,F32", "1,BF16", "2,INT8", "3,FP16"})
+  void imagesAreReadInTheCodecThatTheyWereWrittenIn(int number, KvCodec codec) {
+    CpuKvSegment segment = segment(codec, rows(5, 20), 20, 0);
+    assertThat(segment.image.get(ValueLayout.JAVA_INT_UNALIGNED, 8)).isEqualTo(number);
+    CpuKvSegment restored = CpuKvSegment.restore(MemorySegment.ofArray(segment.image.toArray(ValueLayout.JAVA_BYTE)));
+    assertThat(restored.layout.codec()).isEqualTo(codec);
+    assertThat(keys(restored, 1, 1)).isEqualTo(keys(segment, 1, 1));
+    // Of another version, or of a codec that came later.
+    segment.image.set(ValueLayout.JAVA_INT_UNALIGNED, 8, 4);
+    assertThatThrownBy(() -> CpuKvSegment.restore(segment.image)).hasMessageContaining("unknown codec 4");
+    segment.image.set(ValueLayout.JAVA_INT_UNALIGNED, 4, 1);
+    assertThatThrownBy(() -> CpuKvSegment.restore(segment.image)).hasMessageContaining("version 2");
+  }
+
   private static float bound(KvCodec codec, float x, float largest) {
     return switch (codec) {
       case F32 -> 0f;
       case BF16 -> Math.abs(x) / 256;
+      case FP16 -> Math.max(Math.abs(x) / 2048, 0x1p-25f);
       case INT8 -> largest / 127 * 0.5001f;
     };
   }
@@ -188,12 +207,12 @@ class CpuKvSegmentTest {
 
   @Property(tries = 30)
   void slicesPutTogetherAreTheWhole(@ForAll long seed, @ForAll @IntRange(min = 2, max = 90) int tokens) {
-    CpuKvSegment whole = segment(KvCodec.BF16, rows(seed, tokens), tokens, 7);
+    CpuKvSegment whole = segment(KvCodec.FP16, rows(seed, tokens), tokens, 7);
     int cut = 1 + new Random(seed).nextInt(tokens - 1);
     CpuKvSegment head = SlotGather.slice(whole, 0, cut);
     CpuKvSegment tail = SlotGather.slice(whole, cut, tokens);
     assertThat(tail.firstPosition()).isEqualTo(7 + cut);
-    CpuKvSegment again = new SlotGather(List.of(head, tail), KvCodec.BF16)
+    CpuKvSegment again = new SlotGather(List.of(head, tail), KvCodec.FP16)
         .gather((layer, kvHead, available) -> IntStream.range(0, available).toArray());
     assertThat(again.image.asSlice(64).mismatch(whole.image.asSlice(64))).isEqualTo(-1);
   }

@@ -4,6 +4,7 @@ import com.sun.management.OperatingSystemMXBean;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
+import dev.attune.llm.InferenceBackend.Probe;
 import dev.attune.llm.KvSegment;
 import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TestModel;
@@ -14,6 +15,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.function.ToDoubleFunction;
+import java.util.stream.IntStream;
 
 /**
  * Times of the CPU backend with the default model. Its only face are types of the JDK, so that {@code
@@ -24,14 +26,25 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
   private static final int RANKING_LAYERS = 18;
   private static final boolean CPU_TIME = "cpu".equals(System.getProperty("clock"));
 
-  private final LanguageModel model = TestModel.get();
+  private final LanguageModel model;
   private final Random random = new Random(1);
+  /** Documents read before, for {@code rank}. */
+  private final List<KvSegment> documents = new ArrayList<>();
+
+  public EngineSpeed() {
+    this("full+fp16");
+  }
+
+  EngineSpeed(String policy) {
+    model = TestModel.get(policy);
+  }
 
   /**
    * Runs one measurement.
    *
    * @param work {@code prefill N}: a prompt of N tokens through all layers and the head of its last token; {@code
-   *     documents B}: B documents of 160 tokens through 18 layers; {@code decode P N B}: N steps of B continuations of
+   *     documents B}: B documents of 160 tokens through 18 layers; {@code rank B}: a last block of 50 tokens over B such
+   *     documents, which were read before; {@code decode P N B}: N steps of B continuations of
    *     a prompt of P tokens, each step keeping its keys and values
    * @return milliseconds
    */
@@ -42,6 +55,7 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
     return switch (words[0]) {
       case "prefill" -> prefill(n);
       case "documents" -> documents(n);
+      case "rank" -> rank(n);
       case "decode" -> decode(n, Integer.parseInt(words[2]), Integer.parseInt(words[3]));
       default -> throw new IllegalArgumentException(work);
     };
@@ -57,11 +71,25 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
   }
 
   private double documents(int count) {
+    return millis(readings(count));
+  }
+
+  private List<Pass> readings(int count) {
     List<Pass> passes = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       passes.add(new Pass(tokens(160), 64, List.of(), RANKING_LAYERS, true, Logits.NONE, null));
     }
-    return millis(passes);
+    return passes;
+  }
+
+  private double rank(int count) {
+    if (documents.size() < count) {
+      model.backend().run(readings(count - documents.size())).forEach(
+          result -> documents.add(Objects.requireNonNull(result.kv())));
+    }
+    Probe probe = new Probe(new int[] {40, 49}, IntStream.range(0, count).toArray());
+    return millis(List.of(
+        new Pass(tokens(50), 2048, List.copyOf(documents.subList(0, count)), RANKING_LAYERS, false, Logits.NONE, probe)));
   }
 
   private double decode(int prompt, int steps, int parallel) {

@@ -120,7 +120,8 @@ class FusedLayersTest {
   }
 
   private CudaKvSegment segment(ModelConfig config, Kernels kernels, Random random, int tokens, boolean filled) {
-    CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(config.kvHeads(), 64, tokens, LAYERS, LAYERS, 0);
+    CudaKvSegment.Shape shape =
+        CudaKvSegment.Shape.whole(kernels.numbers.codec, config.kvHeads(), 64, tokens, LAYERS, LAYERS, 0);
     long address = gpu.poisoned(shape.bytes());
     if (filled) {
       kernels.fillNormal.launch(256, 1, 256, address, shape.bytes() / 2, 0f, 1f, random.nextLong());

@@ -33,7 +33,7 @@ final class KnownSegments {
   /** A segment of two layers with random numbers in the second. */
   CudaKvSegment whole(int tokens) {
     CudaKvSegment.Shape shape =
-        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
+        CudaKvSegment.Shape.whole(kernels.numbers.codec, config.kvHeads(), config.headSize(), tokens, 2, 2, 0);
     long address = gpu.poisoned(shape.bytes());
     float[][] blocks = new float[2 * config.kvHeads()][];
     for (int b = 0; b < blocks.length; b++) {

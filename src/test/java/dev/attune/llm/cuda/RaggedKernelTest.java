@@ -49,8 +49,8 @@ class RaggedKernelTest {
   }
 
   private CudaKvSegment segment(ModelConfig config, Random random, int tokens, int position) {
-    CudaKvSegment.Shape shape =
-        CudaKvSegment.Shape.whole(config.kvHeads(), config.headSize(), tokens, LAYERS, LAYERS, position);
+    CudaKvSegment.Shape shape = CudaKvSegment.Shape.whole(
+        gpu.numbers.codec, config.kvHeads(), config.headSize(), tokens, LAYERS, LAYERS, position);
     long address = gpu.numbers(gpu.random(random, (int) (shape.bytes() / 2), 1));
     return new CudaKvSegment(shape, address, random.nextLong());
   }
@@ -226,23 +226,24 @@ class RaggedKernelTest {
     Random random = new Random(tokens);
     CudaKvSegment first = segment(config, random, tokens, 0);
     CudaKvSegment second = editor(kernels).recode(segment(config, random, tokens + 3, tokens), KvCodec.INT8);
-    for (KvCodec codec : new KvCodec[] {KvCodec.BF16, KvCodec.INT8}) {
+    for (KvCodec codec : new KvCodec[] {gpu.numbers.codec, KvCodec.INT8}) {
       CudaKvSegment once = retain(kernels, List.of(first, second), some(random), codec);
       assertThat(once.ragged()).isTrue();
       assertThat(once.reduced()).isTrue();
       assertThat(once.bytes()).isEqualTo(once.shape.heads().bytes());
       // Again, the same slots of one and of others beside it: biases and means of means.
       retain(kernels, List.of(once), some(random), codec);
-      retain(kernels, List.of(once), KeptSlots.ALL, codec == KvCodec.INT8 ? KvCodec.BF16 : KvCodec.INT8);
+      retain(kernels, List.of(once), KeptSlots.ALL, codec == KvCodec.INT8 ? gpu.numbers.codec : KvCodec.INT8);
       CudaKvSegment more = segment(config, random, 5, 2 * tokens + 3);
       retain(kernels, List.of(once, more), some(random), codec);
-      CudaKvSegment nothing = retain(kernels, List.of(first), (layer, head, available) -> new int[0], KvCodec.BF16);
+      CudaKvSegment nothing =
+          retain(kernels, List.of(first), (layer, head, available) -> new int[0], gpu.numbers.codec);
       assertThat(nothing.meanSlots()).isZero();
       retain(kernels, List.of(nothing, second), KeptSlots.ALL, codec);
     }
     // As many slots of all heads, not the same ones.
     CudaKvSegment equal = retain(kernels, List.of(first),
-        (layer, head, available) -> new int[] {head % available}, KvCodec.BF16);
+        (layer, head, available) -> new int[] {head % available}, gpu.numbers.codec);
     assertThat(equal.ragged()).isFalse();
   }
 
@@ -258,9 +259,9 @@ class RaggedKernelTest {
     for (int i = 0; i < (tokens > 1000 ? 2 : 3); i++) {
       List<CudaKvSegment> context = new ArrayList<>();
       if (tokens > 0) {
-        CudaKvSegment bf16 = segment(config, random, tokens, 0);
+        CudaKvSegment plain = segment(config, random, tokens, 0);
         CudaKvSegment int8 = editor(kernels).recode(segment(config, random, tokens, 0), KvCodec.INT8);
-        context.add(retain(kernels, List.of(bf16), some(random), KvCodec.BF16));
+        context.add(retain(kernels, List.of(plain), some(random), gpu.numbers.codec));
         context.add(retain(kernels, List.of(int8), some(random), KvCodec.INT8));
         context.add(segment(config, random, 1 + tokens / 3, 0));
         context.add(int8);

@@ -40,14 +40,14 @@ class SlotKernelTest {
     CudaKvSegment whole = known.whole(tokens);
     CudaKvSegment int8 = known.int8(known.whole(tokens));
     int[] some = IntStream.range(0, tokens).filter(i -> i % 3 == 0).toArray();
-    checkSlots(editor.gather(List.of(whole), some, KvCodec.BF16, 0, tokens), known.numbers(0), some);
-    checkSlots(editor.gather(List.of(int8), some, KvCodec.BF16, 0, tokens), known.numbers(1), some);
+    checkSlots(editor.gather(List.of(whole), some, kernels.numbers.codec, 0, tokens), known.numbers(0), some);
+    checkSlots(editor.gather(List.of(int8), some, kernels.numbers.codec, 0, tokens), known.numbers(1), some);
     CudaKvSegment kept = editor.gather(List.of(int8), some, KvCodec.INT8, 0, tokens);
     assertThat(kept.reduced()).isEqualTo(some.length < tokens);
     int[] all = IntStream.range(0, some.length).toArray();
-    checkSlots(editor.gather(List.of(kept), all, KvCodec.BF16, 0, tokens), known.numbers(1), some);
+    checkSlots(editor.gather(List.of(kept), all, kernels.numbers.codec, 0, tokens), known.numbers(1), some);
     int[] both = IntStream.range(0, 2 * tokens).filter(i -> i % 2 == 0 || i > tokens).toArray();
-    CudaKvSegment joined = editor.gather(List.of(whole, int8), both, KvCodec.BF16, 0, 2 * tokens);
+    CudaKvSegment joined = editor.gather(List.of(whole, int8), both, kernels.numbers.codec, 0, 2 * tokens);
     float[][] two = new float[known.numbers(0).length][];
     for (int b = 0; b < two.length; b++) {
       two[b] = Arrays.copyOf(known.numbers(0)[b], 2 * tokens * headSize);

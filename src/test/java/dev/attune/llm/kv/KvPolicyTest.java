@@ -16,10 +16,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 class KvPolicyTest {
 
   @ParameterizedTest
-  @ValueSource(strings = {"full+bf16", "bf16", "BF16+full", " full + bf16 + all ", "full"})
+  @ValueSource(strings = {"full+fp16", "fp16", "FP16+full", " full + fp16 + all ", "full", "all"})
   void parsesInAnyOrderAndFillsIn(String text) {
-    assertThat(KvPolicy.parse(text)).isEqualTo(new KvPolicy(new Retention.Full(), KvCodec.BF16, Selection.ALL));
-    assertThat(KvPolicy.parse(text)).hasToString("full+bf16");
+    assertThat(KvPolicy.parse(text)).isEqualTo(new KvPolicy(new Retention.Full(), KvCodec.FP16, Selection.ALL));
+    assertThat(KvPolicy.parse(text)).hasToString("full+fp16");
   }
 
   @Test
@@ -28,6 +28,10 @@ class KvPolicyTest {
         .isEqualTo(new KvPolicy(new Retention.Razor(0.32, 4, 128, false), KvCodec.INT8, Selection.ALL));
     assertThat(KvPolicy.parse("streaming").retention()).isEqualTo(new Retention.Streaming(4, 256));
     assertThat(KvPolicy.parse("full+f32").codec()).isEqualTo(KvCodec.F32);
+    assertThat(KvPolicy.parse("full+bf16").codec()).isEqualTo(KvCodec.BF16);
+    assertThat(KvPolicy.parse("full+bf16").codec(1)).isEqualTo(KvCodec.BF16);
+    assertThat(KvPolicy.parse("full+int8").codec(1)).isEqualTo(KvCodec.FP16);
+    assertThat(KvPolicy.parse("full+int8").in(KvCodec.BF16)).hasToString("full+bf16");
   }
 
   @Property
@@ -45,19 +49,20 @@ class KvPolicyTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"", "full+", "raisor+bf16", "full+int4", "full bf16", "razor(", "razor(sink=1)x"})
+  @ValueSource(strings = {"", "full+", "raisor+fp16", "full+int4", "full+f16", "full bf16", "razor(", "razor(sink=1)x"})
   void namesWhatIsNotKnown(String text) {
     assertThatThrownBy(() -> KvPolicy.parse(text))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("'" + text + "'")
         .hasMessageContaining("[full, streaming, razor]")
-        .hasMessageContaining("[f32, bf16, int8]");
+        .hasMessageContaining("[f32, fp16, bf16, int8]");
   }
 
   @ParameterizedTest
   @CsvSource(delimiter = '|', textBlock = """
       full+razor                | more than one retention
       int8+bf16                 | more than one codec
+      fp16+bf16                 | more than one codec
       razor(retrieval=1.5)      | retrieval is a share from 0 to 1, not 1.5
       razor(retrieval=NaN)      | retrieval is a number, not 'nan'
       razor(sink=2.5)           | sink is a whole number, not 2.5
