@@ -438,6 +438,12 @@ export interface KnowledgeBase {
 
 export const knowledgeBase = (signal?: AbortSignal) => get<KnowledgeBase>('/api/v1/admin/kb', signal);
 
+export const removeEntity = (entityId: string) =>
+  sendJson<unknown>('DELETE', `/api/v1/admin/kb/entities/${part(entityId)}`);
+
+export const removeSource = (source: string) =>
+  sendJson<{ removed: number }>('DELETE', `/api/v1/admin/kb/sources/${part(source)}`);
+
 /** A name whose meaning is fixed; without an entity it means nothing, without a label its entity is gone. */
 export interface Override {
   alias: string;

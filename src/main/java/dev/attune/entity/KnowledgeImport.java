@@ -33,6 +33,7 @@ public class KnowledgeImport {
   private static final int MAX_PENDING = 500_000;
   /** A request of millions of bad lines must not be held in memory: beyond this, errors are only counted. */
   private static final int MAX_ERRORS = 1_000;
+  static final int MAX_ID = 200;
   private static final int MAX_TEXT = 1_000;
   private static final int MAX_LIST = 1_000;
 
@@ -153,7 +154,7 @@ public class KnowledgeImport {
     if (!node.isObject()) {
       throw new IllegalArgumentException("must be an object");
     }
-    String id = text(node, "id", 200);
+    String id = text(node, "id", MAX_ID);
     if (id.isEmpty()) {
       throw new IllegalArgumentException("id is missing");
     }
@@ -180,7 +181,7 @@ public class KnowledgeImport {
     }
     Map<String, Entity.Neighbour> neighbours = new LinkedHashMap<>();
     for (JsonNode neighbour : list(node, "neighbours")) {
-      String neighbourId = neighbour.isObject() ? text(neighbour, "id", 200) : "";
+      String neighbourId = neighbour.isObject() ? text(neighbour, "id", MAX_ID) : "";
       if (neighbourId.isEmpty()) {
         throw new IllegalArgumentException("neighbours must be objects with an id");
       }
