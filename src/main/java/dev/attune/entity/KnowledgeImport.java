@@ -2,9 +2,9 @@ package dev.attune.entity;
 
 import dev.attune.web.JsonItem;
 import dev.attune.web.JsonItemReader;
+import dev.attune.web.StorableText;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -209,10 +209,21 @@ public class KnowledgeImport {
     return text;
   }
 
-  /** Trims, and drops what PostgreSQL cannot hold: zero characters; unpaired surrogates become question marks. */
+  /**
+   * Trims, and takes a name with what can be stored of it: zero characters go, unpaired surrogates become question
+   * marks. Other control characters stay; names are compared without them.
+   */
   private static String clean(String text) {
-    String encodable = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
-    return encodable.replace("\0", "").strip();
+    if (StorableText.storable(text)) {
+      return text.strip();
+    }
+    StringBuilder clean = new StringBuilder(text.length());
+    for (int i = 0; i < text.length(); i++) {
+      if (text.charAt(i) != '\0') {
+        clean.append(StorableText.storable(text, i) ? text.charAt(i) : '?');
+      }
+    }
+    return clean.toString().strip();
   }
 
   private static JsonNode list(JsonNode node, String field) {
