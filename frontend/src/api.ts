@@ -155,6 +155,12 @@ function query(values: Record<string, string | number | undefined>): string {
 
 const part = encodeURIComponent;
 
+/** Whether there is anything to search; no model is asked. */
+export const hasDocuments = async (signal?: AbortSignal) => {
+  const parameters = query({ q: ' ', size: 1, ranking: 'retrieval', retrieval: 'lexical', personalization: 'off' });
+  return (await get<SearchAnswer>(`/api/v1/search${parameters}`, signal)).total > 0;
+};
+
 export const search = (request: SearchRequest, signal?: AbortSignal) =>
   sendJson<SearchAnswer>('POST', '/api/v1/search', request, signal);
 

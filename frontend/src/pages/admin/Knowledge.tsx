@@ -52,6 +52,7 @@ function Types({ byType }: { byType: Record<string, number> }) {
   return (
     <section className="card" aria-label="By type">
       <h2>By type</h2>
+      {entries.length === 0 && <p className="dim">No entities yet.</p>}
       <dl className="fields">
         {entries.map(([name, count]) => (
           <div key={name}>

@@ -63,18 +63,20 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
           </div>
         ))}
       </dl>
-      <form className="toolbar" onSubmit={submit}>
-        <TextInput
-          label="Id of a loaded entity"
-          value={entity}
-          maxLength={200}
-          onChange={(event) => setEntity(event.currentTarget.value)}
-          className="toolbar-text"
-        />
-        <Button type="submit" variant="default" className="toolbar-button" disabled={entity.trim() === ''}>
-          Remove…
-        </Button>
-      </form>
+      {sources.some(([source]) => source !== DOCUMENTS) && (
+        <form className="toolbar" onSubmit={submit}>
+          <TextInput
+            label="Id of a loaded entity"
+            value={entity}
+            maxLength={200}
+            onChange={(event) => setEntity(event.currentTarget.value)}
+            className="toolbar-text"
+          />
+          <Button type="submit" variant="default" className="toolbar-button" disabled={entity.trim() === ''}>
+            Remove…
+          </Button>
+        </form>
+      )}
       <p className="dim small" role="status">
         {remove.data}
       </p>

@@ -13,6 +13,7 @@ import dev.attune.retrieval.Document;
 import dev.attune.retrieval.EmbedMode;
 import dev.attune.retrieval.Embedder;
 import dev.attune.retrieval.LuceneDocumentIndex;
+import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -193,6 +194,7 @@ class AdminIntegrationTest {
     assertThat(user.get("simulated").asBoolean()).isFalse();
     rest.get().uri("/api/v1/admin/users/nobody-" + prefix).exchange().expectStatus().isNotFound();
     rest.get().uri("/api/v1/admin/users?sort=shoeSize").exchange().expectStatus().isBadRequest();
+    rest.get().uri(URI.create("/api/v1/admin/users?q=%00")).exchange().expectStatus().isBadRequest();
     assertThat(get("/api/v1/admin/overview").get("queries").asInt()).isGreaterThanOrEqualTo(6);
     assertThat(get("/api/v1/admin/quality").at("/days/0/queries").asInt()).isPositive();
   }
