@@ -155,6 +155,12 @@ function query(values: Record<string, string | number | undefined>): string {
 
 const part = encodeURIComponent;
 
+/** Whether there is anything to search; no model is asked. */
+export const hasDocuments = async (signal?: AbortSignal) => {
+  const parameters = query({ q: ' ', size: 1, ranking: 'retrieval', retrieval: 'lexical', personalization: 'off' });
+  return (await get<SearchAnswer>(`/api/v1/search${parameters}`, signal)).total > 0;
+};
+
 export const search = (request: SearchRequest, signal?: AbortSignal) =>
   sendJson<SearchAnswer>('POST', '/api/v1/search', request, signal);
 
@@ -437,6 +443,12 @@ export interface KnowledgeBase {
 }
 
 export const knowledgeBase = (signal?: AbortSignal) => get<KnowledgeBase>('/api/v1/admin/kb', signal);
+
+export const removeEntity = (entityId: string) =>
+  sendJson<unknown>('DELETE', `/api/v1/admin/kb/entities/${part(entityId)}`);
+
+export const removeSource = (source: string) =>
+  sendJson<{ removed: number }>('DELETE', `/api/v1/admin/kb/sources/${part(source)}`);
 
 /** A name whose meaning is fixed; without an entity it means nothing, without a label its entity is gone. */
 export interface Override {

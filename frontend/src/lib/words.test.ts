@@ -1,9 +1,15 @@
 import { expect, test } from 'vitest';
-import { bytes, count, degradation, initials, list } from './words';
+import { bytes, count, degradation, initials, list, number } from './words';
 
 test('counts in words', () => {
   expect(count(1, 'entity', 'entities')).toBe('1 entity');
   expect(count(12957, 'query', 'queries')).toBe('12,957 queries');
+});
+
+test('numbers, large and small', () => {
+  expect(number(12957)).toBe('12,957');
+  expect(number(0)).toBe('0');
+  expect(number(0.00001)).toBe('0.00001');
 });
 
 test('lists in words', () => {

@@ -1,8 +1,8 @@
 const numbers = new Intl.NumberFormat('en');
 
-/** 12,957 */
+/** 12,957; small numbers in full: 0.00001 */
 export function number(value: number): string {
-  return numbers.format(value);
+  return value !== 0 && Math.abs(value) < 0.001 ? String(value) : numbers.format(value);
 }
 
 /** “1 film”, “2 films”, “3 entities”. */

@@ -4,6 +4,9 @@ import type { Job } from '../../api';
 import { Time } from '../../components/Parts';
 import { number } from '../../lib/words';
 
+/** The jobs that can be started by hand; the others start by themselves. */
+export const STARTABLE = new Set(['rebuild', 'reindex', 'warm']);
+
 const STATES: Record<Job['state'], string> = {
   off: 'off',
   waiting: 'waiting',
@@ -39,7 +42,7 @@ export function JobCard({ job, onStart }: { job: Job; onStart?: () => void }) {
     <li className="job">
       <div className="job-head">
         <h3>{job.label}</h3>
-        <span className={`state state-${job.state}`}>{onStart && job.state === 'off' ? 'not started' : STATES[job.state]}</span>
+        <span className={`state state-${job.state}`}>{STARTABLE.has(job.id) && job.state === 'off' ? 'not started' : STATES[job.state]}</span>
       </div>
       <Progress
         value={percent}

@@ -1,10 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import * as api from '../../api';
 import { EmptyState, ErrorNotice, Skeletons } from '../../components/Parts';
-import { JobCard } from './JobCard';
-
-/** The jobs that can be started by hand; the others start by themselves. */
-const STARTABLE = new Set(['rebuild', 'reindex', 'warm']);
+import { JobCard, STARTABLE } from './JobCard';
 
 export function Jobs() {
   const queries = useQueryClient();

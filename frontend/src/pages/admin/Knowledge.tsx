@@ -3,6 +3,7 @@ import * as api from '../../api';
 import { ErrorNotice, Skeletons } from '../../components/Parts';
 import { bytes, number } from '../../lib/words';
 import { Overrides } from './Overrides';
+import { Sources } from './Sources';
 
 /** What the linker knows, and what was fixed by hand. */
 export function Knowledge() {
@@ -21,14 +22,14 @@ export function Knowledge() {
             <Figure label="Memory" value={bytes(stats.data.bytes)} />
           </dl>
           <div className="pair">
-            <Counts title="By source" counts={stats.data.bySource} />
-            <Counts title="By type" counts={stats.data.byType} />
+            <Sources bySource={stats.data.bySource} />
+            <Types byType={stats.data.byType} />
           </div>
         </>
       )}
       <p className="dim knowledge-hint">
         Your own entities are loaded with <code>POST /api/v1/admin/kb</code>, one JSON object a line; one with the id of an
-        entity that is here replaces it.
+        entity that is here replaces it. Removed with <code>DELETE /api/v1/admin/kb/sources/…</code> or here.
       </p>
       <Overrides />
     </>
@@ -46,11 +47,12 @@ function Figure({ label, value }: { label: string; value: string }) {
   );
 }
 
-function Counts({ title, counts }: { title: string; counts: Record<string, number> }) {
-  const entries = Object.entries(counts).sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
+function Types({ byType }: { byType: Record<string, number> }) {
+  const entries = Object.entries(byType).sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
   return (
-    <section className="card" aria-label={title}>
-      <h2>{title}</h2>
+    <section className="card" aria-label="By type">
+      <h2>By type</h2>
+      {entries.length === 0 && <p className="dim">No entities yet.</p>}
       <dl className="fields">
         {entries.map(([name, count]) => (
           <div key={name}>

@@ -58,8 +58,14 @@ export function ModelsPage() {
   );
 }
 
+const WORDS: Record<string, string> = { kvHeads: 'KV heads', ropeTheta: 'RoPE base', ropeScaling: 'RoPE scaling' };
+
 /** hiddenSize → Hidden size */
 function words(name: string): string {
+  const known = WORDS[name];
+  if (known !== undefined) {
+    return known;
+  }
   const spaced = name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }

@@ -38,75 +38,81 @@ export function UserStore() {
         </Link>{' '}
         / {displayName(userId)}
       </p>
-      <div className="user-head">
-        <h2>
-          {shortName(userId)} {user.data?.simulated && <span className="tag">simulated</span>}
-        </h2>
-        <p className="dim">
-          {user.data && (
-            <>
-              {count(user.data.queries, 'query', 'queries')} · {count(user.data.events, 'event')} ·{' '}
-              {count(user.data.entities, 'entity', 'entities')}
-              {user.data.lastSeen && (
+      {user.isError ? (
+        <ErrorNotice error={user.error} retry={() => void user.refetch()} />
+      ) : (
+        <>
+          <div className="user-head">
+            <h2>
+              {shortName(userId)} {user.data?.simulated && <span className="tag">simulated</span>}
+            </h2>
+            <p className="dim">
+              {user.data && (
                 <>
-                  {' '}
-                  · last seen <Time at={user.data.lastSeen} />
+                  {count(user.data.queries, 'query', 'queries')} · {count(user.data.events, 'event')} ·{' '}
+                  {count(user.data.entities, 'entity', 'entities')}
+                  {user.data.lastSeen && (
+                    <>
+                      {' '}
+                      · last seen <Time at={user.data.lastSeen} />
+                    </>
+                  )}
                 </>
               )}
-            </>
+            </p>
+            <Link to="/admin/users/$userId/simulate" params={{ userId }} search={keep}>
+              Simulate a search without a trace <Icon name="arrow" size={14} />
+            </Link>
+            <Link to="/" search={{ user: userId }}>
+              Search as this user <Icon name="arrow" size={14} />
+            </Link>
+          </div>
+          <div className="toolbar">
+            <FilterInput label="Filter by entity" filter={filter} />
+            <p className="dim small" role="status">
+              {entities.data && count(entities.data.total, 'entity', 'entities')}
+            </p>
+          </div>
+          {entities.isPending && <Skeletons rows={6} className="skeleton-entity" />}
+          {entities.isError && <ErrorNotice error={entities.error} retry={() => void entities.refetch()} />}
+          {entities.data?.items.length === 0 && (
+            <EmptyState title="Nothing learned">
+              <p>{q === '' ? 'This user has no store, or asked not to be learned from.' : 'No entity of this name.'}</p>
+            </EmptyState>
           )}
-        </p>
-        <Link to="/admin/users/$userId/simulate" params={{ userId }} search={keep}>
-          Simulate a search without a trace <Icon name="arrow" size={14} />
-        </Link>
-        <Link to="/" search={{ user: userId }}>
-          Search as this user <Icon name="arrow" size={14} />
-        </Link>
-      </div>
-      <div className="toolbar">
-        <FilterInput label="Filter by entity" filter={filter} />
-        <p className="dim small" role="status">
-          {entities.data && count(entities.data.total, 'entity', 'entities')}
-        </p>
-      </div>
-      {entities.isPending && <Skeletons rows={6} className="skeleton-entity" />}
-      {entities.isError && <ErrorNotice error={entities.error} retry={() => void entities.refetch()} />}
-      {entities.data?.items.length === 0 && (
-        <EmptyState title="Nothing learned">
-          <p>{q === '' ? 'This user has no store, or asked not to be learned from.' : 'No entity of this name.'}</p>
-        </EmptyState>
+          {entities.data && entities.data.items.length > 0 && (
+            <div className="table-wrap" tabIndex={0} role="region" aria-label="Entities">
+              <table className="table">
+                <thead>
+                  <tr>
+                    <th scope="col">Entity</th>
+                    <th scope="col">Type</th>
+                    <th scope="col">Standing</th>
+                    <th scope="col" className="numeric">
+                      Count
+                    </th>
+                    <th scope="col" className="numeric">
+                      First seen
+                    </th>
+                    <th scope="col" className="numeric">
+                      Last seen
+                    </th>
+                    <th scope="col">
+                      <span className="sr-only">Events</span>
+                    </th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {entities.data.items.map((entity) => (
+                    <EntityRows key={entity.entityId} userId={userId} entity={entity} />
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )}
+          {entities.data && <Pager page={page} size={SIZE} total={entities.data.total} onChange={setPage} />}
+        </>
       )}
-      {entities.data && entities.data.items.length > 0 && (
-        <div className="table-wrap" tabIndex={0} role="region" aria-label="Entities">
-          <table className="table">
-            <thead>
-              <tr>
-                <th scope="col">Entity</th>
-                <th scope="col">Type</th>
-                <th scope="col">Standing</th>
-                <th scope="col" className="numeric">
-                  Count
-                </th>
-                <th scope="col" className="numeric">
-                  First seen
-                </th>
-                <th scope="col" className="numeric">
-                  Last seen
-                </th>
-                <th scope="col">
-                  <span className="sr-only">Events</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {entities.data.items.map((entity) => (
-                <EntityRows key={entity.entityId} userId={userId} entity={entity} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-      {entities.data && <Pager page={page} size={SIZE} total={entities.data.total} onChange={setPage} />}
     </>
   );
 }

@@ -115,7 +115,7 @@ export function SearchBox(props: {
         inputMode="search"
         enterKeyHint="search"
         aria-label="Search"
-        placeholder="Search films, people, places, moods"
+        placeholder="What are you looking for?"
         autoComplete="off"
         autoCapitalize="off"
         spellCheck={false}

@@ -1,5 +1,5 @@
 import { Button } from '@mantine/core';
-import { useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useRef, useState, type KeyboardEvent } from 'react';
 import * as api from '../../api';
@@ -122,13 +122,15 @@ export function SearchPage() {
       ) : (
         <div className="search-columns">
           <div className="search-results">
-            <Facets
-              genres={state.answer?.facets?.genres ?? []}
-              chosen={params.genre ?? []}
-              from={params.from}
-              to={params.to}
-              onChange={(filters) => void navigate({ search: { ...who.keep, q: query, ...filters } })}
-            />
+            {(state.answer?.total !== 0 || request?.filters !== undefined) && (
+              <Facets
+                genres={state.answer?.facets?.genres ?? []}
+                chosen={params.genre ?? []}
+                from={params.from}
+                to={params.to}
+                onChange={(filters) => void navigate({ search: { ...who.keep, q: query, ...filters } })}
+              />
+            )}
             <Status state={state} />
             {state.error !== null && <ErrorNotice error={state.error} retry={() => setAttempt((n) => n + 1)} />}
             {state.answer === null && state.phase === 'loading' && <Skeletons rows={6} className="skeleton-hit" />}
@@ -245,7 +247,29 @@ function Status({ state }: { state: SearchState }) {
   );
 }
 
+function useHasDocuments(): boolean {
+  const documents = useQuery({ queryKey: ['documents'], queryFn: ({ signal }) => api.hasDocuments(signal) });
+  return documents.data !== false;
+}
+
+/** Before the first document. */
+function NoDocuments() {
+  const { keep } = useWho();
+  return (
+    <EmptyState title="Nothing to search yet">
+      <p>
+        There are no documents. Send some to <code className="break">POST /api/v1/documents</code>; if the demo is
+        loading, <Link to="/admin/jobs" search={keep}>its job</Link> says how far it is.
+      </p>
+    </EmptyState>
+  );
+}
+
 function Nothing({ narrowed }: { narrowed: boolean }) {
+  const hasDocuments = useHasDocuments();
+  if (!hasDocuments) {
+    return <NoDocuments />;
+  }
   return (
     <EmptyState title="Nothing matches">
       <p>
@@ -261,29 +285,36 @@ function Nothing({ narrowed }: { narrowed: boolean }) {
 function Welcome() {
   const who = useWho();
   const users = useUsers();
+  const hasDocuments = useHasDocuments();
   const demo = users.data?.items.filter((user) => user.simulated).slice(0, 6) ?? [];
   return (
     <div className="welcome">
       <p className="welcome-lead">
         Search that remembers what you were looking for, shows you how it used that, and forgets it when you say so.
       </p>
-      <section aria-label="Examples">
-        <h2>Try</h2>
-        <ul className="chips">
-          {EXAMPLES.map((example) => (
-            <li key={example}>
-              <Link to="/" search={{ ...who.keep, q: example }} className="facet">
-                {example}
-              </Link>
-            </li>
-          ))}
-        </ul>
-      </section>
+      {hasDocuments ? (
+        <section aria-label="Examples">
+          <h2>Try</h2>
+          <ul className="chips">
+            {EXAMPLES.map((example) => (
+              <li key={example}>
+                <Link to="/" search={{ ...who.keep, q: example }} className="facet">
+                  {example}
+                </Link>
+              </li>
+            ))}
+          </ul>
+        </section>
+      ) : (
+        <NoDocuments />
+      )}
       <section aria-label="People" className="welcome-people">
         <h2>{who.name === undefined ? 'As whom?' : `Searching as ${displayName(who.name)}`}</h2>
         <p className="dim">
           {who.name === undefined
-            ? 'You search as nobody: nothing is logged or learned. Choose one of the simulated people to see what a history changes, or use a name of your own (at the top right).'
+            ? `You search as nobody: nothing is logged or learned. ${
+                demo.length > 0 ? 'Choose one of the simulated people to see what a history changes, or use' : 'Use'
+              } a name of your own (at the top right).`
             : 'What this person looked for before shapes results and suggestions. Switch it off or to somebody else at the top right.'}
         </p>
         {demo.length > 0 && (

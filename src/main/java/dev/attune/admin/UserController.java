@@ -1,9 +1,10 @@
 package dev.attune.admin;
 
+import dev.attune.searchlog.SearchLog;
 import dev.attune.web.PagedList;
+import dev.attune.web.Problems;
 import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
-import jakarta.validation.constraints.Size;
 import org.jspecify.annotations.Nullable;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
@@ -26,10 +27,10 @@ class UserController {
   @GetMapping
   PagedList<UserDirectory.UserRow> users(
       @RequestParam(defaultValue = "-lastSeen") String sort,
-      @RequestParam(required = false) @Size(max = 200) @Nullable String q,
+      @RequestParam(required = false) @Nullable String q,
       @RequestParam(defaultValue = "0") @Min(0) @Max(1_000_000) int page,
       @RequestParam(defaultValue = "50") @Min(1) @Max(500) int size) {
-    return users.page(sort, q, page, size);
+    return users.page(sort, q == null ? null : Problems.checkText("q", q, SearchLog.MAX_ID), page, size);
   }
 
   @GetMapping("/{userId}")

@@ -77,27 +77,19 @@ class UserDirectory {
     boolean descending = sort.startsWith("-");
     String column = descending ? sort.substring(1) : sort;
     String part = contains == null ? "" : contains.strip();
+    UserLogs.UserFilter filter = new UserLogs.UserFilter(part.isEmpty() ? null : part, descending, page, size);
+    UserLogs.UserPage found;
+    Map<String, Integer> entities;
     if (column.equals(ENTITIES)) {
-      return bySize(part, descending, page, size);
+      // The sizes lie in another room than the log, which knows who there is.
+      entities = stores.entityCounts(part);
+      found = logs.users(entities, filter);
+    } else {
+      found = logs.users(column(column), filter);
+      entities = stores.entityCounts(found.users().stream().map(UserLogs.UserActivity::userId).toList());
     }
-    UserLogs.UserPage found =
-        logs.users(new UserLogs.UserFilter(part.isEmpty() ? null : part, column(column), descending, page, size));
-    Map<String, Integer> entities =
-        stores.entityCounts(found.users().stream().map(UserLogs.UserActivity::userId).toList());
     List<UserRow> rows =
         found.users().stream().map(user -> row(user, entities.getOrDefault(user.userId(), 0))).toList();
-    return new PagedList<>(found.total(), page, size, rows);
-  }
-
-  /** The sizes lie in another room than the log: the stores give the order, the log the rest. */
-  private PagedList<UserRow> bySize(String contains, boolean descending, int page, int size) {
-    StoreStatistics.BySize found = stores.bySize(contains, descending, page, size);
-    Map<String, Integer> entities = stores.entityCounts(found.userIds());
-    List<UserRow> rows =
-        found.userIds().stream()
-            .flatMap(userId -> logs.user(userId).stream())
-            .map(user -> row(user, entities.getOrDefault(user.userId(), 0)))
-            .toList();
     return new PagedList<>(found.total(), page, size, rows);
   }
 

@@ -68,7 +68,11 @@ public final class MovieCorpus {
     if (!director.isBlank()) {
       fields.put("director", director);
     }
-    fields.put("year", film.path("year").asLong());
+    long year = film.path("year").asLong();
+    if (year > 0) {
+      // Of a few films nobody knows it.
+      fields.put("year", year);
+    }
     fields.put("votes", film.path("votes").asLong());
     fields.put("rating", film.path("rating").asDouble());
     fields.put("popularity", film.path("popularity").asDouble());

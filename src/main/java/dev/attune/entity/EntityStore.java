@@ -93,6 +93,16 @@ class EntityStore {
     });
   }
 
+  /** Deletes an entity with its names and relations; returns its id, nothing if it is not there. */
+  List<String> delete(String id) {
+    return jdbc.queryForList("delete from entity where id = ? returning id", String.class, id);
+  }
+
+  /** Deletes the entities of a source; returns their ids. */
+  List<String> deleteSource(String source) {
+    return jdbc.queryForList("delete from entity where source = ? returning id", String.class, source);
+  }
+
   /** Visits every curated entity, in the order of ids. */
   void forEach(Consumer<KnowledgeRow> visitor) {
     Map<String, List<String>> aliases = new HashMap<>();

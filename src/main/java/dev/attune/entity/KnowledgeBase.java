@@ -62,6 +62,17 @@ public interface KnowledgeBase {
    */
   int importAll(String source, Stream<Entity> entities);
 
+  /**
+   * Removes an entity that was imported; the linker does not know it when the call returns. Entities that follow from
+   * documents stay: they go with their documents.
+   *
+   * @return false if none with this id was imported
+   */
+  boolean removeImported(String id);
+
+  /** Removes all entities that were imported from a source, as {@link #removeImported}; returns how many. */
+  int removeSource(String source);
+
   /** Number of entities. */
   int size();
 

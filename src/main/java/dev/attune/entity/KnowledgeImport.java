@@ -2,9 +2,9 @@ package dev.attune.entity;
 
 import dev.attune.web.JsonItem;
 import dev.attune.web.JsonItemReader;
+import dev.attune.web.StorableText;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -33,6 +33,7 @@ public class KnowledgeImport {
   private static final int MAX_PENDING = 500_000;
   /** A request of millions of bad lines must not be held in memory: beyond this, errors are only counted. */
   private static final int MAX_ERRORS = 1_000;
+  static final int MAX_ID = 200;
   private static final int MAX_TEXT = 1_000;
   private static final int MAX_LIST = 1_000;
 
@@ -153,7 +154,7 @@ public class KnowledgeImport {
     if (!node.isObject()) {
       throw new IllegalArgumentException("must be an object");
     }
-    String id = text(node, "id", 200);
+    String id = text(node, "id", MAX_ID);
     if (id.isEmpty()) {
       throw new IllegalArgumentException("id is missing");
     }
@@ -180,7 +181,7 @@ public class KnowledgeImport {
     }
     Map<String, Entity.Neighbour> neighbours = new LinkedHashMap<>();
     for (JsonNode neighbour : list(node, "neighbours")) {
-      String neighbourId = neighbour.isObject() ? text(neighbour, "id", 200) : "";
+      String neighbourId = neighbour.isObject() ? text(neighbour, "id", MAX_ID) : "";
       if (neighbourId.isEmpty()) {
         throw new IllegalArgumentException("neighbours must be objects with an id");
       }
@@ -208,10 +209,21 @@ public class KnowledgeImport {
     return text;
   }
 
-  /** Trims, and drops what PostgreSQL cannot hold: zero characters; unpaired surrogates become question marks. */
+  /**
+   * Trims, and takes a name with what can be stored of it: zero characters go, unpaired surrogates become question
+   * marks. Other control characters stay; names are compared without them.
+   */
   private static String clean(String text) {
-    String encodable = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
-    return encodable.replace("\0", "").strip();
+    if (StorableText.storable(text)) {
+      return text.strip();
+    }
+    StringBuilder clean = new StringBuilder(text.length());
+    for (int i = 0; i < text.length(); i++) {
+      if (text.charAt(i) != '\0') {
+        clean.append(StorableText.storable(text, i) ? text.charAt(i) : '?');
+      }
+    }
+    return clean.toString().strip();
   }
 
   private static JsonNode list(JsonNode node, String field) {

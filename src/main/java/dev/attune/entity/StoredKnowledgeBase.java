@@ -20,6 +20,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -283,21 +284,46 @@ class StoredKnowledgeBase implements KnowledgeBase, LinkerOverrides {
     List<Entity> rows = List.copyOf(batch.values());
     write(current -> {
       entities.replace(source, rows);
-      Set<String> names = new HashSet<>();
-      for (Entity entity : rows) {
-        names.add(TextTokens.nameKey(entity.label()));
-        Entity before = current.find(entity.id());
-        if (before != null) {
-          names.add(TextTokens.nameKey(before.label()));
-        }
-      }
-      KnowledgeSnapshot imported = current.with(
-          rows.stream().map(entity -> new KnowledgeRow(entity, source, null)).toList(), List.of());
-      return imported.with(documentRows.resolvedAgain(names, imported), List.of());
+      return curated(current, rows.stream().map(entity -> new KnowledgeRow(entity, source, null)).toList(), List.of());
     });
     int written = batch.size();
     batch.clear();
     return written;
+  }
+
+  @Override
+  public boolean removeImported(String id) {
+    return remove(() -> entities.delete(id)) > 0;
+  }
+
+  @Override
+  public int removeSource(String source) {
+    return remove(() -> entities.deleteSource(source));
+  }
+
+  /** @param delete deletes rows of the database and answers their ids */
+  private int remove(Supplier<List<String>> delete) {
+    int[] removed = {0};
+    write(current -> {
+      List<String> ids = delete.get();
+      removed[0] = ids.size();
+      return ids.isEmpty() ? current : curated(current, List.of(), ids);
+    });
+    return removed[0];
+  }
+
+  /** The state after curated rows came or went; entities of documents with their names follow. */
+  private KnowledgeSnapshot curated(KnowledgeSnapshot before, List<KnowledgeRow> put, List<String> deletedIds) {
+    Set<String> names = new HashSet<>();
+    put.forEach(row -> names.add(TextTokens.nameKey(row.entity().label())));
+    Stream.concat(put.stream().map(KnowledgeRow::id), deletedIds.stream()).forEach(id -> {
+      Entity entity = before.find(id);
+      if (entity != null) {
+        names.add(TextTokens.nameKey(entity.label()));
+      }
+    });
+    KnowledgeSnapshot changed = before.with(put, deletedIds);
+    return changed.with(documentRows.resolvedAgain(names, changed), List.of());
   }
 
   /** Makes the entities of the given documents follow from what the documents say now. */

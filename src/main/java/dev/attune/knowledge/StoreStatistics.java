@@ -1,7 +1,6 @@
 package dev.attune.knowledge;
 
 import java.util.Collection;
-import java.util.List;
 import java.util.Map;
 
 /** Sizes of the stores, for the administration. */
@@ -10,22 +9,10 @@ public interface StoreStatistics {
   /** Entities in the store of each user; users without any are left out. */
   Map<String, Integer> entityCounts(Collection<String> userIds);
 
-  /**
-   * Users by the size of their store, ties by user id; only those who have one.
-   *
-   * @param contains part of the user id, any case; empty for all
-   * @param page from 0
-   */
-  BySize bySize(String contains, boolean descending, int page, int size);
+  /** The same of every user whose id contains a text, any case; empty for all. */
+  Map<String, Integer> entityCounts(String contains);
 
   Totals totals();
-
-  /**
-   * One page of user ids.
-   *
-   * @param total users with entities whose id matches, over all pages
-   */
-  record BySize(long total, List<String> userIds) {}
 
   /**
    * Over all users.

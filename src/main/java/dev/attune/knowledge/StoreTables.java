@@ -2,7 +2,6 @@ package dev.attune.knowledge;
 
 import java.util.Collection;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import org.springframework.jdbc.core.simple.JdbcClient;
 import org.springframework.stereotype.Component;
@@ -19,26 +18,22 @@ class StoreTables implements StoreStatistics {
 
   @Override
   public Map<String, Integer> entityCounts(Collection<String> userIds) {
-    Map<String, Integer> counts = new HashMap<>();
-    jdbc.sql("select user_id, count(*) from user_entity where user_id = any (?) group by user_id")
-        .param(userIds.toArray(String[]::new))
-        .query((row, number) -> counts.put(row.getString(1), row.getInt(2)))
-        .list();
-    return counts;
+    return entityCounts("user_id = any (?)", userIds.toArray(String[]::new));
   }
 
   @Override
-  public BySize bySize(String contains, boolean descending, int page, int size) {
-    String matching = " from user_entity where strpos(lower(user_id), lower(?)) > 0";
-    String order = descending ? " desc" : " asc";
-    List<String> userIds =
-        jdbc.sql("select user_id" + matching
-                + " group by user_id order by count(*)" + order + ", user_id limit ? offset ?")
-            .params(contains, size, (long) page * size)
-            .query(String.class)
-            .list();
-    long total = jdbc.sql("select count(distinct user_id)" + matching).param(contains).query(Long.class).single();
-    return new BySize(total, userIds);
+  public Map<String, Integer> entityCounts(String contains) {
+    return entityCounts("strpos(lower(user_id), lower(?)) > 0", contains);
+  }
+
+  private Map<String, Integer> entityCounts(String matching, Object parameter) {
+    Map<String, Integer> counts = new HashMap<>();
+    jdbc.sql("select user_id, count(*) from user_entity where " + matching + " group by user_id")
+        .param(parameter)
+        .query(row -> {
+          counts.put(row.getString(1), row.getInt(2));
+        });
+    return counts;
   }
 
   @Override

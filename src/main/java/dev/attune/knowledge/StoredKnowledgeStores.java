@@ -186,7 +186,7 @@ class StoredKnowledgeStores implements KnowledgeStores {
     int read;
     do {
       UserLogs.UserPage users = logs.users(
-          new UserLogs.UserFilter(null, UserLogs.UserSort.USER_ID, false, page++, USER_PAGE));
+          UserLogs.UserSort.USER_ID, new UserLogs.UserFilter(null, false, page++, USER_PAGE));
       read = users.users().size();
       users.users().forEach(user -> all.add(user.userId()));
     } while (read == USER_PAGE);

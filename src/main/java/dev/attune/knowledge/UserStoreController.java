@@ -1,6 +1,7 @@
 package dev.attune.knowledge;
 
 import dev.attune.entity.KnowledgeBase;
+import dev.attune.searchlog.SearchLog;
 import dev.attune.web.Problems;
 import io.swagger.v3.oas.annotations.Operation;
 import io.swagger.v3.oas.annotations.tags.Tag;
@@ -192,9 +193,6 @@ class UserStoreController {
   }
 
   static String checked(String userId) {
-    if (userId.length() > 500 || userId.indexOf('\0') >= 0) {
-      throw Problems.badField("userId", "must have at most 500 characters, none of them NUL");
-    }
-    return userId;
+    return Problems.checkText("userId", userId, SearchLog.MAX_ID);
   }
 }

@@ -1,11 +1,11 @@
 package dev.attune.ranking;
 
+import dev.attune.llm.PromptWords;
 import dev.attune.llm.Tokenizer;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -49,12 +49,6 @@ final class BlockPrompt {
   private static final String MEMORY = "About the user:\n";
   private static final String QUERY = "Query:";
   private static final String ANSWER = "<|im_end|>\n<|im_start|>assistant\nFinal Answer: [";
-
-  /** A token stands for about four characters; text beyond this many per token of the budget is not tokenised. */
-  private static final int CHARACTERS_PER_TOKEN = 12;
-
-  /** How far back from the budget a word boundary is looked for. */
-  private static final int LONGEST_WORD = 32;
 
   private final Tokenizer tokenizer;
   private final RankingProperties properties;
@@ -184,45 +178,8 @@ final class BlockPrompt {
     return HexFormat.of().formatHex(digest.digest());
   }
 
-  /** Tokens of a text after one space, at most {@code budget}, ending at a word boundary where there is one. */
   private int[] cut(String text, int budget) {
-    String words = words(text, (long) budget * CHARACTERS_PER_TOKEN);
-    if (words.isEmpty() || budget <= 0) {
-      return new int[0];
-    }
-    int[] tokens = tokenizer.encode(" " + words);
-    if (tokens.length <= budget) {
-      return tokens;
-    }
-    for (int end = budget; end > Math.max(0, budget - LONGEST_WORD); end--) {
-      if (tokenizer.decode(new int[] {tokens[end]}).startsWith(" ")) {
-        return Arrays.copyOf(tokens, end);
-      }
-    }
-    return Arrays.copyOf(tokens, budget);
-  }
-
-  /** Runs of white space and control characters become one space; stops at a word before {@code limit} characters. */
-  private static String words(String text, long limit) {
-    StringBuilder words = new StringBuilder((int) Math.min(text.length(), limit + 2));
-    boolean gap = false;
-    int i = 0;
-    while (i < text.length() && words.length() < limit) {
-      int c = text.codePointAt(i);
-      i += Character.charCount(c);
-      if (Character.isWhitespace(c) || Character.isISOControl(c) || Character.isSpaceChar(c)) {
-        gap = !words.isEmpty();
-        continue;
-      }
-      if (gap) {
-        words.append(' ');
-        gap = false;
-      }
-      // An unpaired surrogate has no UTF-8.
-      words.appendCodePoint(c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE ? 0xfffd : c);
-    }
-    int lastWord = words.lastIndexOf(" ");
-    return i < text.length() && lastWord > limit / 2 ? words.substring(0, lastWord) : words.toString();
+    return PromptWords.tokens(tokenizer, PromptWords.line(text, budget), budget);
   }
 
   private static int[] join(List<int[]> parts) {

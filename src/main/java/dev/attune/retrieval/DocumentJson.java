@@ -1,5 +1,6 @@
 package dev.attune.retrieval;
 
+import dev.attune.web.StorableText;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -66,7 +67,7 @@ final class DocumentJson {
     if (id.isBlank()) {
       throw new InvalidDocumentException(null, "id is empty");
     }
-    if (!validText(id)) {
+    if (!StorableText.storable(id)) {
       throw new InvalidDocumentException(null, "id is not valid Unicode or holds the character U+0000");
     }
     int bytes = id.getBytes(StandardCharsets.UTF_8).length;
@@ -174,7 +175,7 @@ final class DocumentJson {
 
   private static @Nullable Object value(JsonNode node) {
     if (node.isString()) {
-      return validText(node.stringValue()) ? node.stringValue() : null;
+      return StorableText.storable(node.stringValue()) ? node.stringValue() : null;
     }
     if (node.isIntegralNumber() && node.canConvertToLong()) {
       return node.longValue();
@@ -186,7 +187,7 @@ final class DocumentJson {
     if (node.isArray() && node.size() <= MAX_VALUES) {
       List<String> strings = new ArrayList<>(node.size());
       for (JsonNode element : node) {
-        if (!element.isString() || !validText(element.stringValue())) {
+        if (!element.isString() || !StorableText.storable(element.stringValue())) {
           return null;
         }
         strings.add(element.stringValue());
@@ -204,15 +205,10 @@ final class DocumentJson {
     if (!value.isString()) {
       throw new InvalidDocumentException(id, name + " must be a string, this is " + kind(value));
     }
-    if (!validText(value.stringValue())) {
+    if (!StorableText.storable(value.stringValue())) {
       throw new InvalidDocumentException(id, name + " is not valid Unicode or holds the character U+0000");
     }
     return value.stringValue();
-  }
-
-  /** No lone surrogates, and no U+0000, which PostgreSQL cannot hold. */
-  private static boolean validText(String text) {
-    return text.indexOf('\0') < 0 && StandardCharsets.UTF_8.newEncoder().canEncode(text);
   }
 
   private static String kind(JsonNode node) {

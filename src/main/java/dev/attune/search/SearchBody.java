@@ -3,6 +3,7 @@ package dev.attune.search;
 import dev.attune.retrieval.DocumentIndex;
 import dev.attune.search.SearchRequest.Personalization;
 import dev.attune.search.SearchRequest.RankingMode;
+import dev.attune.searchlog.SearchLog;
 import dev.attune.web.Problems;
 import java.time.Duration;
 import java.util.Arrays;
@@ -29,7 +30,6 @@ public record SearchBody(
     @Nullable Boolean explain,
     @Nullable Integer budgetMs) {
 
-  private static final int MAX_ID = 200;
   private static final int MAX_FACETS = 20;
   private static final int MAX_BUDGET = 60_000;
 
@@ -73,7 +73,7 @@ public record SearchBody(
     if (value == null || value.isBlank()) {
       return null;
     }
-    return Problems.checkText(field, value, MAX_ID);
+    return Problems.checkText(field, value, SearchLog.MAX_ID);
   }
 
   private static int number(String field, @Nullable Integer value, int standard, int least, int most) {

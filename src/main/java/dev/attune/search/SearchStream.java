@@ -51,6 +51,10 @@ class SearchStream {
       degraded.add("suggestions");
       sender.send("suggestions", SuggestionAnswer.NONE);
     } catch (RuntimeException e) {
+      if (Thread.currentThread().isInterrupted()) {
+        // The client is gone: nothing failed.
+        throw e;
+      }
       log.warn("Suggestions failed, the search goes on without them", e);
       degraded.add("suggestions");
       sender.send("suggestions", SuggestionAnswer.NONE);

@@ -1,5 +1,6 @@
 package dev.attune.searchlog;
 
+import dev.attune.web.StorableText;
 import java.util.Locale;
 import java.util.regex.Pattern;
 
@@ -12,19 +13,16 @@ final class LogText {
 
   private LogText() {}
 
-  /** Replaces what PostgreSQL or UTF-8 cannot hold (NUL, lone surrogates) and other control characters by spaces. */
+  /**
+   * Replaces what cannot be stored, and other control characters, by spaces: a log is not refused for what a browser
+   * sent, and words stay apart.
+   */
   static String clean(String text) {
     StringBuilder clean = null;
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);
-      boolean bad;
-      if (Character.isHighSurrogate(c) && i + 1 < text.length() && Character.isLowSurrogate(text.charAt(i + 1))) {
-        i++;
-        continue;
-      } else {
-        bad = Character.isSurrogate(c) || (Character.isISOControl(c) && c != '\n' && c != '\t' && c != '\r');
-      }
-      if (bad) {
+      boolean control = Character.isISOControl(c) && c != '\n' && c != '\t' && c != '\r';
+      if (control || !StorableText.storable(text, i)) {
         if (clean == null) {
           clean = new StringBuilder(text);
         }

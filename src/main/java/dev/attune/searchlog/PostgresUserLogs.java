@@ -2,7 +2,9 @@ package dev.attune.searchlog;
 
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
@@ -26,6 +28,9 @@ class PostgresUserLogs implements UserLogs {
         min(at) as first_seen, max(at) as last_seen, bool_and(simulated) as simulated
       from log_step
       """;
+
+  private static final String MATCHING =
+      "where user_id is not null and (:contains = '' or strpos(lower(user_id), lower(:contains)) > 0) ";
 
   private static final KeysetScrollPosition START = ScrollPosition.keyset();
 
@@ -125,25 +130,42 @@ class PostgresUserLogs implements UserLogs {
 
   @Override
   @Transactional(readOnly = true)
-  public UserPage users(UserFilter filter) {
-    String contains = filter.contains() == null ? "" : filter.contains();
-    String where = "where user_id is not null and (:contains = '' or strpos(lower(user_id), lower(:contains)) > 0)";
-    String direction = filter.descending() ? " desc" : " asc";
-    List<UserActivity> page =
+  public UserPage users(UserSort sort, UserFilter filter) {
+    return users(jdbc.sql(USERS + MATCHING + "group by user_id" + page(sort.column, filter)), filter);
+  }
+
+  @Override
+  @Transactional(readOnly = true)
+  public UserPage users(Map<String, Integer> numbers, UserFilter filter) {
+    String[] ids = numbers.keySet().toArray(String[]::new);
+    return users(
         jdbc.sql(
-                USERS + where + " group by user_id order by " + filter.sort().column + direction
-                    + ", user_id limit :size offset :from")
-            .param("contains", contains)
+                "select users.* from (" + USERS + MATCHING + "group by user_id) users"
+                    + " left join unnest(:ids, :numbers) as given (id, number) on given.id = user_id"
+                    + page("coalesce(number, 0)", filter))
+            .param("ids", ids)
+            .param("numbers", Arrays.stream(ids).map(numbers::get).toArray(Integer[]::new)),
+        filter);
+  }
+
+  private static String page(String column, UserFilter filter) {
+    return " order by " + column + (filter.descending() ? " desc" : "") + ", user_id limit :size offset :from";
+  }
+
+  private UserPage users(JdbcClient.StatementSpec page, UserFilter filter) {
+    String contains = filter.contains() == null ? "" : filter.contains();
+    List<UserActivity> users =
+        page.param("contains", contains)
             .param("size", filter.size())
             .param("from", (long) filter.page() * filter.size())
             .query((row, n) -> activity(row))
             .list();
     long total =
-        jdbc.sql("select count(distinct user_id) from log_step " + where)
+        jdbc.sql("select count(distinct user_id) from log_step " + MATCHING)
             .param("contains", contains)
             .query(Long.class)
             .single();
-    return new UserPage(page, total);
+    return new UserPage(users, total);
   }
 
   @Override

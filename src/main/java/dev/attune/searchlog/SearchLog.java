@@ -9,6 +9,9 @@ import tools.jackson.databind.JsonNode;
 /** The durable log of queries and events. */
 public interface SearchLog {
 
+  /** Most characters of an id in the log: of a user, a session, a query, an event or an object. */
+  int MAX_ID = 256;
+
   /**
    * Stores UBI items one by one: an invalid item is rejected with its reason, a known one is counted as duplicate.
    * Durable when the call returns. An item is known by its {@code query_id} or {@code event_id}, or else by the hash

@@ -17,7 +17,6 @@ import tools.jackson.databind.JsonNode;
 final class UbiParser {
 
   /** The schema says 100 for most ids and 256 for object ids; the wider bound serves all. */
-  static final int MAX_ID = 256;
 
   static final int MAX_ACTION = 100;
   static final int MAX_QUERY = 2_000;
@@ -203,8 +202,8 @@ final class UbiParser {
 
   private static String bounded(String id, String field) {
     String stripped = id.strip();
-    if (stripped.length() > MAX_ID) {
-      throw new InvalidFieldException(field + ": longer than " + MAX_ID + " characters");
+    if (stripped.length() > SearchLog.MAX_ID) {
+      throw new InvalidFieldException(field + ": longer than " + SearchLog.MAX_ID + " characters");
     }
     if (!stripped.equals(LogText.clean(stripped))) {
       throw new InvalidFieldException(field + ": holds control characters or broken Unicode");

@@ -2,6 +2,7 @@ package dev.attune.searchlog;
 
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -40,7 +41,14 @@ public interface UserLogs {
   Optional<String> mergedInto(String userId);
 
   /** One page of users who have items. */
-  UserPage users(UserFilter filter);
+  UserPage users(UserSort sort, UserFilter filter);
+
+  /**
+   * One page of the same users, by a number that something else than the log knows of them.
+   *
+   * @param numbers by user id; a user who is left out has 0, an id without items is not listed
+   */
+  UserPage users(Map<String, Integer> numbers, UserFilter filter);
 
   Optional<UserActivity> user(String userId);
 
@@ -57,14 +65,14 @@ public interface UserLogs {
   }
 
   /**
-   * Which users to list.
+   * Which users to list; ties by user id, so that no user is on two pages or on none.
    *
    * @param contains part of the user id, any case; null for all
    * @param page from 0
    */
-  record UserFilter(@Nullable String contains, UserSort sort, boolean descending, int page, int size) {}
+  record UserFilter(@Nullable String contains, boolean descending, int page, int size) {}
 
-  /** What users are listed by; ties by user id. */
+  /** What the log can list users by. */
   enum UserSort {
     USER_ID("user_id"),
     QUERIES("queries"),

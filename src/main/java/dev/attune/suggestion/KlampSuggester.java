@@ -8,21 +8,16 @@ import dev.attune.llm.ModelRole;
 import dev.attune.llm.Models;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.QueryGenerator.Prepared;
-import dev.attune.suggestion.QueryGenerator.Text;
 import dev.attune.suggestion.QueryGenerator.Topic;
-import dev.attune.suggestion.QueryGenerator.Written;
 import dev.attune.suggestion.SuggestionFilter.Rejection;
-import dev.attune.suggestion.SuggestionFilter.Verdict;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -132,11 +127,8 @@ class KlampSuggester implements Suggester, SuggestionLadder {
     final Instant now = Instant.now();
     final Duration budget;
     final Set<String> degraded = new LinkedHashSet<>();
-    final List<Suggestion> accepted = new ArrayList<>();
-    final List<Candidate> spare = new ArrayList<>();
     final List<Continuation> continuations = new ArrayList<>();
     final Map<String, Long> timings = new LinkedHashMap<>();
-    Map<String, Instant> times = Map.of();
     @Nullable Prepared prepared;
     int promptTokens;
     long cacheBytes;
@@ -159,7 +151,9 @@ class KlampSuggester implements Suggester, SuggestionLadder {
       if (!reader.entitiesLoaded()) {
         degraded.add("personalization");
       }
-      times = times(context);
+      SuggestionDraft draft =
+          new SuggestionDraft(
+              context, request.size(), filter, properties.leastProbability(), times(context), each, this::rejected);
       phase("contextMs", start);
       long generating = System.nanoTime();
       if (!context.focuses().isEmpty()) {
@@ -174,20 +168,19 @@ class KlampSuggester implements Suggester, SuggestionLadder {
               caller == null ? "" : caller,
               left.isPositive() ? left : Duration.ZERO,
               () -> {
-                generate(model.get(), context, version);
+                generate(model.get(), context, version, draft);
                 return null;
               });
         }
       }
       phase("generateMs", generating);
       long backingOff = System.nanoTime();
-      if (accepted.size() < request.size() && rung == Rung.BACK_OFF) {
-        backOff(context);
+      if (!draft.full() && rung == Rung.BACK_OFF) {
+        backOff(context, draft);
       }
       phase("backOffMs", backingOff);
       phase("totalMs", start);
-      accepted.sort(Comparator.comparingDouble((Suggestion s) -> -s.score()));
-      return answer();
+      return answer(draft.best());
     }
 
     private SuggestionContext context() {
@@ -213,22 +206,20 @@ class KlampSuggester implements Suggester, SuggestionLadder {
       return found;
     }
 
-    private void generate(LanguageModel model, SuggestionContext context, long version) {
+    private void generate(LanguageModel model, SuggestionContext context, long version, SuggestionDraft draft) {
       try {
         Prepared ready = generator.prepare(model, context, real ? context.userId() : null, version);
         prepared = ready;
         promptTokens = ready.read().length();
         cacheBytes = ready.bytes();
-        about(ready, context, context.focuses(), focus -> BackOff.typed(focus.label()));
+        about(ready, context, draft, context.focuses(), focus -> BackOff.typed(focus.label()));
         // Once more in the order in which people add to what they typed.
         List<Focus> unmentioned =
             context.focuses().stream().filter(f -> !QueryText.mentions(context.query(), f.label())).toList();
         if (!context.query().isBlank()) {
-          about(ready, context, unmentioned, focus -> BackOff.typed(context.query()));
+          about(ready, context, draft, unmentioned, focus -> BackOff.typed(context.query()));
         }
-        if (!accepted.isEmpty() || !spare.isEmpty()) {
-          useSpare();
-        }
+        draft.useSpare();
       } catch (Admission.DeadlineExceededException e) {
         degraded.add("budget");
       } catch (RuntimeException e) {
@@ -242,8 +233,12 @@ class KlampSuggester implements Suggester, SuggestionLadder {
 
     /** Has queries about the entities written at the same time, each beginning with the given words. */
     private void about(
-        Prepared ready, SuggestionContext context, List<Focus> focuses, Function<Focus, String> first) {
-      if (accepted.size() >= request.size() || focuses.isEmpty()) {
+        Prepared ready,
+        SuggestionContext context,
+        SuggestionDraft draft,
+        List<Focus> focuses,
+        Function<Focus, String> first) {
+      if (draft.full() || focuses.isEmpty()) {
         return;
       }
       List<Topic> topics =
@@ -261,10 +256,12 @@ class KlampSuggester implements Suggester, SuggestionLadder {
           topics,
           left,
           (topic, written) -> {
-            use(written, topic.focus(), context);
-            return accepted.size() < request.size();
+            promptTokens = Math.max(promptTokens, written.promptTokens());
+            cacheBytes = Math.max(cacheBytes, written.cacheBytes());
+            draft.generated(written.texts(), topic.focus());
+            return !draft.full();
           });
-      if (accepted.size() < request.size() && !remaining().minus(RESERVE).isPositive()) {
+      if (!draft.full() && !remaining().minus(RESERVE).isPositive()) {
         degraded.add("budget");
       }
     }
@@ -276,58 +273,17 @@ class KlampSuggester implements Suggester, SuggestionLadder {
       }
     }
 
-    private void use(Written written, Focus focus, SuggestionContext context) {
-      promptTokens = Math.max(promptTokens, written.promptTokens());
-      cacheBytes = Math.max(cacheBytes, written.cacheBytes());
-      boolean done = false;
-      for (Text text : written.texts()) {
-        if (text.probability() < properties.leastProbability()) {
-          rejected(Rejection.UNLIKELY);
-          continue;
-        }
-        Verdict verdict = judge(text.text(), focus, context);
-        if (verdict.accepted()) {
-          double confidence = 0.7 + 0.3 * text.probability();
-          Candidate candidate =
-              new Candidate(
-                  text.text(), focus, null, SuggestionScore.of(text.text(), focus, context, verdict, confidence),
-                  "generated");
-          if (done) {
-            spare.add(candidate);
-          } else {
-            accept(candidate);
-            done = true;
-          }
-        }
-      }
-    }
-
-    private void useSpare() {
-      spare.sort(Comparator.comparingDouble((Candidate c) -> -c.score()));
-      for (Candidate candidate : spare) {
-        boolean same = accepted.stream().anyMatch(s -> SuggestionFilter.same(s.text(), candidate.text()));
-        if (!same && accepted.size() < request.size()) {
-          accept(candidate);
-        }
-      }
-    }
-
-    private void backOff(SuggestionContext context) {
+    private void backOff(SuggestionContext context, SuggestionDraft draft) {
       if (degraded.isEmpty()) {
         // Without an entity to write about the model was not asked.
         degraded.add(context.focuses().isEmpty() ? "context" : "generation");
       }
       try {
         for (BackOff.Proposal proposal : backOff.propose(context, request.size())) {
-          if (accepted.size() >= request.size()) {
+          if (draft.full()) {
             return;
           }
-          Focus focus = proposal.focus();
-          Verdict verdict = judge(proposal.text(), focus, context);
-          if (verdict.accepted()) {
-            double score = SuggestionScore.of(proposal.text(), focus, context, verdict, proposal.weight());
-            accept(new Candidate(proposal.text(), focus, proposal.rationale(), score, "backoff"));
-          }
+          draft.proposed(proposal);
         }
       } catch (RuntimeException e) {
         if (Thread.currentThread().isInterrupted()) {
@@ -338,44 +294,16 @@ class KlampSuggester implements Suggester, SuggestionLadder {
       }
     }
 
-    private Verdict judge(String text, @Nullable Focus focus, SuggestionContext context) {
-      Verdict verdict = filter.judge(text, focus, context, accepted.stream().map(Suggestion::text).toList());
-      if (verdict.rejection() != null) {
-        rejected(verdict.rejection());
-      }
-      return verdict;
-    }
-
     private void rejected(Rejection rejection) {
       if (real) {
         metrics.rejected(rejection);
       }
     }
 
-    private void accept(Candidate candidate) {
-      Focus focus = candidate.focus();
-      List<Instant> seen =
-          focus == null ? List.of() : focus.eventIds().stream().map(times::get).filter(Objects::nonNull).toList();
-      String given = candidate.rationale();
-      String rationale =
-          given != null ? given : focus == null ? "Fits your search." : Rationale.of(focus, seen, now);
-      Suggestion suggestion =
-          new Suggestion(
-              candidate.text(),
-              focus == null ? null : focus.mode(),
-              rationale,
-              candidate.score(),
-              focus == null ? List.of() : List.of(new EntityRef(focus.entityId(), focus.label())),
-              focus == null ? List.of() : focus.eventIds(),
-              candidate.source());
-      accepted.add(suggestion);
-      each.accept(suggestion);
-    }
-
-    private Suggestions answer() {
+    private Suggestions answer(List<Suggestion> suggestions) {
       Prepared ready = prepared;
       return new Suggestions(
-          List.copyOf(accepted),
+          suggestions,
           promptTokens,
           ready == null ? 0 : ready.cachedTokens(),
           ready == null ? "none" : ready.model().backend().kvPolicy(),
@@ -399,7 +327,4 @@ class KlampSuggester implements Suggester, SuggestionLadder {
   static long fullBytes(ModelConfig config, int tokens) {
     return 2L * 2L * config.layers() * config.kvHeads() * config.headSize() * tokens;
   }
-
-  private record Candidate(
-      String text, @Nullable Focus focus, @Nullable String rationale, double score, String source) {}
 }

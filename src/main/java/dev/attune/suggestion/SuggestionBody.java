@@ -1,6 +1,7 @@
 package dev.attune.suggestion;
 
 import dev.attune.knowledge.Mode;
+import dev.attune.searchlog.SearchLog;
 import dev.attune.suggestion.Suggester.Page;
 import dev.attune.suggestion.Suggester.SuggestionRequest;
 import dev.attune.web.Problems;
@@ -23,7 +24,6 @@ record SuggestionBody(
     @Nullable List<String> modes,
     @Nullable Integer budgetMs) {
 
-  private static final int MAX_ID = 200;
   private static final int MAX_DOCUMENT_ID = 512;
   private static final int MAX_QUERY = 10_000;
   private static final int MAX_SIZE = 20;
@@ -51,8 +51,8 @@ record SuggestionBody(
       throw Problems.badField("budgetMs", "is " + budgetMs + "; it must be between 1 and " + MAX_BUDGET);
     }
     return new SuggestionRequest(
-        id("userId", userId, MAX_ID),
-        id("sessionId", sessionId, MAX_ID),
+        id("userId", userId, SearchLog.MAX_ID),
+        id("sessionId", sessionId, SearchLog.MAX_ID),
         query,
         id("documentId", documentId, MAX_DOCUMENT_ID),
         page == null ? null : new Page(orEmpty(page.title()), orEmpty(page.text())),

@@ -1,5 +1,6 @@
 package dev.attune.suggestion;
 
+import dev.attune.llm.PromptWords;
 import dev.attune.llm.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
@@ -111,7 +112,7 @@ final class SuggestionPrompt {
    * @param start first words of the answer; null when they are too long to leave room for more
    */
   @Nullable PromptText topic(Focus focus, String start) {
-    if (start.length() > START * PromptText.CHARACTERS_PER_TOKEN) {
+    if (start.length() > START * PromptWords.CHARACTERS_PER_TOKEN) {
       return null;
     }
     PromptText label = PromptText.plain(tokenizer, focus.label(), LABEL);

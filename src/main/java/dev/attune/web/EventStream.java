@@ -12,8 +12,8 @@ import org.springframework.web.ErrorResponseException;
 import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
 
 /**
- * Answers a request with server-sent events from a virtual thread of its own. A client that leaves is noticed at the
- * next event or heartbeat, and the work is interrupted. Work that fails ends the stream with an {@code error} event
+ * Answers a request with server-sent events from a thread of its own. A client that leaves is noticed at the next event
+ * or heartbeat, and the work is interrupted. Work that fails ends the stream with an {@code error} event
  * whose data has the members of an RFC 9457 problem.
  */
 public final class EventStream {
@@ -44,7 +44,8 @@ public final class EventStream {
   }
 
   private void start(Duration timeout, Work work, Runnable abandoned) {
-    Thread worker = Thread.ofVirtual().name("event-stream").unstarted(() -> run(work, abandoned));
+    // Not a virtual thread: an interrupt would close the connection to the database that it waits for.
+    Thread worker = Thread.ofPlatform().daemon().name("event-stream").unstarted(() -> run(work, abandoned));
     emitter.onCompletion(worker::interrupt);
     emitter.onError(e -> worker.interrupt());
     worker.start();

@@ -25,8 +25,8 @@ public final class Problems {
 
   /** A text that the database can hold, as given; otherwise 400 for the field, as {@link #badField} says. */
   public static String checkText(String field, String value, int longest) {
-    if (value.length() > longest || value.indexOf('\0') >= 0) {
-      throw badField(field, "must be at most " + longest + " characters, without a zero character");
+    if (value.length() > longest || !StorableText.storable(value)) {
+      throw badField(field, "must be at most " + longest + " characters, without U+0000 and unpaired surrogates");
     }
     return value;
   }

@@ -13,6 +13,7 @@ import dev.attune.retrieval.Document;
 import dev.attune.retrieval.EmbedMode;
 import dev.attune.retrieval.Embedder;
 import dev.attune.retrieval.LuceneDocumentIndex;
+import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -188,15 +189,45 @@ class AdminIntegrationTest {
     assertThat(users.at("/items/0/lastSeen").asString()).isEqualTo("2026-10-03T10:00:00Z");
     assertThat(get("/api/v1/admin/users?sort=lastSeen&size=1&page=2&q=" + prefix).at("/items/0/userId").asString())
         .isEqualTo(prefix + "-one");
-    JsonNode bySize = get("/api/v1/admin/users?sort=-entities&q=" + prefix);
-    assertThat(bySize.get("total").asInt()).as("of those that match").isEqualTo(bySize.get("items").size());
     JsonNode user = get("/api/v1/admin/users/" + prefix + "-some");
     assertThat(user.get("recentQueries").size()).isEqualTo(2);
     assertThat(user.get("simulated").asBoolean()).isFalse();
     rest.get().uri("/api/v1/admin/users/nobody-" + prefix).exchange().expectStatus().isNotFound();
     rest.get().uri("/api/v1/admin/users?sort=shoeSize").exchange().expectStatus().isBadRequest();
+    rest.get().uri(URI.create("/api/v1/admin/users?q=%00")).exchange().expectStatus().isBadRequest();
     assertThat(get("/api/v1/admin/overview").get("queries").asInt()).isGreaterThanOrEqualTo(6);
     assertThat(get("/api/v1/admin/quality").at("/days/0/queries").asInt()).isPositive();
+  }
+
+  @Test
+  void usersAreListedByTheSizeOfTheirStoresToo() {
+    rest.post().uri("/api/v1/admin/kb").contentType(MediaType.APPLICATION_NDJSON)
+        .body("{\"id\":\"adm:1\",\"label\":\"Admquasar\"}\n{\"id\":\"adm:2\",\"label\":\"Admpulsar\"}").exchange()
+        .expectStatus().isOk();
+    String prefix = "sizes-" + UUID.randomUUID();
+    StringBuilder log = new StringBuilder();
+    List.of("a:nothing known", "b:admquasar admpulsar", "c:admquasar", "d:unknown too", "e:nor this").forEach(line ->
+        log.append("{\"user_id\":\"%s-%s\",\"user_query\":\"%s\"}%n"
+            .formatted(prefix, line.substring(0, 1), line.substring(2))));
+    rest.post().uri("/api/v1/events").contentType(MediaType.APPLICATION_NDJSON).body(log.toString()).exchange()
+        .expectStatus().isOk();
+
+    assertThat(bySize("-entities", prefix)).containsExactly("b 2", "c 1", "a 0", "d 0", "e 0");
+    assertThat(bySize("entities", prefix)).containsExactly("a 0", "d 0", "e 0", "c 1", "b 2");
+  }
+
+  /** Last letters of the users and their entities, read in pages of two. */
+  private List<String> bySize(String sort, String prefix) {
+    List<String> listed = new ArrayList<>();
+    for (int page = 0; page < 3; page++) {
+      JsonNode users = get("/api/v1/admin/users?size=2&page=%d&sort=%s&q=%s".formatted(page, sort, prefix));
+      assertThat(users.get("total").asInt()).isEqualTo(5);
+      users.get("items").forEach(user -> {
+        String id = user.get("userId").asString();
+        listed.add(id.substring(id.length() - 1) + " " + user.get("entities").asInt());
+      });
+    }
+    return listed;
   }
 
   @Test

@@ -9,6 +9,8 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
+import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
@@ -109,6 +111,41 @@ class AdminBrowserTest extends BrowserFixture {
     assertThat(row).containsText(VARNHAGEN);
     row.getByRole(AriaRole.BUTTON).press("Enter");
     assertThat(page.getByText("No fixed name like this")).isVisible();
+  }
+
+  @Test
+  void aSourceAndAnEntityAreRemovedAfterAQuestion() {
+    String id = user.substring("browser-".length(), "browser-".length() + 8);
+    String source = "src-" + id;
+    post("/api/v1/admin/kb?source=" + source,
+        List.of(Map.of("id", "zr:1" + id, "label", "Zr1" + id), Map.of("id", "zr:2" + id, "label", "Zr2" + id)));
+    Page page = open("/admin/knowledge");
+    Locator sources = page.getByRole(AriaRole.REGION, new Page.GetByRoleOptions().setName("By source"));
+    Locator dialog = page.getByRole(AriaRole.DIALOG);
+    page.getByLabel("Id of a loaded entity").fill("zr:1" + id);
+    page.getByLabel("Id of a loaded entity").press("Enter");
+    assertThat(dialog).containsText("Remove zr:1" + id + "?");
+    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
+    assertThat(sources.getByRole(AriaRole.STATUS)).hasText("zr:1" + id + " removed.");
+
+    Locator all =
+        sources.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove… all of " + source));
+    all.press("Enter");
+    assertThat(dialog).containsText("1 entity with");
+    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Keep")).click();
+    assertThat(sources).containsText(source);
+    all.press("Enter");
+    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
+    assertThat(sources.getByRole(AriaRole.STATUS)).hasText("1 entity of " + source + " removed.");
+    assertThat(all).hasCount(0);
+    assertThat(
+            sources.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove… all of documents")))
+        .hasCount(0);
+
+    page.getByLabel("Id of a loaded entity").fill("person:ilse-varnhagen");
+    page.getByLabel("Id of a loaded entity").press("Enter");
+    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
+    assertThat(dialog.getByRole(AriaRole.ALERT)).containsText("follows from documents");
   }
 
   @Test

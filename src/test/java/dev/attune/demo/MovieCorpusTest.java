@@ -26,6 +26,9 @@ class MovieCorpusTest {
     try (Stream<Document> films = MovieCorpus.read()) {
       films.forEach(film -> {
         assertThat(film.title()).isNotBlank();
+        // Zero stands for an unknown year in the data.
+        assertThat(film.fields().getOrDefault("year", 1900L)).isInstanceOfSatisfying(
+            Long.class, year -> assertThat(year).isBetween(1880L, 2100L));
         ids.add(film.id());
         if (film.fields().get("genres") instanceof List<?> values) {
           values.forEach(value -> genres.add(String.valueOf(value)));

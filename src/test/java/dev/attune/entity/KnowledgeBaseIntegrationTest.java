@@ -113,6 +113,36 @@ class KnowledgeBaseIntegrationTest {
   }
 
   @Test
+  void whatDocumentsNameStaysWhenItsCuratedEntityGoes() {
+    knowledge.replaceDocuments(List.of(film("kbd1", "Kbdwave", 2010, "Kbddirector Ida")), List.of());
+    knowledge.importAll("kbd-one", Stream.of(
+        new Entity("Kbd:Q1", "Kbddirector Ida", List.of("Kbdalias"), "person", null, 0.4, List.of())));
+    knowledge.importAll("kbd-two", Stream.of(
+        new Entity("Kbd:Q2", "Kbddirector Ida", List.of(), "person", null, 0.4, List.of()),
+        new Entity("Kbd:Q3", "Kbdwave", List.of(), "work", "2010 film", 0.4, List.of())));
+    assertThat(knowledge.canonicalId("person:kbddirector-ida")).as("two it may be").isEqualTo("person:kbddirector-ida");
+    assertThat(knowledge.canonicalId("work:kbd1")).isEqualTo("Kbd:Q3");
+
+    assertThat(knowledge.removeSource("kbd-two")).isEqualTo(2);
+    assertThat(knowledge.canonicalId("person:kbddirector-ida")).as("one is left").isEqualTo("Kbd:Q1");
+    assertThat(knowledge.ofDocument("kbd1")).extracting(Entity.Neighbour::id).contains("work:kbd1", "Kbd:Q1");
+    assertThat(knowledge.removeImported("person:kbddirector-ida")).as("by the id that documents give it").isFalse();
+    assertThat(knowledge.removeImported("Kbd:Q1")).isTrue();
+    assertThat(linker.link("kbdalias", LinkContext.NONE)).isEmpty();
+    assertThat(linker.link("kbddirector ida", LinkContext.NONE)).extracting(Mention::entityId)
+        .containsExactly("person:kbddirector-ida");
+    StoredKnowledgeBase reloaded = reloaded();
+    assertThat(reloaded.find("Kbd:Q1")).isEmpty();
+    assertThat(reloaded.canonicalId("person:kbddirector-ida")).isEqualTo("person:kbddirector-ida");
+    assertThat(reloaded.size()).isEqualTo(knowledge.size());
+
+    long version = knowledge.version();
+    assertThat(knowledge.removeImported("Kbd:Q1")).isFalse();
+    assertThat(knowledge.removeSource("kbd-two")).isZero();
+    assertThat(knowledge.version()).as("nothing changed").isEqualTo(version);
+  }
+
+  @Test
   void anyOrderOfDocumentChangesEndsTheSame() {
     List<Document> films = new ArrayList<>();
     for (int i = 0; i < 12; i++) {

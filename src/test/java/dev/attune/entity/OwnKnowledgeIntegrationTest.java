@@ -126,6 +126,53 @@ class OwnKnowledgeIntegrationTest {
     assertThat(linked("okbmany 11999")).containsExactly("okb:m11999");
   }
 
+  @Test
+  void anEntityIsRemovedForTheLinkerAtOnceAndAudited() {
+    load("", """
+        {"id":"okb:d1","label":"Okbdoomed","aliases":["Okbdoo"],"neighbours":[{"id":"okb:d2","relation":"made by"}]}
+        {"id":"okb:d2","label":"Okbkept"}
+        """);
+    assertThat(linked("okbdoo by okbkept")).containsExactly("okb:d1", "okb:d2");
+    rest.delete().uri(KB + "/entities/okb:d1").header("X-Audit-Reason", "was wrong").exchange()
+        .expectStatus().isNoContent();
+    assertThat(linked("okbdoo by okbkept")).containsExactly("okb:d2");
+    assertThat(knowledge.neighbours("okb:d2")).isEmpty();
+    JsonNode audited = get("/api/v1/admin/audit?size=1").at("/items/0");
+    assertThat(audited.get("action").asString()).isEqualTo("DELETE /api/v1/admin/kb/entities/{entityId}");
+    assertThat(audited.get("subject").asString()).isEqualTo("okb:d1");
+    assertThat(audited.get("reason").asString()).isEqualTo("was wrong");
+    rest.delete().uri(KB + "/entities/okb:d1").exchange().expectStatus().isNotFound()
+        .expectHeader().contentType(MediaType.APPLICATION_PROBLEM_JSON);
+    rest.delete().uri(KB + "/entities/" + "x".repeat(201)).exchange().expectStatus().isBadRequest();
+
+    rest.post().uri("/api/v1/documents").contentType(MediaType.APPLICATION_NDJSON)
+        .body("{\"id\":\"okb-film\",\"title\":\"Okbfilm\",\"text\":\"x\"}").exchange().expectStatus().isOk();
+    rest.delete().uri(KB + "/entities/work:okb-film").exchange().expectStatus().isEqualTo(409)
+        .expectHeader().contentType(MediaType.APPLICATION_PROBLEM_JSON);
+    assertThat(linked("okbfilm")).containsExactly("work:okb-film");
+  }
+
+  @Test
+  void aSourceIsRemovedAsAWholeAndNoOther() {
+    load("?source=okb-keep", """
+        {"id":"okb:s1","label":"Okbstaying"}
+        {"id":"okb:s2","label":"Okbtaken"}
+        """);
+    load("?source=okb-drop", """
+        {"id":"okb:s2","label":"Okbtaken"}
+        {"id":"okb:s3","label":"Okbthrown"}
+        """);
+    assertThat(json.readTree(
+        rest.delete().uri(KB + "/sources/okb-drop").exchange().expectStatus().isOk().expectBody().returnResult()
+            .getResponseBody()).toString()).isEqualTo("{\"removed\":2}");
+    assertThat(linked("okbstaying okbtaken okbthrown")).as("what was replaced does not come back")
+        .containsExactly("okb:s1");
+    assertThat(get(KB).get("bySource").propertyNames()).contains("okb-keep").doesNotContain("okb-drop");
+    assertThat(get("/api/v1/admin/audit?size=1").at("/items/0/subject").asString()).isEqualTo("okb-drop");
+    rest.delete().uri(KB + "/sources/okb-drop").exchange().expectStatus().isNotFound();
+    rest.delete().uri(KB + "/sources/documents").exchange().expectStatus().isBadRequest();
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"documents", "Own", "a b", "x/y"})
   void badSourcesAreProblems(String source) {

@@ -152,11 +152,27 @@ class SearchIntegrationTest {
     bad("{\"query\":\"zorvax\",\"size\":1000}", "size");
     bad("{\"query\":\"" + "x".repeat(10_001) + "\"}", "query");
     bad("{}", "query");
+    for (String user : List.of("\\u0000", "\\ud800", "x".repeat(257))) {
+      bad("{\"query\":\"zorvax\",\"userId\":\"" + user + "\"}", "userId");
+    }
     bad("{\"query\":\"zorvax\",\"size\":\"ten\"}", "size");
     bad("{\"query\":[\"zorvax\"]}", "query");
     rest.get().uri("/api/v1/search").exchange().expectStatus().isBadRequest();
     rest.get().uri("/api/v1/search?q=a&size=ten").exchange().expectStatus().isBadRequest();
     rest.get().uri("/api/v1/complete").exchange().expectStatus().isBadRequest();
+  }
+
+  @Test
+  void everyUserOfTheLogCanSearchAndHasAStore() {
+    String user = "search-" + "u".repeat(249);
+    rest.post().uri("/api/v1/events").contentType(MediaType.APPLICATION_NDJSON)
+        .body("{\"user_id\":\"" + user + "\",\"user_query\":\"zorvax\"}").exchange()
+        .expectStatus().isOk().expectBody().jsonPath("$.accepted").isEqualTo(1);
+    search("{\"query\":\"zorvax\",\"userId\":\"" + user + "\"}");
+    rest.post().uri("/api/v1/suggestions").contentType(MediaType.APPLICATION_JSON)
+        .body("{\"budgetMs\":500,\"userId\":\"" + user + "\"}").exchange().expectStatus().isOk();
+    rest.get().uri("/api/v1/users/" + user + "/entities").exchange().expectStatus().isOk();
+    rest.get().uri("/api/v1/users/" + user + "u/entities").exchange().expectStatus().isBadRequest();
   }
 
   @Test

@@ -360,8 +360,8 @@ class EventsStoryTest {
         {"user_id":"c-NS","user_query":"1"}
         """);
 
-    var page = users.users(new UserLogs.UserFilter(ns, UserLogs.UserSort.QUERIES, true, 0, 2));
-    var next = users.users(new UserLogs.UserFilter(ns, UserLogs.UserSort.QUERIES, true, 1, 2));
+    var page = users.users(UserLogs.UserSort.QUERIES, new UserLogs.UserFilter(ns, true, 0, 2));
+    var next = users.users(UserLogs.UserSort.QUERIES, new UserLogs.UserFilter(ns, true, 1, 2));
 
     assertThat(page.total()).isEqualTo(3);
     assertThat(page.users())

@@ -31,13 +31,13 @@ class UbiParserFuzzTest {
 
     switch (item) {
       case UbiItem.Query q -> {
-        assertStorable(q.queryId(), UbiParser.MAX_ID);
+        assertStorable(q.queryId(), SearchLog.MAX_ID);
         assertStorable(q.text(), UbiParser.MAX_QUERY);
         assertThat(q.timestamp()).isBetween(UbiTimestamp.EARLIEST, Instant.parse("2026-01-02T00:00:00Z"));
-        q.resultIds().forEach(id -> assertStorable(id, UbiParser.MAX_ID));
+        q.resultIds().forEach(id -> assertStorable(id, SearchLog.MAX_ID));
       }
       case UbiItem.Event e -> {
-        assertStorable(e.eventId(), UbiParser.MAX_ID);
+        assertStorable(e.eventId(), SearchLog.MAX_ID);
         assertStorable(e.action(), UbiParser.MAX_ACTION);
         assertThat(e.action()).isNotBlank();
       }

@@ -39,6 +39,14 @@ class PagesIntegrationTest {
   }
 
   @Test
+  void whatIsNotThereIsAProblemInWords() {
+    JsonNode problem = json.readTree(rest.get().uri("/api/v1/nothing").exchange().expectStatus().isNotFound()
+        .expectHeader().contentType(MediaType.APPLICATION_PROBLEM_JSON)
+        .expectBody().returnResult().getResponseBody());
+    assertThat(problem.get("detail").asString()).isEqualTo("There is nothing at /api/v1/nothing.");
+  }
+
+  @Test
   void theApiIsDescribed() {
     JsonNode api = json.readTree(rest.get().uri("/v3/api-docs").exchange().expectStatus().isOk()
         .expectBody().returnResult().getResponseBody());

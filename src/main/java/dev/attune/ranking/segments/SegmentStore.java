@@ -1,9 +1,7 @@
 package dev.attune.ranking.segments;
 
-import dev.attune.ranking.segments.SegmentFormat.Header;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.InstantSource;
@@ -11,7 +9,6 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -37,37 +34,22 @@ public final class SegmentStore implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(SegmentStore.class);
 
-  private static final String SUFFIX = ".kv";
-  private static final int FILES = 64;
-  private static final long SMALLEST_FILE = 64 << 10;
-  private static final long LARGEST_FILE = 64 << 20;
-  /** Bytes of values for which the directory has an entry. */
-  private static final long BYTES_PER_ENTRY = 8 << 10;
-  private static final int FEWEST_ENTRIES = 64;
-
-  private final Path directory;
+  private final SegmentDirectory directory;
   private final long limit;
-  private final long fileSize;
-  /** Entries of a file's directory. */
-  private final int capacity;
   private final Duration reclaimAfter;
   private final InstantSource clock;
-  private final UnmappedFiles unmapped = new UnmappedFiles();
 
   // Guarded by this.
   private final RecordIndex index = new RecordIndex();
   private @Nullable String current;
-  private long nextSequence;
   private int sweep;
   private long evicted;
   private long damaged;
   private boolean closed;
 
   private SegmentStore(Path directory, long limit, Duration reclaimAfter, InstantSource clock) {
-    this.directory = directory;
+    this.directory = new SegmentDirectory(directory, limit);
     this.limit = limit;
-    this.fileSize = Math.clamp(limit / FILES, SMALLEST_FILE, LARGEST_FILE);
-    this.capacity = (int) Math.max(FEWEST_ENTRIES, fileSize / BYTES_PER_ENTRY);
     this.reclaimAfter = reclaimAfter;
     this.clock = clock;
   }
@@ -87,22 +69,11 @@ public final class SegmentStore implements AutoCloseable {
   }
 
   private synchronized void read() throws IOException {
-    List<Path> paths;
-    try (Stream<Path> all = Files.list(directory)) {
-      paths = all.filter(path -> path.getFileName().toString().matches("[0-9a-f]{16}\\" + SUFFIX)).sorted().toList();
-    }
-    for (Path path : paths) {
-      long sequence = Long.parseUnsignedLong(path.getFileName().toString().substring(0, 16), 16);
-      nextSequence = sequence + 1;
-      SegmentFile file = SegmentFile.open(path, sequence);
-      if (file == null) {
-        log.info("{} is damaged or of another version; its documents will be read again", path);
-        damaged++;
-        Files.delete(path);
-      } else {
-        damaged += file.damaged();
-        index.open(file);
-      }
+    SegmentDirectory.Found found = directory.open();
+    damaged = found.unusable();
+    for (SegmentFile file : found.files()) {
+      damaged += file.damaged();
+      index.open(file);
     }
     if (damaged > 0) {
       log.warn("Document store: {} damaged records; their documents will be read again", damaged);
@@ -215,7 +186,7 @@ public final class SegmentStore implements AutoCloseable {
 
   /** Records are moved before their file is deleted. */
   private long budget() {
-    return limit - fileSize;
+    return limit - directory.fileSize();
   }
 
   /**
@@ -226,7 +197,7 @@ public final class SegmentStore implements AutoCloseable {
    */
   public boolean put(String space, Digest document, Digest content, MemorySegment value) throws IOException {
     // A new file may be needed.
-    long need = new Header(fileSize, capacity, space).firstValue() + SegmentFormat.aligned(value.byteSize());
+    long need = directory.need(space, value.byteSize());
     if (need > budget()) {
       return false;
     }
@@ -249,18 +220,13 @@ public final class SegmentStore implements AutoCloseable {
   }
 
   private SegmentFile writable(String space, long length) throws IOException {
-    Header header;
-    long sequence;
     synchronized (this) {
       SegmentFile known = index.writable(space, length);
       if (known != null) {
         return known;
       }
-      long least = new Header(fileSize, capacity, space).firstValue() + SegmentFormat.aligned(length);
-      header = new Header(Math.max(fileSize, least), capacity, space);
-      sequence = nextSequence++;
     }
-    SegmentFile file = SegmentFile.create(directory.resolve("%016x%s".formatted(sequence, SUFFIX)), sequence, header);
+    SegmentFile file = directory.create(space, length);
     synchronized (this) {
       index.addFile(file);
     }
@@ -319,9 +285,7 @@ public final class SegmentStore implements AutoCloseable {
     synchronized (this) {
       index.forgetDeaths(file);
     }
-    file.close();
-    Files.deleteIfExists(file.path);
-    unmapped.add(file);
+    directory.delete(file);
   }
 
   /**
@@ -333,7 +297,7 @@ public final class SegmentStore implements AutoCloseable {
     for (SegmentFile file : reclaimable()) {
       moveAndDelete(file);
     }
-    unmapped.collect();
+    directory.collect();
   }
 
   private void writeDeaths() throws IOException {
@@ -394,7 +358,7 @@ public final class SegmentStore implements AutoCloseable {
         limit,
         evicted,
         damaged,
-        unmapped.bytes());
+        directory.unmappedBytes());
   }
 
   private int now() {
