@@ -11,8 +11,8 @@ import java.lang.foreign.ValueLayout;
  */
 final class FusedLayers {
 
-  /** Shared memory for the sums of a product's warps, and for aligning. */
-  static final int PRODUCT_BYTES = 20 << 10;
+  /** Shared memory of a block, with what aligning takes: {@code ROOM} of {@code layers.cu}. */
+  static final int SHARED_BYTES = 223 << 10;
 
   private static final int THREADS = 512;
   private static final int LAYER_BYTES = 32;

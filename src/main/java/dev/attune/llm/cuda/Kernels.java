@@ -249,7 +249,7 @@ final class Kernels {
   Kernel layers(int tokenTiles, boolean int8) {
     return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
         layersOptions(config, tokenTiles, int8))
-            .kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+            .kernel("layers", FusedLayers.SHARED_BYTES));
   }
 
   /** What the kernel of all layers is compiled for. */

@@ -8,15 +8,17 @@
 // sets of such memory take turns; all blocks meet once a layer, after attention, and then the set of the layer before is made
 // unwritten again. Weights of the next phase, and the context's keys and values, are requested before what they are for has come.
 // Products are as in skinny.cu: weights are the left operand of mma, straight from their rows; warps share the inputs of a tile
-// of 16 outputs, blocks the outputs and the tokens.
+// of 16 outputs, blocks the outputs and the tokens. Loads of large weights would hold up those that look for words; where there is
+// room, they are copied into shared memory: those of gate and up, and then those of down, into the place of queries, once
+// attention has done with them.
 //
 // Compiled for HEAD_SIZE, HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, TOKEN_TILES of eight tokens and INT8.
 
 // Warps that multiply; four more load keys and values.
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
 #include "blocks.cuh"
-constexpr int MERGE_SHARES = 2, MERGE_ROWS = WORKER_WARPS / MERGE_SHARES;
-constexpr int ATTENTION_BYTES = SHARED_BYTES;
+// Shared memory of a block, and where sums of a product's warps lie in it, in the place of queries too, once those are used.
+constexpr int ROOM = (223 << 10) - 1024, PRODUCTS_AT = SHARED_BYTES, PRODUCT_BYTES = 18 << 10;
 
 constexpr int MAX_TOKENS = 64;
 
@@ -62,6 +64,21 @@ struct LayersArgs {
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
 
+// Weights come into registers.
+struct InRegisters {
+  static constexpr bool SHARED = false;
+  static constexpr int FIRST_AT = 0, FIRST_ROWS = 0, REST_AT = 0;
+};
+
+// Weights come into shared memory: the first ROWS_THERE rows to FIRST, the others to REST.
+template <int FIRST, int ROWS_THERE, int REST> struct InShared {
+  static constexpr bool SHARED = true;
+  static constexpr int FIRST_AT = FIRST, FIRST_ROWS = ROWS_THERE, REST_AT = REST;
+};
+
+// Bytes of a row of weights in shared memory: eight lanes, which read two rows, touch all banks.
+__device__ constexpr int pitch(int inputs) { return inputs * 2 % 128 == 0 ? inputs * 2 + 64 : inputs * 2; }
+
 // Read anew in each phase: what follows from them is not to be kept in registers, of which there are too few, from phase to phase.
 DEVICE int thisThread() {
   int thread;
@@ -80,6 +97,12 @@ DEVICE int thisBlock() {
 DEVICE void freeStages() { asm volatile("bar.arrive 15, %0;" :: "n"(THREADS) : "memory"); }
 DEVICE void awaitStages() { asm volatile("bar.sync 15, %0;" :: "n"(THREADS) : "memory"); }
 
+// The last warp, which brings weights, waits until all have done with the place where they come; the others do not.
+DEVICE void readyToBring() {
+  if (thisThread() / 32 == WORKER_WARPS - 1) asm volatile("bar.sync 14, %0;" :: "n"(WORKERS) : "memory");
+  else asm volatile("bar.arrive 14, %0;" :: "n"(WORKERS) : "memory");
+}
+
 // Warps that share the inputs of an output tile.
 __device__ constexpr int inputWarps(int steps) {
   return steps % 9 == 0 && steps / 9 <= 4 ? 9 : steps % 12 == 0 || steps > 32 ? 12 : 8;
@@ -92,17 +115,21 @@ struct Early {
   float high;
 };
 
-template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS, int MOST_TILES> struct Product {
+// A unit is of OUTPUT_WARPS tiles of outputs side by side, or of EACH for every warp.
+template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS, int MOST_TILES, int EACH = 1,
+    typename Weights = InRegisters>
+struct Product {
   static constexpr int STEPS = INPUTS / 32, PER_WARP = (STEPS + INPUT_WARPS - 1) / INPUT_WARPS;
   static constexpr bool EXACT = STEPS % INPUT_WARPS == 0, NORM = E != RESIDUAL;
-  static constexpr int TILES = OUTPUTS / 16, COLUMNS = (TILES + OUTPUT_WARPS - 1) / OUTPUT_WARPS;
+  static constexpr int TILES = OUTPUTS / 16, PER_UNIT = OUTPUT_WARPS * EACH, COLUMNS = (TILES + PER_UNIT - 1) / PER_UNIT;
   static constexpr int SHARES = (TOKEN_TILES + MOST_TILES - 1) / MOST_TILES, NT = (TOKEN_TILES + SHARES - 1) / SHARES;
-  static constexpr int UNITS = COLUMNS * SHARES, PIECES = OUTPUT_WARPS * NT, WARPS = OUTPUT_WARPS * INPUT_WARPS;
+  static constexpr int UNITS = COLUMNS * SHARES, PIECES = PER_UNIT * NT, WARPS = OUTPUT_WARPS * INPUT_WARPS;
   static constexpr int AHEAD = PER_WARP * NT <= 8 ? PER_WARP : 8 / NT;
-  static constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8;
+  static constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8, PITCH = pitch(INPUTS);
   static_assert(WARPS <= WORKER_WARPS && PIECES <= WORKER_WARPS && PER_WARP <= 8, "Too large for a block");
+  static_assert(Weights::SHARED || EACH == 1, "Registers hold a tile");
 
-  uint4 w[PER_WARP][2];
+  uint4 w[Weights::SHARED ? 1 : PER_WARP][2];
   Early early[2];
 
   // Row of the weights for row 0 of a tile; row 8 lies PAIR after it.
@@ -112,7 +139,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
   }
 
   DEVICE void loadEarly(const LayersArgs& a, int unit, int warp, int lane) {
-    int tile = unit / SHARES * OUTPUT_WARPS + warp / NT;
+    int tile = unit / SHARES * PER_UNIT + warp / NT;
     if (warp >= PIECES || tile >= TILES) return;
     int output = firstOutput(tile) + lane / 4;
     #pragma unroll
@@ -130,15 +157,50 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
     }
   }
 
+  // Where a row of weights lies in shared memory.
+  static DEVICE int rowAt(int row) {
+    return row * PITCH + (row < Weights::FIRST_ROWS ? Weights::FIRST_AT : Weights::REST_AT - Weights::FIRST_ROWS * PITCH);
+  }
+
+  // Row of the weights for a row of a unit.
+  static DEVICE int rowOf(int unit, int row) {
+    return firstOutput(min(unit / SHARES * PER_UNIT + row / 16, TILES - 1)) + row % 8 + row / 8 % 2 * PAIR;
+  }
+
+  // Requests weights into the second-level cache.
+  static DEVICE void prefetchAll(const num16* weights, int unit) {
+    int thread = thisThread();
+    if (unit >= UNITS || thread / 32 != WORKER_WARPS - 1) return;
+    #pragma unroll 1
+    for (int row = thread % 32; row < PER_UNIT * 16; row += 32)
+      prefetchBulk(weights + (u64)rowOf(unit, row) * INPUTS, INPUTS * 2);
+  }
+
+  // Copies weights to their place, which nobody uses any more.
+  static DEVICE void bring(const num16* weights, int unit, u8* shared, u64* arrived) {
+    constexpr int ROWS_THERE = PER_UNIT * 16;
+    int thread = thisThread(), lane = thread % 32;
+    if (unit >= UNITS || thread / 32 != WORKER_WARPS - 1) return;
+    // The place was written, and read, as other memory is.
+    seeCopies();
+    if (lane == 0) barrierExpect(arrived, ROWS_THERE * INPUTS * 2);
+    __syncwarp();
+    #pragma unroll 1
+    for (int row = lane; row < ROWS_THERE; row += 32) {
+      const num16* from = weights + (u64)rowOf(unit, row) * INPUTS;
+      copyBulk(sharedAddress(shared) + rowAt(row), from, INPUTS * 2, arrived);
+    }
+  }
+
   // Requests what does not depend on the phase before.
   DEVICE void request(const LayersArgs& a, const num16* weights, int unit) {
     int thread = thisThread(), warp = thread / 32, lane = thread % 32;
     // Written on all ways: otherwise they would be taken to live on from the layer before.
     #pragma unroll
-    for (int p = 0; p < PER_WARP; p++) w[p][0] = w[p][1] = make_uint4(0, 0, 0, 0);
+    for (int p = 0; p < PER_WARP && !Weights::SHARED; p++) w[p][0] = w[p][1] = make_uint4(0, 0, 0, 0);
     early[0] = early[1] = {};
     if (unit >= UNITS) return;
-    if (warp < WARPS) {
+    if (!Weights::SHARED && warp < WARPS) {
       int tile = min(unit / SHARES * OUTPUT_WARPS + warp / INPUT_WARPS, TILES - 1), first = warp % INPUT_WARPS * PER_WARP;
       const num16* row = weights + (u64)(firstOutput(tile) + lane / 4) * INPUTS + lane % 4 * 8 + first * 32;
       #pragma unroll
@@ -211,8 +273,8 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
 
   // Tokens of a unit into shared memory, where several warps need the same.
   static DEVICE void stage(const LayersArgs& a, const num16* x, int token0, uint4* to) {
-    constexpr int CHUNKS = INPUTS / 8, COUNT = NT * 8 * CHUNKS, EACH = (COUNT + WORKERS - 1) / WORKERS;
-    constexpr int TOGETHER = EACH <= 8 ? EACH : 8;
+    constexpr int CHUNKS = INPUTS / 8, COUNT = NT * 8 * CHUNKS, MOST = (COUNT + WORKERS - 1) / WORKERS;
+    constexpr int TOGETHER = MOST <= 8 ? MOST : 8;
     #pragma unroll 1
     for (int first = thisThread(); first < COUNT; first += TOGETHER * WORKERS) {
       uint4 v[TOGETHER];
@@ -236,21 +298,29 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
     syncWorkers();
   }
 
-  // The first unit has been requested. Words of x may be missing yet where it `awaits` them.
-  DEVICE void run(const LayersArgs& a, const num16* weights, const num16* x, num16* out, bool awaits, int layer,
-      float4* products, uint4* stages, float (*squares)[TOKEN_TILES * 8]) {
+  // The first unit has been requested, and brought. Words of x may be missing yet where it `awaits` them.
+  DEVICE void run(const LayersArgs& a, const num16* weights, const num16* x, num16* out, bool awaits, int layer, u8* shared,
+      float4* products, float (*squares)[TOKEN_TILES * 8], u64* arrived = 0, u32* brought = 0) {
     constexpr bool STAGED = OUTPUT_WARPS > 1;
+    // Of queries, which attention has done with.
+    uint4* stages = (uint4*)(shared + Q_AT);
     int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4, block = thisBlock();
     #pragma unroll 1
     for (int unit = block; unit < UNITS; unit += gridDim.x) {
-      if (unit != block) request(a, weights, unit);
+      if (unit != block) {
+        if (Weights::SHARED) {
+          syncWorkers();
+          bring(weights, unit, shared, arrived);
+        }
+        request(a, weights, unit);
+      }
       int token0 = unit % SHARES * NT * 8;
       if (STAGED) {
         syncWorkers();
         stage(a, x, token0, stages);
       }
       int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
-      float d[NT][4] = {};
+      float d[EACH][NT][4] = {};
       float square[NT] = {};
       if (warp < WARPS) {
         const num16* from[NT];
@@ -267,33 +337,23 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
           return live[n] && (EXACT || first + p < STEPS) ? loadShared16(from[n] + p * 32) : make_uint4(0, 0, 0, 0);
         };
         auto missing = [&](const uint4& v) { return !STAGED && awaits && __any_sync(~0u, !written(v)); };
-        bool all;
-        do {
-          all = true;
-          #pragma unroll
-          for (int p = 0; p < AHEAD; p++)
-            #pragma unroll
-            for (int n = 0; n < NT; n++) b[p][n] = fetch(p, n);
-          // Looks for one that is missing alone, so that those who write it are not held up.
-          #pragma unroll
-          for (int p = 0; p < AHEAD; p++)
-            #pragma unroll
-            for (int n = 0; n < NT; n++)
-              while (all && missing(b[p][n])) {
-                do b[p][n] = fetch(p, n); while (missing(b[p][n]));
-                all = false;
-              }
-        } while (!all);
+        // Looks for a part alone until it is there, so that those who write are not held up.
+        do b[0][0] = fetch(0, 0); while (missing(b[0][0]));
+        #pragma unroll
+        for (int i = 1; i < AHEAD * NT; i++) b[i / NT][i % NT] = fetch(i / NT, i % NT);
+        #pragma unroll
+        for (int i = 1; i < AHEAD * NT; i++)
+          while (missing(b[i / NT][i % NT])) b[i / NT][i % NT] = fetch(i / NT, i % NT);
+        if (Weights::SHARED) barrierWait(arrived, *brought & 1);
         #pragma unroll
         for (int p = 0; p < PER_WARP; p++) {
+          uint4 v[NT];
           #pragma unroll
           for (int n = 0; n < NT; n++) {
-            uint4 v = b[p % AHEAD][n];
-            while (p >= AHEAD && missing(v)) v = fetch(p, n);
-            mma(d[n], w[p][0].x, w[p][1].x, w[p][0].y, w[p][1].y, v.x, v.y);
-            mma(d[n], w[p][0].z, w[p][1].z, w[p][0].w, w[p][1].w, v.z, v.w);
+            v[n] = b[p % AHEAD][n];
+            while (p >= AHEAD && missing(v[n])) v[n] = fetch(p, n);
             if (NORM && ow == 0) {
-              u32 pairs[4] = {v.x, v.y, v.z, v.w};
+              u32 pairs[4] = {v[n].x, v[n].y, v[n].z, v[n].w};
               #pragma unroll
               for (int i = 0; i < 4; i++) {
                 float s = low16(pairs[i]), t = high16(pairs[i]);
@@ -303,14 +363,36 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
             }
             if (p + AHEAD < PER_WARP) b[p % AHEAD][n] = fetch(p + AHEAD, n);
           }
+          if (Weights::SHARED && !EXACT && first + p >= STEPS) continue;
+          #pragma unroll
+          for (int t = 0; t < EACH; t++) {
+            uint4 low, high;
+            if constexpr (Weights::SHARED) {
+              int in = (first + p) * 64 + q * 16;
+              low = *(const uint4*)(shared + rowAt(t * 16 + g) + in);
+              high = *(const uint4*)(shared + rowAt(t * 16 + 8 + g) + in);
+            } else {
+              low = w[p][0];
+              high = w[p][1];
+            }
+            #pragma unroll
+            for (int n = 0; n < NT; n++) {
+              mma(d[t][n], low.x, high.x, low.y, high.y, v[n].x, v[n].y);
+              mma(d[t][n], low.z, high.z, low.w, high.w, v[n].z, v[n].w);
+            }
+          }
         }
       }
       // What is there has been read.
       syncWorkers();
+      if (Weights::SHARED) *brought += 1;
       if (warp < WARPS) {
         #pragma unroll
         for (int n = 0; n < NT; n++) {
-          products[((iw * OUTPUT_WARPS + ow) * NT + n) * 32 + lane] = make_float4(d[n][0], d[n][1], d[n][2], d[n][3]);
+          #pragma unroll
+          for (int t = 0; t < EACH; t++)
+            products[((iw * PER_UNIT + ow * EACH + t) * NT + n) * 32 + lane] =
+                make_float4(d[t][n][0], d[t][n][1], d[t][n][2], d[t][n][3]);
           if (NORM && ow == 0) {
             square[n] += __shfl_xor_sync(~0u, square[n], 1);
             square[n] += __shfl_xor_sync(~0u, square[n], 2);
@@ -319,7 +401,7 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
         }
       }
       syncWorkers();
-      int tile = unit / SHARES * OUTPUT_WARPS + warp / NT, inUnit = warp % NT * 8 + 2 * q;
+      int tile = unit / SHARES * PER_UNIT + warp / NT, inUnit = warp % NT * 8 + 2 * q;
       if (warp < PIECES && tile < TILES) {
         float4 sum = make_float4(0, 0, 0, 0);
         float square0 = 0, square1 = 0;
@@ -333,7 +415,8 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
           }
         }
         if (NORM) {
-          float scale0 = rsqrtf(square0 / INPUTS + a.epsilon), scale1 = rsqrtf(square1 / INPUTS + a.epsilon);
+          constexpr float PART = 1.0f / INPUTS;
+          float scale0 = rsqrtf(square0 * PART + a.epsilon), scale1 = rsqrtf(square1 * PART + a.epsilon);
           sum.x *= scale0; sum.z *= scale0;
           sum.y *= scale1; sum.w *= scale1;
         }
@@ -347,8 +430,29 @@ template <Epilogue E, int OUTPUTS, int INPUTS, int OUTPUT_WARPS, int INPUT_WARPS
 constexpr int ATTENTION_WIDTH = HEADS * HEAD_SIZE, QKV_WIDTH = (HEADS + 2 * KV_HEADS) * HEAD_SIZE;
 typedef Product<QKV, QKV_WIDTH, HIDDEN, 1, inputWarps(HIDDEN / 32), 3> Queries;
 typedef Product<RESIDUAL, HIDDEN, ATTENTION_WIDTH, 1, inputWarps(ATTENTION_WIDTH / 32), 2> Output;
-typedef Product<SWIGLU, 2 * FEED_FORWARD, HIDDEN, 3, 4, 3> GateUp;
-typedef Product<RESIDUAL, HIDDEN, FEED_FORWARD, 1, inputWarps(FEED_FORWARD / 32), 2> Down;
+
+// Whether weights of gate and up, and of down, find room in the place of queries and the rest of the memory.
+constexpr int QUERY_BYTES = SLOTS * Q_BYTES, REST_AT = PRODUCTS_AT + PRODUCT_BYTES, REST = ROOM - REST_AT;
+__device__ constexpr int rowsThere(int inputs) { return QUERY_BYTES / pitch(inputs); }
+__device__ constexpr bool fitting(int rows, int inputs) { return rows - rowsThere(inputs) <= REST / pitch(inputs); }
+constexpr bool WEIGHTS_AHEAD = fitting(48, HIDDEN) && fitting(16, FEED_FORWARD);
+
+template <bool SHARED> struct FeedForward {
+  typedef Product<SWIGLU, 2 * FEED_FORWARD, HIDDEN, 3, 4, 3> GateUp;
+  typedef Product<RESIDUAL, HIDDEN, FEED_FORWARD, 1, inputWarps(FEED_FORWARD / 32), 2> Down;
+  static_assert(GateUp::NT * 8 * HIDDEN * 2 <= QUERY_BYTES, "Tokens take the place of queries");
+};
+
+template <> struct FeedForward<true> {
+  typedef Product<SWIGLU, 2 * FEED_FORWARD, HIDDEN, 1, inputWarps(HIDDEN / 32), 3, 3,
+      InShared<Q_AT, rowsThere(HIDDEN), REST_AT>> GateUp;
+  typedef Product<RESIDUAL, HIDDEN, FEED_FORWARD, 1, inputWarps(FEED_FORWARD / 32), 2, 1,
+      InShared<Q_AT, rowsThere(FEED_FORWARD), REST_AT>> Down;
+  static_assert(GateUp::WARPS * GateUp::PIECES * 512 <= QUERY_BYTES, "Sums take the place of queries");
+};
+
+typedef FeedForward<WEIGHTS_AHEAD>::GateUp GateUp;
+typedef FeedForward<WEIGHTS_AHEAD>::Down Down;
 
 // Makes a set unwritten, each block its share.
 DEVICE void clear(Set* set) {
@@ -358,13 +462,91 @@ DEVICE void clear(Set* set) {
 }
 
 static_assert(Output::UNITS == Down::UNITS && Output::NT == Down::NT, "A number of the residual is one thread's alone");
-static_assert(GateUp::NT * 8 * HIDDEN * 2 <= SLOTS * Q_BYTES, "Tokens take the place of queries");
 
-DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
+// The parts of each row put together: MERGE_WARPS warps a row, each half of a warp every so manieth part. All that it loads is
+// requested before any of it is used. ready() waits for what leaves the parts.
+template <typename Ready> DEVICE void mergeParts(const LayersArgs& a, num16* out, float4 (*shares)[16], Ready ready) {
+  constexpr int MERGE_WARPS = 3, AT_ONCE = WORKER_WARPS / MERGE_WARPS, MOST = 8, CHUNK = 2 * MERGE_WARPS * MOST;
+  constexpr int GROUP = HEADS / KV_HEADS, STRIDE = KV_HEADS * ROWS;
+  static_assert(CHUNK <= 64 && WORKER_WARPS % MERGE_WARPS == 0, "Two weights a lane");
+  int warp = thisThread() / 32, lane = thisThread() % 32, share = warp % MERGE_WARPS, slot = warp / MERGE_WARPS, half = lane / 16;
+  int perHead = a.tokens * GROUP, all = perHead * KV_HEADS;
+  bool waits = true;
+  #pragma unroll 1
+  for (int w = thisBlock() * AT_ONCE + slot; w < all; w += gridDim.x * AT_ONCE) {
+    int head = w / perHead, row = w % perHead;
+    MergeItem item = a.attention.merges[row / ROWS];
+    u64 at = ((u64)item.firstPartial * KV_HEADS + head) * ROWS + row % ROWS;
+    const float2* sums = a.attention.partialSums + at;
+    const float4* parts = (const float4*)(a.attention.partialOut + at * HEAD_SIZE) + lane % 16;
+    if (waits) ready();
+    waits = false;
+    float4 sum = make_float4(0, 0, 0, 0);
+    float top = -INFINITE, total = 0;
+    #pragma unroll 1
+    for (int i = CHUNK + lane; i < item.count; i += 32) top = fmaxf(top, __ldcg(sums + (u64)i * STRIDE).x);
+    #pragma unroll 1
+    for (int from = 0; from < item.count; from += CHUNK) {
+      float2 part[2];
+      #pragma unroll
+      for (int c = 0; c < 2; c++) {
+        int in = c * 32 + lane, i = from + in;
+        part[c] = in < CHUNK && i < item.count ? __ldcg(sums + (u64)i * STRIDE) : make_float2(-INFINITE, 0);
+      }
+      float4 v[MOST];
+      #pragma unroll
+      for (int j = 0; j < MOST; j++) {
+        int i = from + (j * MERGE_WARPS + share) * 2 + half;
+        v[j] = i < item.count ? __ldcg(parts + (u64)i * (STRIDE * HEAD_SIZE / 4)) : make_float4(0, 0, 0, 0);
+      }
+      if (from == 0) top = warpMax(fmaxf(top, fmaxf(part[0].x, part[1].x)));
+      float weight[2];
+      #pragma unroll
+      for (int c = 0; c < 2; c++) {
+        weight[c] = power2(part[c].x - top);
+        total += part[c].y * weight[c];
+      }
+      #pragma unroll
+      for (int j = 0; j < MOST; j++) {
+        int in = (j * MERGE_WARPS + share) * 2 + half;
+        float early = __shfl_sync(~0u, weight[0], in % 32), late = __shfl_sync(~0u, weight[1], in % 32);
+        float by = in < 32 ? early : late;
+        sum.x += v[j].x * by; sum.y += v[j].y * by; sum.z += v[j].z * by; sum.w += v[j].w * by;
+      }
+    }
+    total = warpSum(total);
+    sum.x += __shfl_xor_sync(~0u, sum.x, 16);
+    sum.y += __shfl_xor_sync(~0u, sum.y, 16);
+    sum.z += __shfl_xor_sync(~0u, sum.z, 16);
+    sum.w += __shfl_xor_sync(~0u, sum.w, 16);
+    if (half == 0) shares[warp][lane] = sum;
+    asm volatile("bar.sync %0, %1;" :: "r"(3 + slot), "n"(MERGE_WARPS * 32) : "memory");
+    if (share == 0) {
+      float factor = 1.0f / total;
+      float2 mixed = make_float2(0, 0);
+      #pragma unroll
+      for (int k = 0; k < MERGE_WARPS; k++) {
+        float2 x = ((const float2*)shares[warp + k])[lane];
+        mixed.x += x.x; mixed.y += x.y;
+      }
+      num16* to = out + (row / GROUP * HEADS + head * GROUP + row % GROUP) * HEAD_SIZE + 2 * lane;
+      storeWord(to, pack16(mixed.x * factor, mixed.y * factor));
+    }
+    asm volatile("bar.sync %0, %1;" :: "r"(3 + slot), "n"(MERGE_WARPS * 32) : "memory");
+  }
+  if (waits) ready();
+}
+
+// Weights that are brought into shared memory.
+struct Brought {
+  u64 gateUp;
+  u64 down;
+};
+
+DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers, Brought* arrived) {
   __shared__ float squares[WORKER_WARPS][TOKEN_TILES * 8];
-  float4* products = (float4*)(shared + ATTENTION_BYTES);
-  // Of queries, which attention has done with.
-  uint4* stages = (uint4*)(shared + Q_AT);
+  float4* products = (float4*)(shared + PRODUCTS_AT);
+  float4* gateProducts = WEIGHTS_AHEAD ? (float4*)(shared + Q_AT) : products;
   int count = *a.attention.itemCount * KV_HEADS;
   u32 blocks = gridDim.x;
   if (threadIdx.x >= WORKERS) {
@@ -389,6 +571,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 136;");
   Turn turn;
   int uses = 0;
+  u32 gatesBrought = 0, downsBrought = 0;
   #pragma unroll 1
   for (int layer = 0; layer < a.layers; layer++) {
     LayerWeights weights = a.weights[layer];
@@ -397,40 +580,45 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     {
       Queries queries;
       queries.request(a, weights.qkv, thisBlock());
-      queries.run(a, weights.qkv, x, set->q, layer > 0, layer, products, stages, squares);
+      queries.run(a, weights.qkv, x, set->q, layer > 0, layer, shared, products, squares);
     }
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
     multiplyItems(attention, sharedAddress(shared), barriers, count, turn, uses);
     arrive(&a.met->attended);
+    // All have done with queries.
+    if (WEIGHTS_AHEAD) {
+      GateUp::bring(weights.gateUp, thisBlock(), shared, &arrived->gateUp);
+      Down::prefetchAll(weights.down, thisBlock());
+    }
+    Output output;
+    output.request(a, weights.attentionOutput, thisBlock());
     u32 expected = (layer + 1) * blocks;
     if (a.merging) {
-      MergeArgs merge = {attention.partialOut, attention.partialSums, attention.sequences, attention.merges,
-          a.mergeCount, set->mixed, HEADS, KV_HEADS, ROWS, 0};
-      int merging = thisThread() / 32, row = merging / MERGE_SHARES;
-      mergeTiles<HEAD_SIZE, MERGE_SHARES>(merge, thisBlock() * MERGE_ROWS + row, blocks * MERGE_ROWS, merging % MERGE_SHARES,
-          3 + row, (float(*)[HEAD_SIZE])products + row * MERGE_SHARES, [&] { meet(&a.met->attended, expected); });
+      mergeParts(a, set->mixed, (float4(*)[16])products, [&] { meet(&a.met->attended, expected); });
     } else {
       meet(&a.met->attended, expected);
     }
-    // Its last words were for queries of this layer, which all have ended.
-    if (layer > 0) clear(a.sets + (layer - 1) % 3);
-    {
-      Output output;
-      output.request(a, weights.attentionOutput, thisBlock());
-      output.run(a, weights.attentionOutput, set->mixed, set->between, true, layer, products, stages, squares);
-    }
+    output.run(a, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, squares);
     {
       GateUp gateUp;
       gateUp.request(a, weights.gateUp, thisBlock());
-      gateUp.run(a, weights.gateUp, set->between, set->inner, true, layer, products, stages, squares);
-      if (layer + 1 < a.layers) freeStages();
+      // Its last words were for queries of this layer, which all have ended.
+      if (layer > 0) clear(a.sets + (layer - 1) % 3);
+      gateUp.run(a, weights.gateUp, set->between, set->inner, true, layer, shared, gateProducts, squares, &arrived->gateUp,
+          &gatesBrought);
     }
     {
+      if (WEIGHTS_AHEAD) {
+        readyToBring();
+        Down::bring(weights.down, thisBlock(), shared, &arrived->down);
+      }
       Down down;
       down.request(a, weights.down, thisBlock());
-      down.run(a, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, products, stages, squares);
+      down.run(a, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, shared, products, squares,
+          &arrived->down, &downsBrought);
+      if (layer + 1 < a.layers) freeStages();
     }
   }
 }
@@ -438,10 +626,15 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
 extern "C" __global__ __launch_bounds__(THREADS, 1) void layers(const __grid_constant__ LayersArgs a) {
   extern __shared__ u8 unaligned[];
   __shared__ Barriers barriers;
+  __shared__ Brought brought;
   u8* shared = unaligned + ((1024 - (sharedAddress(unaligned) & 1023)) & 1023);
-  if (threadIdx.x == 0) initBarriers(barriers);
+  if (threadIdx.x == 0) {
+    initBarriers(barriers);
+    barrierInit(&brought.gateUp, 1);
+    barrierInit(&brought.down, 1);
+  }
   __syncthreads();
-  runLayers(a, shared, &barriers);
+  runLayers(a, shared, &barriers, &brought);
   // Nobody looks at the count any more when all blocks have come here.
   __syncthreads();
   if (threadIdx.x == 0 && atomicAdd(&a.met->ended, 1) == gridDim.x - 1) *a.met = {};
