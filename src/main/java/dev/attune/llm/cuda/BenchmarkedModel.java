@@ -144,7 +144,7 @@ final class BenchmarkedModel implements AutoCloseable {
           prefill.run(plan, layer, how);
           prefill.nextKeys(plan, layer, how);
           prefill.queries(plan, layer, plan.picks, 2, queries);
-          probe.run(plan, layer, 2, queries);
+          probe.run(plan, 0, layer, 2, queries);
         };
         cold.run();
         device.synchronize("Ranking %d documents".formatted(n));
@@ -208,11 +208,11 @@ final class BenchmarkedModel implements AutoCloseable {
   private float[] warm(
       String what, SkinnyEngine engine, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
     BatchPlan plan = planned(engine, last, documents);
-    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
-    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0);
     float[] masses = masses(n);
     timer.note(shape.name(), what, n,
-        timer.sample(2 * samples, () -> engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0)),
+        timer.sample(2 * samples, () -> engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0)),
         "%d items".formatted(plan.itemCount()));
     return masses;
   }
@@ -232,7 +232,7 @@ final class BenchmarkedModel implements AutoCloseable {
     try (CudaGraph graph = device.capture(read)) {
       timer.note(shape.name(), "half-warm", n, timer.sample(samples, () -> {
         graph.launch();
-        skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+        skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0);
       }), "%d documents read".formatted(missing.size()));
     }
   }
@@ -266,7 +266,7 @@ final class BenchmarkedModel implements AutoCloseable {
   private float[] masses(int n) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment to = arena.allocate(4L * n, 8);
-      device.download(to, probe.masses());
+      device.download(to, probe.masses(0));
       device.synchronize("Reading masses");
       return to.toArray(JAVA_FLOAT);
     }

@@ -12,7 +12,11 @@
 // room, they are copied into shared memory: those of gate and up, and then those of down, into the place of queries, once
 // attention has done with them.
 //
-// Compiled for HEAD_SIZE, HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, TOKEN_TILES of eight tokens and INT8.
+// Several last blocks may go through the layers together, each phase of all of them before the next, so that one's words come
+// while others are computed, and weights are loaded once. What a last block is summed from, and in which order, is the same.
+//
+// Compiled for HEAD_SIZE, HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, TOKEN_TILES of eight tokens, INT8, and REQUESTS, the most that go
+// together.
 
 // Warps that multiply; four more load keys and values.
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
@@ -31,24 +35,31 @@ struct LayerWeights {
 
 // Of one layer.
 struct Set {
-  num16 q[MAX_TOKENS * HEADS * HEAD_SIZE];
-  num16 mixed[MAX_TOKENS * HEADS * HEAD_SIZE];
-  num16 between[MAX_TOKENS * HIDDEN];        // the residual before the feed-forward part, rounded
-  num16 inner[MAX_TOKENS * FEED_FORWARD];
-  num16 x[MAX_TOKENS * HIDDEN];              // the residual after it
+  num16 q[REQUESTS * MAX_TOKENS * HEADS * HEAD_SIZE];
+  num16 mixed[REQUESTS * MAX_TOKENS * HEADS * HEAD_SIZE];
+  num16 between[REQUESTS * MAX_TOKENS * HIDDEN];        // the residual before the feed-forward part, rounded
+  num16 inner[REQUESTS * MAX_TOKENS * FEED_FORWARD];
+  num16 x[REQUESTS * MAX_TOKENS * HIDDEN];              // the residual after it
 };
 
 // Numbers of blocks, zero before and after.
 struct Met {
-  u32 attended;   // have ended attention of a layer
-  u32 kept;       // have written their keys and values of a layer
+  u32 kept;                 // have written their keys and values of a layer
   u32 ended;
+  u32 attended[REQUESTS];   // have ended a request's attention of a layer
+};
+
+// A last block.
+struct Request {
+  int begin, end;           // its rows
+  int items;                // of attention, of it and those before
+  int merge;                // its first merge, -1 where there is none
 };
 
 struct LayersArgs {
   AttentionArgs attention;
   const LayerWeights* weights;
-  const int* mergeCount;
+  const Request* requests;
   const int* positions;
   const Row* places;        // of KV
   const float2* rope;
@@ -57,9 +68,8 @@ struct LayersArgs {
   Set* sets;                // three, unwritten before
   Met* met;
   int layers;
-  int tokens;
+  int count;                // of requests
   float epsilon;
-  int merging;              // whether there is a phase of merging
 };
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
@@ -108,6 +118,13 @@ __device__ constexpr int inputWarps(int steps) {
   return steps % 9 == 0 && steps / 9 <= 4 ? 9 : steps % 12 == 0 || steps > 32 ? 12 : 8;
 }
 
+DEVICE int countOf(const LayersArgs& a) { return REQUESTS == 1 ? 1 : a.count; }
+
+DEVICE Request requestOf(const Request* requests, int i) {
+  int4 v = *(const int4*)(requests + i);
+  return {REQUESTS == 1 ? 0 : v.x, v.y, v.z, v.w};
+}
+
 struct Early {
   float2 turn;
   Row place;
@@ -128,6 +145,9 @@ struct Product {
   static constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8, PITCH = pitch(INPUTS);
   static_assert(WARPS <= WORKER_WARPS && PIECES <= WORKER_WARPS && PER_WARP <= 8, "Too large for a block");
   static_assert(Weights::SHARED || EACH == 1, "Registers hold a tile");
+  // Weights in the place of queries stay there for the next request, so sums have little room.
+  static constexpr int ROUNDS = REQUESTS > 1 ? EACH : 1, TOGETHER = EACH / ROUNDS, IN_ROUND = OUTPUT_WARPS * TOGETHER;
+  static_assert(ROUNDS == 1 || E == SWIGLU, "What is loaded early is of the first round");
 
   uint4 w[Weights::SHARED ? 1 : PER_WARP][2];
   Early early[2];
@@ -138,14 +158,14 @@ struct Product {
     return E == QKV ? tile / PER_HEAD * HEAD_SIZE + tile % PER_HEAD * 8 : tile * 16;
   }
 
-  DEVICE void loadEarly(const LayersArgs& a, int unit, int warp, int lane) {
+  DEVICE void loadEarly(const LayersArgs& a, const Request& of, int unit, int warp, int lane) {
     int tile = unit / SHARES * PER_UNIT + warp / NT;
     if (warp >= PIECES || tile >= TILES) return;
     int output = firstOutput(tile) + lane / 4;
     #pragma unroll
     for (int i = 0; i < 2; i++) {
-      int token = (unit % SHARES * NT + warp % NT) * 8 + 2 * (lane % 4) + i;
-      if (token >= a.tokens) continue;
+      int token = of.begin + (unit % SHARES * NT + warp % NT) * 8 + 2 * (lane % 4) + i;
+      if (token >= of.end) continue;
       if (E == QKV) {
         early[i].turn = a.rope[(u64)a.positions[token] * (HEAD_SIZE / 2) + output % HEAD_SIZE];
         early[i].place = a.places[token];
@@ -193,7 +213,7 @@ struct Product {
   }
 
   // Requests what does not depend on the phase before.
-  DEVICE void request(const LayersArgs& a, const num16* weights, int unit) {
+  DEVICE void request(const LayersArgs& a, const Request& first, const num16* weights, int unit) {
     int thread = thisThread(), warp = thread / 32, lane = thread % 32;
     // Written on all ways: otherwise they would be taken to live on from the layer before.
     #pragma unroll
@@ -201,16 +221,16 @@ struct Product {
     early[0] = early[1] = {};
     if (unit >= UNITS) return;
     if (!Weights::SHARED && warp < WARPS) {
-      int tile = min(unit / SHARES * OUTPUT_WARPS + warp / INPUT_WARPS, TILES - 1), first = warp % INPUT_WARPS * PER_WARP;
-      const num16* row = weights + (u64)(firstOutput(tile) + lane / 4) * INPUTS + lane % 4 * 8 + first * 32;
+      int tile = min(unit / SHARES * OUTPUT_WARPS + warp / INPUT_WARPS, TILES - 1), step = warp % INPUT_WARPS * PER_WARP;
+      const num16* row = weights + (u64)(firstOutput(tile) + lane / 4) * INPUTS + lane % 4 * 8 + step * 32;
       #pragma unroll
       for (int p = 0; p < PER_WARP; p++) {
-        bool valid = EXACT || first + p < STEPS;
+        bool valid = EXACT || step + p < STEPS;
         w[p][0] = valid ? loadStreaming(row + p * 32) : make_uint4(0, 0, 0, 0);
         w[p][1] = valid ? loadStreaming(row + (u64)PAIR * INPUTS + p * 32) : make_uint4(0, 0, 0, 0);
       }
     }
-    loadEarly(a, unit, warp, lane);
+    loadEarly(a, first, unit, warp, lane);
   }
 
   // Two numbers of neighbouring outputs of one token: lanes of even outputs get those of the first token, others of the second.
@@ -222,7 +242,8 @@ struct Product {
 
   // low: outputs `output`, high: those PAIR after, of tokens `token` and `token` + 1.
   DEVICE void store(
-      const LayersArgs& a, num16* out, int layer, int lane, int output, int token, float (&low)[2], float (&high)[2]) {
+      const LayersArgs& a, num16* out, int layer, int lane, int output, int token, int end, float (&low)[2],
+      float (&high)[2]) {
     int head = output / HEAD_SIZE;
     if (E == QKV && head < HEADS + KV_HEADS) {
       #pragma unroll
@@ -236,7 +257,7 @@ struct Product {
       for (int i = 0; i < 2; i++) {
         low[i] += early[i].low;
         high[i] += early[i].high;
-        if (token + i >= a.tokens) continue;
+        if (token + i >= end) continue;
         a.residual[(token + i) * OUTPUTS + output] = low[i];
         a.residual[(token + i) * OUTPUTS + output + 8] = high[i];
       }
@@ -247,7 +268,7 @@ struct Product {
     u32 first = pairUp(lane, low), second = E == SWIGLU ? 0 : pairUp(lane, high);
     int mine = lane / 4 & 1, even = output - mine;
     token += mine;
-    if (token >= a.tokens) return;
+    if (token >= end) return;
     if (E == QKV) {
       Row place = mine ? early[1].place : early[0].place;
       num16* to;
@@ -272,7 +293,7 @@ struct Product {
   static DEVICE int staged(int token, int chunk) { return token * (INPUTS / 8) + (chunk ^ (token & 1) << 2); }
 
   // Tokens of a unit into shared memory, where several warps need the same.
-  static DEVICE void stage(const LayersArgs& a, const num16* x, int token0, uint4* to) {
+  static DEVICE void stage(const num16* x, int token0, int end, uint4* to) {
     constexpr int CHUNKS = INPUTS / 8, COUNT = NT * 8 * CHUNKS, MOST = (COUNT + WORKERS - 1) / WORKERS;
     constexpr int TOGETHER = MOST <= 8 ? MOST : 8;
     #pragma unroll 1
@@ -284,7 +305,7 @@ struct Product {
         #pragma unroll
         for (int i = 0; i < TOGETHER; i++) {
           int at = first + i * WORKERS, token = token0 + at / CHUNKS;
-          bool live = at < COUNT && token < a.tokens;
+          bool live = at < COUNT && token < end;
           v[i] = live ? loadShared16(x + token * INPUTS + at % CHUNKS * 8) : make_uint4(0, 0, 0, 0);
           all &= written(v[i]);
         }
@@ -299,101 +320,116 @@ struct Product {
   }
 
   // The first unit has been requested, and brought. Words of x may be missing yet where it `awaits` them.
-  DEVICE void run(const LayersArgs& a, const num16* weights, const num16* x, num16* out, bool awaits, int layer, u8* shared,
-      float4* products, float (*squares)[TOKEN_TILES * 8], u64* arrived = 0, u32* brought = 0) {
-    constexpr bool STAGED = OUTPUT_WARPS > 1;
-    // Of queries, which attention has done with.
-    uint4* stages = (uint4*)(shared + Q_AT);
-    int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4, block = thisBlock();
+  DEVICE void run(const LayersArgs& a, const Request* requests, const num16* weights, const num16* x, num16* out, bool awaits,
+      int layer, u8* shared, float4* products, float (*squares)[TOKEN_TILES * 8], u64* arrived = 0, u32* brought = 0) {
     #pragma unroll 1
-    for (int unit = block; unit < UNITS; unit += gridDim.x) {
-      if (unit != block) {
+    for (int unit = thisBlock(); unit < UNITS; unit += gridDim.x) {
+      if (unit != thisBlock()) {
         if (Weights::SHARED) {
           syncWorkers();
           bring(weights, unit, shared, arrived);
         }
-        request(a, weights, unit);
+        request(a, requests[0], weights, unit);
       }
-      int token0 = unit % SHARES * NT * 8;
-      if (STAGED) {
-        syncWorkers();
-        stage(a, x, token0, stages);
+      int count = countOf(a);
+      #pragma unroll 1
+      for (int i = 0; i < count; i++) {
+        Request of = requestOf(requests, i);
+        if (i > 0) loadEarly(a, of, unit, thisThread() / 32, thisThread() % 32);
+        multiply(a, of, unit, x, out, awaits, layer, shared, products, squares, arrived, brought);
       }
-      int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
-      float d[EACH][NT][4] = {};
-      float square[NT] = {};
-      if (warp < WARPS) {
-        const num16* from[NT];
-        bool live[NT];
+      if (Weights::SHARED) *brought += 1;
+    }
+  }
+
+  DEVICE void multiply(const LayersArgs& a, const Request& of, int unit, const num16* x, num16* out, bool awaits, int layer,
+      u8* shared, float4* products, float (*squares)[TOKEN_TILES * 8], u64* arrived, u32* brought) {
+    constexpr bool STAGED = OUTPUT_WARPS > 1;
+    // Of queries, which attention has done with.
+    uint4* stages = (uint4*)(shared + Q_AT);
+    int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4;
+    int token0 = of.begin + unit % SHARES * NT * 8;
+    if (STAGED) {
+      syncWorkers();
+      stage(x, token0, of.end, stages);
+    }
+    int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
+    float d[EACH][NT][4] = {};
+    float square[NT] = {};
+    if (warp < WARPS) {
+      const num16* from[NT];
+      bool live[NT];
+      #pragma unroll
+      for (int n = 0; n < NT; n++) {
+        int token = token0 + n * 8 + g;
+        live[n] = token < of.end;
+        from[n] = x + (live[n] ? token : of.begin) * INPUTS + q * 8 + first * 32;
+      }
+      uint4 b[AHEAD][NT];
+      auto fetch = [&](int p, int n) {
+        if (STAGED) return EXACT || first + p < STEPS ? stages[staged(n * 8 + g, (first + p) * 4 + q)] : make_uint4(0, 0, 0, 0);
+        return live[n] && (EXACT || first + p < STEPS) ? loadShared16(from[n] + p * 32) : make_uint4(0, 0, 0, 0);
+      };
+      auto missing = [&](const uint4& v) { return !STAGED && awaits && __any_sync(~0u, !written(v)); };
+      // Looks for a part alone until it is there, so that those who write are not held up.
+      do b[0][0] = fetch(0, 0); while (missing(b[0][0]));
+      #pragma unroll
+      for (int i = 1; i < AHEAD * NT; i++) b[i / NT][i % NT] = fetch(i / NT, i % NT);
+      #pragma unroll
+      for (int i = 1; i < AHEAD * NT; i++)
+        while (missing(b[i / NT][i % NT])) b[i / NT][i % NT] = fetch(i / NT, i % NT);
+      if (Weights::SHARED) barrierWait(arrived, *brought & 1);
+      #pragma unroll
+      for (int p = 0; p < PER_WARP; p++) {
+        uint4 v[NT];
         #pragma unroll
         for (int n = 0; n < NT; n++) {
-          int token = token0 + n * 8 + g;
-          live[n] = token < a.tokens;
-          from[n] = x + (live[n] ? token : 0) * INPUTS + q * 8 + first * 32;
+          v[n] = b[p % AHEAD][n];
+          while (p >= AHEAD && missing(v[n])) v[n] = fetch(p, n);
+          if (NORM && ow == 0) {
+            u32 pairs[4] = {v[n].x, v[n].y, v[n].z, v[n].w};
+            #pragma unroll
+            for (int i = 0; i < 4; i++) {
+              float s = low16(pairs[i]), t = high16(pairs[i]);
+              square[n] += s * s;
+              square[n] += t * t;
+            }
+          }
+          if (p + AHEAD < PER_WARP) b[p % AHEAD][n] = fetch(p + AHEAD, n);
         }
-        uint4 b[AHEAD][NT];
-        auto fetch = [&](int p, int n) {
-          if (STAGED) return EXACT || first + p < STEPS ? stages[staged(n * 8 + g, (first + p) * 4 + q)] : make_uint4(0, 0, 0, 0);
-          return live[n] && (EXACT || first + p < STEPS) ? loadShared16(from[n] + p * 32) : make_uint4(0, 0, 0, 0);
-        };
-        auto missing = [&](const uint4& v) { return !STAGED && awaits && __any_sync(~0u, !written(v)); };
-        // Looks for a part alone until it is there, so that those who write are not held up.
-        do b[0][0] = fetch(0, 0); while (missing(b[0][0]));
+        if (Weights::SHARED && !EXACT && first + p >= STEPS) continue;
         #pragma unroll
-        for (int i = 1; i < AHEAD * NT; i++) b[i / NT][i % NT] = fetch(i / NT, i % NT);
-        #pragma unroll
-        for (int i = 1; i < AHEAD * NT; i++)
-          while (missing(b[i / NT][i % NT])) b[i / NT][i % NT] = fetch(i / NT, i % NT);
-        if (Weights::SHARED) barrierWait(arrived, *brought & 1);
-        #pragma unroll
-        for (int p = 0; p < PER_WARP; p++) {
-          uint4 v[NT];
+        for (int t = 0; t < EACH; t++) {
+          uint4 low, high;
+          if constexpr (Weights::SHARED) {
+            int in = (first + p) * 64 + q * 16;
+            low = *(const uint4*)(shared + rowAt(t * 16 + g) + in);
+            high = *(const uint4*)(shared + rowAt(t * 16 + 8 + g) + in);
+          } else {
+            low = w[p][0];
+            high = w[p][1];
+          }
           #pragma unroll
           for (int n = 0; n < NT; n++) {
-            v[n] = b[p % AHEAD][n];
-            while (p >= AHEAD && missing(v[n])) v[n] = fetch(p, n);
-            if (NORM && ow == 0) {
-              u32 pairs[4] = {v[n].x, v[n].y, v[n].z, v[n].w};
-              #pragma unroll
-              for (int i = 0; i < 4; i++) {
-                float s = low16(pairs[i]), t = high16(pairs[i]);
-                square[n] += s * s;
-                square[n] += t * t;
-              }
-            }
-            if (p + AHEAD < PER_WARP) b[p % AHEAD][n] = fetch(p + AHEAD, n);
-          }
-          if (Weights::SHARED && !EXACT && first + p >= STEPS) continue;
-          #pragma unroll
-          for (int t = 0; t < EACH; t++) {
-            uint4 low, high;
-            if constexpr (Weights::SHARED) {
-              int in = (first + p) * 64 + q * 16;
-              low = *(const uint4*)(shared + rowAt(t * 16 + g) + in);
-              high = *(const uint4*)(shared + rowAt(t * 16 + 8 + g) + in);
-            } else {
-              low = w[p][0];
-              high = w[p][1];
-            }
-            #pragma unroll
-            for (int n = 0; n < NT; n++) {
-              mma(d[t][n], low.x, high.x, low.y, high.y, v[n].x, v[n].y);
-              mma(d[t][n], low.z, high.z, low.w, high.w, v[n].z, v[n].w);
-            }
+            mma(d[t][n], low.x, high.x, low.y, high.y, v[n].x, v[n].y);
+            mma(d[t][n], low.z, high.z, low.w, high.w, v[n].z, v[n].w);
           }
         }
       }
+    }
+    #pragma unroll
+    for (int round = 0; round < ROUNDS; round++) {
       // What is there has been read.
       syncWorkers();
-      if (Weights::SHARED) *brought += 1;
       if (warp < WARPS) {
         #pragma unroll
         for (int n = 0; n < NT; n++) {
           #pragma unroll
-          for (int t = 0; t < EACH; t++)
-            products[((iw * PER_UNIT + ow * EACH + t) * NT + n) * 32 + lane] =
-                make_float4(d[t][n][0], d[t][n][1], d[t][n][2], d[t][n][3]);
-          if (NORM && ow == 0) {
+          for (int t = 0; t < TOGETHER; t++) {
+            float (&sum)[4] = d[round * TOGETHER + t][n];
+            products[((iw * IN_ROUND + ow * TOGETHER + t) * NT + n) * 32 + lane] = make_float4(sum[0], sum[1], sum[2], sum[3]);
+          }
+          if (NORM && ow == 0 && round == 0) {
             square[n] += __shfl_xor_sync(~0u, square[n], 1);
             square[n] += __shfl_xor_sync(~0u, square[n], 2);
             if (q == 0) squares[iw][n * 8 + g] = square[n];
@@ -401,13 +437,13 @@ struct Product {
         }
       }
       syncWorkers();
-      int tile = unit / SHARES * PER_UNIT + warp / NT, inUnit = warp % NT * 8 + 2 * q;
-      if (warp < PIECES && tile < TILES) {
+      int tile = unit / SHARES * PER_UNIT + round * TOGETHER + warp / NT, inUnit = warp % NT * 8 + 2 * q;
+      if (warp < IN_ROUND * NT && tile < TILES) {
         float4 sum = make_float4(0, 0, 0, 0);
         float square0 = 0, square1 = 0;
         #pragma unroll
         for (int k = 0; k < INPUT_WARPS; k++) {
-          float4 v = products[(k * PIECES + warp) * 32 + lane];
+          float4 v = products[(k * IN_ROUND * NT + warp) * 32 + lane];
           sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
           if (NORM) {
             square0 += squares[k][inUnit];
@@ -421,7 +457,7 @@ struct Product {
           sum.y *= scale1; sum.w *= scale1;
         }
         float low[2] = {sum.x, sum.y}, high[2] = {sum.z, sum.w};
-        store(a, out, layer, lane, firstOutput(tile) + g, token0 + inUnit, low, high);
+        store(a, out, layer, lane, firstOutput(tile) + g, token0 + inUnit, of.end, low, high);
       }
     }
   }
@@ -448,7 +484,8 @@ template <> struct FeedForward<true> {
       InShared<Q_AT, rowsThere(HIDDEN), REST_AT>> GateUp;
   typedef Product<RESIDUAL, HIDDEN, FEED_FORWARD, 1, inputWarps(FEED_FORWARD / 32), 2, 1,
       InShared<Q_AT, rowsThere(FEED_FORWARD), REST_AT>> Down;
-  static_assert(GateUp::WARPS * GateUp::PIECES * 512 <= QUERY_BYTES, "Sums take the place of queries");
+  static_assert(GateUp::WARPS * GateUp::PIECES / GateUp::ROUNDS * 512 <= (REQUESTS == 1 ? QUERY_BYTES : PRODUCT_BYTES),
+      "Sums take the place of queries");
 };
 
 typedef FeedForward<WEIGHTS_AHEAD>::GateUp GateUp;
@@ -465,17 +502,18 @@ static_assert(Output::UNITS == Down::UNITS && Output::NT == Down::NT, "A number 
 
 // The parts of each row put together: MERGE_WARPS warps a row, each half of a warp every so manieth part. All that it loads is
 // requested before any of it is used. ready() waits for what leaves the parts.
-template <typename Ready> DEVICE void mergeParts(const LayersArgs& a, num16* out, float4 (*shares)[16], Ready ready) {
+template <typename Ready>
+DEVICE void mergeParts(const LayersArgs& a, const Request& of, num16* out, float4 (*shares)[16], Ready ready) {
   constexpr int MERGE_WARPS = 3, AT_ONCE = WORKER_WARPS / MERGE_WARPS, MOST = 8, CHUNK = 2 * MERGE_WARPS * MOST;
   constexpr int GROUP = HEADS / KV_HEADS, STRIDE = KV_HEADS * ROWS;
   static_assert(CHUNK <= 64 && WORKER_WARPS % MERGE_WARPS == 0, "Two weights a lane");
   int warp = thisThread() / 32, lane = thisThread() % 32, share = warp % MERGE_WARPS, slot = warp / MERGE_WARPS, half = lane / 16;
-  int perHead = a.tokens * GROUP, all = perHead * KV_HEADS;
+  int perHead = (of.end - of.begin) * GROUP, all = of.merge < 0 ? 0 : perHead * KV_HEADS;
   bool waits = true;
   #pragma unroll 1
   for (int w = thisBlock() * AT_ONCE + slot; w < all; w += gridDim.x * AT_ONCE) {
     int head = w / perHead, row = w % perHead;
-    MergeItem item = a.attention.merges[row / ROWS];
+    MergeItem item = a.attention.merges[of.merge + row / ROWS];
     u64 at = ((u64)item.firstPartial * KV_HEADS + head) * ROWS + row % ROWS;
     const float2* sums = a.attention.partialSums + at;
     const float4* parts = (const float4*)(a.attention.partialOut + at * HEAD_SIZE) + lane % 16;
@@ -529,7 +567,7 @@ template <typename Ready> DEVICE void mergeParts(const LayersArgs& a, num16* out
         float2 x = ((const float2*)shares[warp + k])[lane];
         mixed.x += x.x; mixed.y += x.y;
       }
-      num16* to = out + (row / GROUP * HEADS + head * GROUP + row % GROUP) * HEAD_SIZE + 2 * lane;
+      num16* to = out + ((of.begin + row / GROUP) * HEADS + head * GROUP + row % GROUP) * HEAD_SIZE + 2 * lane;
       storeWord(to, pack16(mixed.x * factor, mixed.y * factor));
     }
     asm volatile("bar.sync %0, %1;" :: "r"(3 + slot), "n"(MERGE_WARPS * 32) : "memory");
@@ -543,15 +581,15 @@ struct Brought {
   u64 down;
 };
 
-DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers, Brought* arrived) {
+DEVICE void runLayers(
+    const LayersArgs& a, const Request* requests, u8* shared, Barriers* barriers, Brought* arrived) {
   __shared__ float squares[WORKER_WARPS][TOKEN_TILES * 8];
   float4* products = (float4*)(shared + PRODUCTS_AT);
-  float4* gateProducts = WEIGHTS_AHEAD ? (float4*)(shared + Q_AT) : products;
-  int count = *a.attention.itemCount * KV_HEADS;
+  float4* gateProducts = WEIGHTS_AHEAD && REQUESTS == 1 ? (float4*)(shared + Q_AT) : products;
   u32 blocks = gridDim.x;
   if (threadIdx.x >= WORKERS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-    Loader<INT8, true> loader(a.attention, shared, barriers, count);
+    Loader<INT8, true> loader(a.attention, shared, barriers, *a.attention.itemCount * KV_HEADS);
     #pragma unroll 1
     for (int layer = 0; layer < a.layers; layer++) {
       bool free = layer == 0;
@@ -560,7 +598,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers, Broug
         free = true;
         // Before all have met in the layer before, the set may hold what an earlier layer left.
         if (threadIdx.x == WORKERS) {
-          awaitBlocks(&a.met->attended, layer * blocks);
+          awaitBlocks(&a.met->attended[countOf(a) - 1], layer * blocks);
           if (kept) awaitBlocks(&a.met->kept, (layer + 1) * blocks);
         }
         syncLoaders();
@@ -579,35 +617,38 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers, Broug
     const num16* x = layer == 0 ? a.x : a.sets[(layer - 1) % 3].x;
     {
       Queries queries;
-      queries.request(a, weights.qkv, thisBlock());
-      queries.run(a, weights.qkv, x, set->q, layer > 0, layer, shared, products, squares);
+      queries.request(a, requestOf(requests, 0), weights.qkv, thisBlock());
+      queries.run(a, requests, weights.qkv, x, set->q, layer > 0, layer, shared, products, squares);
     }
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
-    multiplyItems(attention, sharedAddress(shared), barriers, count, turn, uses);
-    arrive(&a.met->attended);
+    int item = blockIdx.x;
+    #pragma unroll 1
+    for (int i = 0; i < countOf(a); i++) {
+      multiplyItems(attention, sharedAddress(shared), barriers, item, requests[i].items * KV_HEADS, turn, uses);
+      arrive(&a.met->attended[i]);
+    }
     // All have done with queries.
     if (WEIGHTS_AHEAD) {
       GateUp::bring(weights.gateUp, thisBlock(), shared, &arrived->gateUp);
       Down::prefetchAll(weights.down, thisBlock());
     }
     Output output;
-    output.request(a, weights.attentionOutput, thisBlock());
+    output.request(a, requestOf(requests, 0), weights.attentionOutput, thisBlock());
     u32 expected = (layer + 1) * blocks;
-    if (a.merging) {
-      mergeParts(a, set->mixed, (float4(*)[16])products, [&] { meet(&a.met->attended, expected); });
-    } else {
-      meet(&a.met->attended, expected);
-    }
-    output.run(a, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, squares);
+    #pragma unroll 1
+    for (int i = 0; i < countOf(a); i++)
+      mergeParts(a, requestOf(requests, i), set->mixed, (float4(*)[16])products,
+          [&] { meet(&a.met->attended[i], expected); });
+    output.run(a, requests, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, squares);
     {
       GateUp gateUp;
-      gateUp.request(a, weights.gateUp, thisBlock());
+      gateUp.request(a, requestOf(requests, 0), weights.gateUp, thisBlock());
       // Its last words were for queries of this layer, which all have ended.
       if (layer > 0) clear(a.sets + (layer - 1) % 3);
-      gateUp.run(a, weights.gateUp, set->between, set->inner, true, layer, shared, gateProducts, squares, &arrived->gateUp,
-          &gatesBrought);
+      gateUp.run(a, requests, weights.gateUp, set->between, set->inner, true, layer, shared, gateProducts, squares,
+          &arrived->gateUp, &gatesBrought);
     }
     {
       if (WEIGHTS_AHEAD) {
@@ -615,9 +656,9 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers, Broug
         Down::bring(weights.down, thisBlock(), shared, &arrived->down);
       }
       Down down;
-      down.request(a, weights.down, thisBlock());
-      down.run(a, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, shared, products, squares,
-          &arrived->down, &downsBrought);
+      down.request(a, requestOf(requests, 0), weights.down, thisBlock());
+      down.run(a, requests, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, shared, products,
+          squares, &arrived->down, &downsBrought);
       if (layer + 1 < a.layers) freeStages();
     }
   }
@@ -627,14 +668,16 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void layers(const __grid_con
   extern __shared__ u8 unaligned[];
   __shared__ Barriers barriers;
   __shared__ Brought brought;
+  __shared__ __align__(16) Request requests[REQUESTS];
   u8* shared = unaligned + ((1024 - (sharedAddress(unaligned) & 1023)) & 1023);
   if (threadIdx.x == 0) {
     initBarriers(barriers);
     barrierInit(&brought.gateUp, 1);
     barrierInit(&brought.down, 1);
   }
+  if (threadIdx.x < countOf(a)) requests[threadIdx.x] = a.requests[threadIdx.x];
   __syncthreads();
-  runLayers(a, shared, &barriers, &brought);
+  runLayers(a, requests, shared, &barriers, &brought);
   // Nobody looks at the count any more when all blocks have come here.
   __syncthreads();
   if (threadIdx.x == 0 && atomicAdd(&a.met->ended, 1) == gridDim.x - 1) *a.met = {};
