@@ -12,7 +12,7 @@ import java.lang.foreign.ValueLayout;
 final class FusedLayers {
 
   /** Shared memory of a block, with what aligning takes: {@code ROOM} of {@code layers.cu}. */
-  static final int SHARED_BYTES = 223 << 10;
+  static final int SHARED_BYTES = 224 << 10;
 
   /** Last blocks that go through the layers together. */
   static final int MOST = 8;

@@ -22,7 +22,9 @@
 constexpr int WORKERS = GROUPS * 128, WORKER_WARPS = WORKERS / 32;
 #include "blocks.cuh"
 // Shared memory of a block, and where sums of a product's warps lie in it, in the place of queries too, once those are used.
-constexpr int ROOM = (223 << 10) - 1024, PRODUCTS_AT = SHARED_BYTES, PRODUCT_BYTES = 18 << 10;
+constexpr int ROOM = (224 << 10) - 1024, PRODUCTS_AT = SHARED_BYTES;
+// Of several requests the sums of one are put together while those of the next are written.
+constexpr int BUFFERS = REQUESTS == 1 ? 1 : 2;
 
 constexpr int MAX_TOKENS = 64;
 
@@ -118,12 +120,33 @@ __device__ constexpr int inputWarps(int steps) {
   return steps % 9 == 0 && steps / 9 <= 4 ? 9 : steps % 12 == 0 || steps > 32 ? 12 : 8;
 }
 
+// Sums of squares of each warp's inputs, of the tokens of a unit.
+constexpr int MOST_SHARED = 3;
+typedef float Squares[WORKER_WARPS][MOST_SHARED * 8];
+
 DEVICE int countOf(const LayersArgs& a) { return REQUESTS == 1 ? 1 : a.count; }
 
 DEVICE Request requestOf(const Request* requests, int i) {
   int4 v = *(const int4*)(requests + i);
   return {REQUESTS == 1 ? 0 : v.x, v.y, v.z, v.w};
 }
+
+// Bytes of the sums of a product's warps.
+__device__ constexpr int sumBytes(int inputs, int tiles) { return inputWarps(inputs / 32) * tiles * 512; }
+__device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
+
+constexpr int ATTENTION_WIDTH = HEADS * HEAD_SIZE, QKV_WIDTH = (HEADS + 2 * KV_HEADS) * HEAD_SIZE;
+constexpr int QUERY_BYTES = SLOTS * Q_BYTES;
+
+// Whether weights of gate and up, and of down, find room in the place of queries and the rest of the memory, beside sums.
+__device__ constexpr int rowsThere(int inputs) { return QUERY_BYTES / pitch(inputs); }
+__device__ constexpr bool fitting(int rows, int inputs, int rest) { return rows - rowsThere(inputs) <= rest / pitch(inputs); }
+constexpr int LEAST_BUFFER = REQUESTS == 1 ? 18 << 10
+    : larger(sumBytes(HIDDEN, 3), larger(sumBytes(ATTENTION_WIDTH, 2), sumBytes(FEED_FORWARD, 2)));
+constexpr int LEAST_REST_AT = PRODUCTS_AT + BUFFERS * LEAST_BUFFER, LEAST_REST = ROOM - LEAST_REST_AT;
+constexpr bool WEIGHTS_AHEAD = fitting(48, HIDDEN, LEAST_REST) && fitting(16, FEED_FORWARD, LEAST_REST);
+constexpr int BUFFER_BYTES = WEIGHTS_AHEAD ? LEAST_BUFFER : 18 << 10, REST_AT = PRODUCTS_AT + BUFFERS * BUFFER_BYTES;
+static_assert(REST_AT <= ROOM, "Sums find room");
 
 struct Early {
   float2 turn;
@@ -143,7 +166,7 @@ struct Product {
   static constexpr int UNITS = COLUMNS * SHARES, PIECES = PER_UNIT * NT, WARPS = OUTPUT_WARPS * INPUT_WARPS;
   static constexpr int AHEAD = PER_WARP * NT <= 8 ? PER_WARP : 8 / NT;
   static constexpr int PAIR = E == QKV ? HEAD_SIZE / 2 : 8, PITCH = pitch(INPUTS);
-  static_assert(WARPS <= WORKER_WARPS && PIECES <= WORKER_WARPS && PER_WARP <= 8, "Too large for a block");
+  static_assert(WARPS <= WORKER_WARPS && PIECES <= WORKER_WARPS && PER_WARP <= 8 && NT <= MOST_SHARED, "Too large for a block");
   static_assert(Weights::SHARED || EACH == 1, "Registers hold a tile");
   // Weights in the place of queries stay there for the next request, so sums have little room.
   static constexpr int ROUNDS = REQUESTS > 1 ? EACH : 1, TOGETHER = EACH / ROUNDS, IN_ROUND = OUTPUT_WARPS * TOGETHER;
@@ -158,7 +181,7 @@ struct Product {
     return E == QKV ? tile / PER_HEAD * HEAD_SIZE + tile % PER_HEAD * 8 : tile * 16;
   }
 
-  DEVICE void loadEarly(const LayersArgs& a, const Request& of, int unit, int warp, int lane) {
+  static DEVICE void loadEarly(const LayersArgs& a, const Request& of, int unit, int warp, int lane, Early (&early)[2]) {
     int tile = unit / SHARES * PER_UNIT + warp / NT;
     if (warp >= PIECES || tile >= TILES) return;
     int output = firstOutput(tile) + lane / 4;
@@ -230,7 +253,7 @@ struct Product {
         w[p][1] = valid ? loadStreaming(row + (u64)PAIR * INPUTS + p * 32) : make_uint4(0, 0, 0, 0);
       }
     }
-    loadEarly(a, first, unit, warp, lane);
+    loadEarly(a, first, unit, warp, lane, early);
   }
 
   // Two numbers of neighbouring outputs of one token: lanes of even outputs get those of the first token, others of the second.
@@ -319,9 +342,33 @@ struct Product {
     syncWorkers();
   }
 
+  // Words that a lane multiplies, of the first steps of a request.
+  struct Inputs {
+    const num16* from;
+    int left;                 // tokens from this lane's first one on
+    uint4 words[AHEAD][NT];
+
+    DEVICE void open(const Request& of, int unit, const num16* x) {
+      int thread = thisThread(), token = of.begin + unit % SHARES * NT * 8 + thread % 32 / 4;
+      left = of.end - token;
+      from = x + (left > 0 ? token : of.begin) * INPUTS + thread % 4 * 8 + thread / 32 % INPUT_WARPS * PER_WARP * 32;
+    }
+
+    DEVICE uint4 fetch(int p, int n) const {
+      bool valid = n * 8 < left && (EXACT || thisThread() / 32 % INPUT_WARPS * PER_WARP + p < STEPS);
+      return valid ? loadShared16(from + n * 8 * INPUTS + p * 32) : make_uint4(0, 0, 0, 0);
+    }
+
+    DEVICE void fetchAll() {
+      #pragma unroll
+      for (int i = 0; i < AHEAD * NT; i++) words[i / NT][i % NT] = fetch(i / NT, i % NT);
+    }
+  };
+
   // The first unit has been requested, and brought. Words of x may be missing yet where it `awaits` them.
   DEVICE void run(const LayersArgs& a, const Request* requests, const num16* weights, const num16* x, num16* out, bool awaits,
-      int layer, u8* shared, float4* products, float (*squares)[TOKEN_TILES * 8], u64* arrived = 0, u32* brought = 0) {
+      int layer, u8* shared, float4* products, int& buffer, Squares* squares, u64* arrived = 0, u32* brought = 0) {
+    constexpr bool STAGED = OUTPUT_WARPS > 1;
     #pragma unroll 1
     for (int unit = thisBlock(); unit < UNITS; unit += gridDim.x) {
       if (unit != thisBlock()) {
@@ -331,23 +378,31 @@ struct Product {
         }
         request(a, requests[0], weights, unit);
       }
+      // Written on all ways, like weights.
+      Inputs inputs = {};
+      if (!STAGED && thisThread() / 32 < WARPS) {
+        inputs.open(requestOf(requests, 0), unit, x);
+        // Looks for a part alone until it is there, so that those who write are not held up.
+        do inputs.words[0][0] = inputs.fetch(0, 0); while (awaits && __any_sync(~0u, !written(inputs.words[0][0])));
+        #pragma unroll
+        for (int i = 1; i < AHEAD * NT; i++) inputs.words[i / NT][i % NT] = inputs.fetch(i / NT, i % NT);
+      }
       int count = countOf(a);
       #pragma unroll 1
-      for (int i = 0; i < count; i++) {
-        Request of = requestOf(requests, i);
-        if (i > 0) loadEarly(a, of, unit, thisThread() / 32, thisThread() % 32);
-        multiply(a, of, unit, x, out, awaits, layer, shared, products, squares, arrived, brought);
-      }
+      for (int i = 0; i < count; i++)
+        multiply(a, requests, i, count, unit, x, out, awaits, layer, shared, products, buffer, squares, inputs, arrived, brought);
       if (Weights::SHARED) *brought += 1;
     }
   }
 
-  DEVICE void multiply(const LayersArgs& a, const Request& of, int unit, const num16* x, num16* out, bool awaits, int layer,
-      u8* shared, float4* products, float (*squares)[TOKEN_TILES * 8], u64* arrived, u32* brought) {
+  DEVICE void multiply(const LayersArgs& a, const Request* requests, int index, int count, int unit, const num16* x, num16* out,
+      bool awaits, int layer, u8* shared, float4* products, int& buffer, Squares* squares, Inputs& inputs, u64* arrived,
+      u32* brought) {
     constexpr bool STAGED = OUTPUT_WARPS > 1;
     // Of queries, which attention has done with.
     uint4* stages = (uint4*)(shared + Q_AT);
     int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4;
+    Request of = requestOf(requests, index);
     int token0 = of.begin + unit % SHARES * NT * 8;
     if (STAGED) {
       syncWorkers();
@@ -356,35 +411,27 @@ struct Product {
     int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
     float d[EACH][NT][4] = {};
     float square[NT] = {};
+    Early later[2];
+    if (REQUESTS > 1) later[0] = later[1] = {};
     if (warp < WARPS) {
-      const num16* from[NT];
-      bool live[NT];
-      #pragma unroll
-      for (int n = 0; n < NT; n++) {
-        int token = token0 + n * 8 + g;
-        live[n] = token < of.end;
-        from[n] = x + (live[n] ? token : of.begin) * INPUTS + q * 8 + first * 32;
-      }
-      uint4 b[AHEAD][NT];
       auto fetch = [&](int p, int n) {
         if (STAGED) return EXACT || first + p < STEPS ? stages[staged(n * 8 + g, (first + p) * 4 + q)] : make_uint4(0, 0, 0, 0);
-        return live[n] && (EXACT || first + p < STEPS) ? loadShared16(from[n] + p * 32) : make_uint4(0, 0, 0, 0);
+        return inputs.fetch(p, n);
       };
       auto missing = [&](const uint4& v) { return !STAGED && awaits && __any_sync(~0u, !written(v)); };
-      // Looks for a part alone until it is there, so that those who write are not held up.
-      do b[0][0] = fetch(0, 0); while (missing(b[0][0]));
       #pragma unroll
-      for (int i = 1; i < AHEAD * NT; i++) b[i / NT][i % NT] = fetch(i / NT, i % NT);
-      #pragma unroll
-      for (int i = 1; i < AHEAD * NT; i++)
-        while (missing(b[i / NT][i % NT])) b[i / NT][i % NT] = fetch(i / NT, i % NT);
+      for (int i = 0; i < AHEAD * NT; i++) {
+        uint4& word = inputs.words[i / NT][i % NT];
+        if (STAGED) word = fetch(i / NT, i % NT);
+        while (missing(word)) word = fetch(i / NT, i % NT);
+      }
       if (Weights::SHARED) barrierWait(arrived, *brought & 1);
       #pragma unroll
       for (int p = 0; p < PER_WARP; p++) {
         uint4 v[NT];
         #pragma unroll
         for (int n = 0; n < NT; n++) {
-          v[n] = b[p % AHEAD][n];
+          v[n] = inputs.words[p % AHEAD][n];
           while (p >= AHEAD && missing(v[n])) v[n] = fetch(p, n);
           if (NORM && ow == 0) {
             u32 pairs[4] = {v[n].x, v[n].y, v[n].z, v[n].w};
@@ -395,7 +442,7 @@ struct Product {
               square[n] += t * t;
             }
           }
-          if (p + AHEAD < PER_WARP) b[p % AHEAD][n] = fetch(p + AHEAD, n);
+          if (p + AHEAD < PER_WARP) inputs.words[p % AHEAD][n] = fetch(p + AHEAD, n);
         }
         if (Weights::SHARED && !EXACT && first + p >= STEPS) continue;
         #pragma unroll
@@ -416,23 +463,30 @@ struct Product {
           }
         }
       }
+      if (REQUESTS > 1 && !STAGED && index + 1 < count) {
+        inputs.open(requestOf(requests, index + 1), unit, x);
+        inputs.fetchAll();
+      }
     }
+    if (REQUESTS > 1 && index + 1 < count) loadEarly(a, requestOf(requests, index + 1), unit, warp, lane, later);
     #pragma unroll
     for (int round = 0; round < ROUNDS; round++) {
       // What is there has been read.
-      syncWorkers();
+      if (BUFFERS == 1) syncWorkers();
+      float4* sums = products + buffer * (BUFFER_BYTES / 16);
+      if (BUFFERS == 2) buffer ^= 1;
       if (warp < WARPS) {
         #pragma unroll
         for (int n = 0; n < NT; n++) {
           #pragma unroll
           for (int t = 0; t < TOGETHER; t++) {
             float (&sum)[4] = d[round * TOGETHER + t][n];
-            products[((iw * IN_ROUND + ow * TOGETHER + t) * NT + n) * 32 + lane] = make_float4(sum[0], sum[1], sum[2], sum[3]);
+            sums[((iw * IN_ROUND + ow * TOGETHER + t) * NT + n) * 32 + lane] = make_float4(sum[0], sum[1], sum[2], sum[3]);
           }
           if (NORM && ow == 0 && round == 0) {
             square[n] += __shfl_xor_sync(~0u, square[n], 1);
             square[n] += __shfl_xor_sync(~0u, square[n], 2);
-            if (q == 0) squares[iw][n * 8 + g] = square[n];
+            if (q == 0) squares[index % BUFFERS][iw][n * 8 + g] = square[n];
           }
         }
       }
@@ -443,11 +497,11 @@ struct Product {
         float square0 = 0, square1 = 0;
         #pragma unroll
         for (int k = 0; k < INPUT_WARPS; k++) {
-          float4 v = products[(k * IN_ROUND * NT + warp) * 32 + lane];
+          float4 v = sums[(k * IN_ROUND * NT + warp) * 32 + lane];
           sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
           if (NORM) {
-            square0 += squares[k][inUnit];
-            square1 += squares[k][inUnit + 1];
+            square0 += squares[index % BUFFERS][k][inUnit];
+            square1 += squares[index % BUFFERS][k][inUnit + 1];
           }
         }
         if (NORM) {
@@ -460,18 +514,15 @@ struct Product {
         store(a, out, layer, lane, firstOutput(tile) + g, token0 + inUnit, of.end, low, high);
       }
     }
+    if (REQUESTS > 1) {
+      early[0] = later[0];
+      early[1] = later[1];
+    }
   }
 };
 
-constexpr int ATTENTION_WIDTH = HEADS * HEAD_SIZE, QKV_WIDTH = (HEADS + 2 * KV_HEADS) * HEAD_SIZE;
 typedef Product<QKV, QKV_WIDTH, HIDDEN, 1, inputWarps(HIDDEN / 32), 3> Queries;
 typedef Product<RESIDUAL, HIDDEN, ATTENTION_WIDTH, 1, inputWarps(ATTENTION_WIDTH / 32), 2> Output;
-
-// Whether weights of gate and up, and of down, find room in the place of queries and the rest of the memory.
-constexpr int QUERY_BYTES = SLOTS * Q_BYTES, REST_AT = PRODUCTS_AT + PRODUCT_BYTES, REST = ROOM - REST_AT;
-__device__ constexpr int rowsThere(int inputs) { return QUERY_BYTES / pitch(inputs); }
-__device__ constexpr bool fitting(int rows, int inputs) { return rows - rowsThere(inputs) <= REST / pitch(inputs); }
-constexpr bool WEIGHTS_AHEAD = fitting(48, HIDDEN) && fitting(16, FEED_FORWARD);
 
 template <bool SHARED> struct FeedForward {
   typedef Product<SWIGLU, 2 * FEED_FORWARD, HIDDEN, 3, 4, 3> GateUp;
@@ -484,7 +535,7 @@ template <> struct FeedForward<true> {
       InShared<Q_AT, rowsThere(HIDDEN), REST_AT>> GateUp;
   typedef Product<RESIDUAL, HIDDEN, FEED_FORWARD, 1, inputWarps(FEED_FORWARD / 32), 2, 1,
       InShared<Q_AT, rowsThere(FEED_FORWARD), REST_AT>> Down;
-  static_assert(GateUp::WARPS * GateUp::PIECES / GateUp::ROUNDS * 512 <= (REQUESTS == 1 ? QUERY_BYTES : PRODUCT_BYTES),
+  static_assert(GateUp::WARPS * GateUp::PIECES / GateUp::ROUNDS * 512 <= (REQUESTS == 1 ? QUERY_BYTES : BUFFER_BYTES),
       "Sums take the place of queries");
 };
 
@@ -583,7 +634,7 @@ struct Brought {
 
 DEVICE void runLayers(
     const LayersArgs& a, const Request* requests, u8* shared, Barriers* barriers, Brought* arrived) {
-  __shared__ float squares[WORKER_WARPS][TOKEN_TILES * 8];
+  __shared__ Squares squares[BUFFERS];
   float4* products = (float4*)(shared + PRODUCTS_AT);
   float4* gateProducts = WEIGHTS_AHEAD && REQUESTS == 1 ? (float4*)(shared + Q_AT) : products;
   u32 blocks = gridDim.x;
@@ -610,6 +661,7 @@ DEVICE void runLayers(
   Turn turn;
   int uses = 0;
   u32 gatesBrought = 0, downsBrought = 0;
+  int buffer = 0;
   #pragma unroll 1
   for (int layer = 0; layer < a.layers; layer++) {
     LayerWeights weights = a.weights[layer];
@@ -618,7 +670,7 @@ DEVICE void runLayers(
     {
       Queries queries;
       queries.request(a, requestOf(requests, 0), weights.qkv, thisBlock());
-      queries.run(a, requests, weights.qkv, x, set->q, layer > 0, layer, shared, products, squares);
+      queries.run(a, requests, weights.qkv, x, set->q, layer > 0, layer, shared, products, buffer, squares);
     }
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
@@ -641,13 +693,14 @@ DEVICE void runLayers(
     for (int i = 0; i < countOf(a); i++)
       mergeParts(a, requestOf(requests, i), set->mixed, (float4(*)[16])products,
           [&] { meet(&a.met->attended[i], expected); });
-    output.run(a, requests, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, squares);
+    if (BUFFERS == 2) syncWorkers();
+    output.run(a, requests, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, buffer, squares);
     {
       GateUp gateUp;
       gateUp.request(a, requestOf(requests, 0), weights.gateUp, thisBlock());
       // Its last words were for queries of this layer, which all have ended.
       if (layer > 0) clear(a.sets + (layer - 1) % 3);
-      gateUp.run(a, requests, weights.gateUp, set->between, set->inner, true, layer, shared, gateProducts, squares,
+      gateUp.run(a, requests, weights.gateUp, set->between, set->inner, true, layer, shared, gateProducts, buffer, squares,
           &arrived->gateUp, &gatesBrought);
     }
     {
@@ -658,7 +711,7 @@ DEVICE void runLayers(
       Down down;
       down.request(a, requestOf(requests, 0), weights.down, thisBlock());
       down.run(a, requests, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, shared, products,
-          squares, &arrived->down, &downsBrought);
+          buffer, squares, &arrived->down, &downsBrought);
       if (layer + 1 < a.layers) freeStages();
     }
   }
