@@ -551,64 +551,111 @@ DEVICE void clear(Set* set) {
 
 static_assert(Output::UNITS == Down::UNITS && Output::NT == Down::NT, "A number of the residual is one thread's alone");
 
-// The parts of each row put together: MERGE_WARPS warps a row, each half of a warp every so manieth part. All that it loads is
-// requested before any of it is used. ready() waits for what leaves the parts.
-template <typename Ready>
-DEVICE void mergeParts(const LayersArgs& a, const Request& of, num16* out, float4 (*shares)[16], Ready ready) {
-  constexpr int MERGE_WARPS = 3, AT_ONCE = WORKER_WARPS / MERGE_WARPS, MOST = 8, CHUNK = 2 * MERGE_WARPS * MOST;
-  constexpr int GROUP = HEADS / KV_HEADS, STRIDE = KV_HEADS * ROWS;
-  static_assert(CHUNK <= 64 && WORKER_WARPS % MERGE_WARPS == 0, "Two weights a lane");
-  int warp = thisThread() / 32, lane = thisThread() % 32, share = warp % MERGE_WARPS, slot = warp / MERGE_WARPS, half = lane / 16;
-  int perHead = (of.end - of.begin) * GROUP, all = of.merge < 0 ? 0 : perHead * KV_HEADS;
-  bool waits = true;
-  #pragma unroll 1
-  for (int w = thisBlock() * AT_ONCE + slot; w < all; w += gridDim.x * AT_ONCE) {
-    int head = w / perHead, row = w % perHead;
+// Warps that share the parts of a row, whose halves take turns; parts that a half takes at a time.
+constexpr int MERGE_WARPS = 3, MERGE_MOST = 8, MERGE_CHUNK = 2 * MERGE_WARPS * MERGE_MOST;
+static_assert(MERGE_CHUNK <= 64 && WORKER_WARPS % MERGE_WARPS == 0, "Two weights a lane");
+
+// A row whose parts are put together. What each half of each of the warps that share it sums up, and in which order, is the same
+// whether those are three warps or one that does it all.
+struct MergedRow {
+  static constexpr int GROUP = HEADS / KV_HEADS, STRIDE = KV_HEADS * ROWS;
+  const float2* sums;
+  const float4* parts;       // of this lane's four channels
+  int count;
+  float top = -INFINITE, total = 0;
+  float weight[2];
+
+  DEVICE MergedRow(const LayersArgs& a, const Request& of, int row, int head) {
     MergeItem item = a.attention.merges[of.merge + row / ROWS];
     u64 at = ((u64)item.firstPartial * KV_HEADS + head) * ROWS + row % ROWS;
-    const float2* sums = a.attention.partialSums + at;
-    const float4* parts = (const float4*)(a.attention.partialOut + at * HEAD_SIZE) + lane % 16;
-    if (waits) ready();
-    waits = false;
-    float4 sum = make_float4(0, 0, 0, 0);
-    float top = -INFINITE, total = 0;
+    sums = a.attention.partialSums + at;
+    parts = (const float4*)(a.attention.partialOut + at * HEAD_SIZE) + thisThread() % 16;
+    count = item.count;
+  }
+
+  // What lies beyond the first chunk.
+  DEVICE void look() {
     #pragma unroll 1
-    for (int i = CHUNK + lane; i < item.count; i += 32) top = fmaxf(top, __ldcg(sums + (u64)i * STRIDE).x);
-    #pragma unroll 1
-    for (int from = 0; from < item.count; from += CHUNK) {
-      float2 part[2];
-      #pragma unroll
-      for (int c = 0; c < 2; c++) {
-        int in = c * 32 + lane, i = from + in;
-        part[c] = in < CHUNK && i < item.count ? __ldcg(sums + (u64)i * STRIDE) : make_float2(-INFINITE, 0);
-      }
-      float4 v[MOST];
-      #pragma unroll
-      for (int j = 0; j < MOST; j++) {
-        int i = from + (j * MERGE_WARPS + share) * 2 + half;
-        v[j] = i < item.count ? __ldcg(parts + (u64)i * (STRIDE * HEAD_SIZE / 4)) : make_float4(0, 0, 0, 0);
-      }
-      if (from == 0) top = warpMax(fmaxf(top, fmaxf(part[0].x, part[1].x)));
-      float weight[2];
-      #pragma unroll
-      for (int c = 0; c < 2; c++) {
-        weight[c] = power2(part[c].x - top);
-        total += part[c].y * weight[c];
-      }
-      #pragma unroll
-      for (int j = 0; j < MOST; j++) {
-        int in = (j * MERGE_WARPS + share) * 2 + half;
-        float early = __shfl_sync(~0u, weight[0], in % 32), late = __shfl_sync(~0u, weight[1], in % 32);
-        float by = in < 32 ? early : late;
-        sum.x += v[j].x * by; sum.y += v[j].y * by; sum.z += v[j].z * by; sum.w += v[j].w * by;
-      }
+    for (int i = MERGE_CHUNK + thisThread() % 32; i < count; i += 32) top = fmaxf(top, __ldcg(sums + (u64)i * STRIDE).x);
+  }
+
+  DEVICE void request(int from, float2 (&part)[2]) const {
+    #pragma unroll
+    for (int c = 0; c < 2; c++) {
+      int in = c * 32 + thisThread() % 32, i = from + in;
+      part[c] = in < MERGE_CHUNK && i < count ? __ldcg(sums + (u64)i * STRIDE) : make_float2(-INFINITE, 0);
     }
-    total = warpSum(total);
+  }
+
+  static DEVICE int place(int j, int share) { return (j * MERGE_WARPS + share) * 2 + thisThread() % 32 / 16; }
+
+  DEVICE void request(int from, int share, float4 (&v)[MERGE_MOST]) const {
+    #pragma unroll
+    for (int j = 0; j < MERGE_MOST; j++) {
+      int i = from + place(j, share);
+      v[j] = i < count ? __ldcg(parts + (u64)i * (STRIDE * HEAD_SIZE / 4)) : make_float4(0, 0, 0, 0);
+    }
+  }
+
+  DEVICE void weigh(int from, const float2 (&part)[2]) {
+    if (from == 0) top = warpMax(fmaxf(top, fmaxf(part[0].x, part[1].x)));
+    #pragma unroll
+    for (int c = 0; c < 2; c++) {
+      weight[c] = power2(part[c].x - top);
+      total += part[c].y * weight[c];
+    }
+  }
+
+  DEVICE void add(int share, const float4 (&v)[MERGE_MOST], float4& sum) const {
+    #pragma unroll
+    for (int j = 0; j < MERGE_MOST; j++) {
+      int in = place(j, share);
+      float early = __shfl_sync(~0u, weight[0], in % 32), late = __shfl_sync(~0u, weight[1], in % 32);
+      float by = in < 32 ? early : late;
+      sum.x += v[j].x * by; sum.y += v[j].y * by; sum.z += v[j].z * by; sum.w += v[j].w * by;
+    }
+  }
+
+  static DEVICE void addHalves(float4& sum) {
     sum.x += __shfl_xor_sync(~0u, sum.x, 16);
     sum.y += __shfl_xor_sync(~0u, sum.y, 16);
     sum.z += __shfl_xor_sync(~0u, sum.z, 16);
     sum.w += __shfl_xor_sync(~0u, sum.w, 16);
-    if (half == 0) shares[warp][lane] = sum;
+  }
+
+  static DEVICE num16* place(num16* out, const Request& of, int row, int head) {
+    return out + ((of.begin + row / GROUP) * HEADS + head * GROUP + row % GROUP) * HEAD_SIZE;
+  }
+};
+
+// The rows of a last block, three warps a row. All that is loaded is requested before any of it is used. ready() waits for what
+// leaves the parts.
+template <typename Ready>
+DEVICE void mergeParts(const LayersArgs& a, const Request& of, num16* out, float4 (*shares)[16], Ready ready) {
+  constexpr int AT_ONCE = WORKER_WARPS / MERGE_WARPS;
+  int warp = thisThread() / 32, lane = thisThread() % 32, share = warp % MERGE_WARPS, slot = warp / MERGE_WARPS;
+  int perHead = (of.end - of.begin) * MergedRow::GROUP, all = of.merge < 0 ? 0 : perHead * KV_HEADS;
+  bool waits = true;
+  #pragma unroll 1
+  for (int w = thisBlock() * AT_ONCE + slot; w < all; w += gridDim.x * AT_ONCE) {
+    int head = w / perHead, row = w % perHead;
+    MergedRow merged(a, of, row, head);
+    if (waits) ready();
+    waits = false;
+    merged.look();
+    float4 sum = make_float4(0, 0, 0, 0);
+    #pragma unroll 1
+    for (int from = 0; from < merged.count; from += MERGE_CHUNK) {
+      float2 part[2];
+      float4 v[MERGE_MOST];
+      merged.request(from, part);
+      merged.request(from, share, v);
+      merged.weigh(from, part);
+      merged.add(share, v, sum);
+    }
+    float total = warpSum(merged.total);
+    MergedRow::addHalves(sum);
+    if (lane < 16) shares[warp][lane] = sum;
     asm volatile("bar.sync %0, %1;" :: "r"(3 + slot), "n"(MERGE_WARPS * 32) : "memory");
     if (share == 0) {
       float factor = 1.0f / total;
@@ -618,12 +665,59 @@ DEVICE void mergeParts(const LayersArgs& a, const Request& of, num16* out, float
         float2 x = ((const float2*)shares[warp + k])[lane];
         mixed.x += x.x; mixed.y += x.y;
       }
-      num16* to = out + ((of.begin + row / GROUP) * HEADS + head * GROUP + row % GROUP) * HEAD_SIZE + 2 * lane;
-      storeWord(to, pack16(mixed.x * factor, mixed.y * factor));
+      storeWord(MergedRow::place(out, of, row, head) + 2 * lane, pack16(mixed.x * factor, mixed.y * factor));
     }
     asm volatile("bar.sync %0, %1;" :: "r"(3 + slot), "n"(MERGE_WARPS * 32) : "memory");
   }
   if (waits) ready();
+}
+
+// The rows of several last blocks, a warp a row: there are enough of them.
+DEVICE void mergeTogether(const LayersArgs& a, const Request* requests, num16* out, u32 expected) {
+  int lane = thisThread() % 32, last = countOf(a), seen = -1, first = 0;
+  Request of = requestOf(requests, 0);
+  int index = 0;
+  #pragma unroll 1
+  for (int w = thisBlock() * WORKER_WARPS + thisThread() / 32;; w += gridDim.x * WORKER_WARPS) {
+    int rows;
+    while (w - first >= (rows = of.merge < 0 ? 0 : (of.end - of.begin) * HEADS)) {
+      first += rows;
+      if (++index == last) return;
+      of = requestOf(requests, index);
+    }
+    int perHead = (of.end - of.begin) * MergedRow::GROUP, head = (w - first) / perHead, row = (w - first) % perHead;
+    MergedRow merged(a, of, row, head);
+    if (index != seen) {
+      if (lane == 0) awaitBlocks(&a.met->attended[index], expected);
+      __syncwarp();
+      seen = index;
+    }
+    merged.look();
+    float4 sums[MERGE_WARPS] = {};
+    #pragma unroll 1
+    for (int from = 0; from < merged.count; from += MERGE_CHUNK) {
+      float2 part[2];
+      float4 v[MERGE_MOST];
+      merged.request(from, part);
+      merged.request(from, 0, v);
+      merged.weigh(from, part);
+      merged.add(0, v, sums[0]);
+      #pragma unroll
+      for (int share = 1; share < MERGE_WARPS; share++) {
+        merged.request(from, share, v);
+        merged.add(share, v, sums[share]);
+      }
+    }
+    float factor = 1.0f / warpSum(merged.total);
+    float4 mixed = make_float4(0, 0, 0, 0);
+    #pragma unroll
+    for (int k = 0; k < MERGE_WARPS; k++) {
+      MergedRow::addHalves(sums[k]);
+      mixed.x += sums[k].x; mixed.y += sums[k].y; mixed.z += sums[k].z; mixed.w += sums[k].w;
+    }
+    float2 mine = lane < 16 ? make_float2(mixed.x, mixed.y) : make_float2(mixed.z, mixed.w);
+    storeWord(MergedRow::place(out, of, row, head) + lane % 16 * 4 + lane / 16 * 2, pack16(mine.x * factor, mine.y * factor));
+  }
 }
 
 // Weights that are brought into shared memory.
@@ -640,7 +734,8 @@ DEVICE void runLayers(
   u32 blocks = gridDim.x;
   if (threadIdx.x >= WORKERS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-    Loader<INT8, true> loader(a.attention, shared, barriers, *a.attention.itemCount * KV_HEADS);
+    // Queries of several requests have long been there when they are needed.
+    Loader<INT8, REQUESTS == 1> loader(a.attention, shared, barriers, *a.attention.itemCount * KV_HEADS);
     #pragma unroll 1
     for (int layer = 0; layer < a.layers; layer++) {
       bool free = layer == 0;
@@ -650,7 +745,7 @@ DEVICE void runLayers(
         // Before all have met in the layer before, the set may hold what an earlier layer left.
         if (threadIdx.x == WORKERS) {
           awaitBlocks(&a.met->attended[countOf(a) - 1], layer * blocks);
-          if (kept) awaitBlocks(&a.met->kept, (layer + 1) * blocks);
+          if (kept || REQUESTS > 1) awaitBlocks(&a.met->kept, (layer + 1) * blocks);
         }
         syncLoaders();
       });
@@ -689,11 +784,12 @@ DEVICE void runLayers(
     Output output;
     output.request(a, requestOf(requests, 0), weights.attentionOutput, thisBlock());
     u32 expected = (layer + 1) * blocks;
-    #pragma unroll 1
-    for (int i = 0; i < countOf(a); i++)
-      mergeParts(a, requestOf(requests, i), set->mixed, (float4(*)[16])products,
-          [&] { meet(&a.met->attended[i], expected); });
-    if (BUFFERS == 2) syncWorkers();
+    if (REQUESTS == 1) {
+      mergeParts(a, requestOf(requests, 0), set->mixed, (float4(*)[16])products, [&] { meet(a.met->attended, expected); });
+    } else {
+      mergeTogether(a, requests, set->mixed, expected);
+      meet(&a.met->attended[countOf(a) - 1], expected);
+    }
     output.run(a, requests, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, buffer, squares);
     {
       GateUp gateUp;
