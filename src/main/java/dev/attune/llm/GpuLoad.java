@@ -32,6 +32,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.IntConsumer;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -49,12 +50,16 @@ public final class GpuLoad {
   private final Checkpoint checkpoint;
   private final @Nullable Path adapter;
   private final Lists input;
+  private final UnaryOperator<InferenceBackend> scheduled;
 
-  private GpuLoad(PrintWriter out, Checkpoint checkpoint, @Nullable Path adapter, Lists input) {
+  private GpuLoad(
+      PrintWriter out, Checkpoint checkpoint, @Nullable Path adapter, Lists input,
+      UnaryOperator<InferenceBackend> scheduled) {
     this.out = out;
     this.checkpoint = checkpoint;
     this.adapter = adapter;
     this.input = input;
+    this.scheduled = scheduled;
   }
 
   /**
@@ -63,12 +68,14 @@ public final class GpuLoad {
    * @param adapter directory of the ranking's adapter, or null for none
    * @param fewLists lists whose documents are moved about; those of three must not fit into a tenth of the device's
    *     memory
+   * @param scheduled what stands before the ranking's backend in the service, and puts passes that wait together
    * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the model
    */
-  public static void run(PrintWriter out, Path model, @Nullable Path adapter, Lists input, int fewLists)
-      throws IOException {
+  public static void run(
+      PrintWriter out, Path model, @Nullable Path adapter, Lists input, int fewLists,
+      UnaryOperator<InferenceBackend> scheduled) throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      GpuLoad load = new GpuLoad(out, checkpoint, adapter, input);
+      GpuLoad load = new GpuLoad(out, checkpoint, adapter, input, scheduled);
       for (int streams : new int[] {1, CudaBackend.STREAMS}) {
         load.concurrency(streams);
       }
@@ -98,7 +105,7 @@ public final class GpuLoad {
   /** Requests by callers that wait for their answer, then rankings with decoding beside them. */
   private void concurrency(int streams) throws IOException {
     try (CudaBackend base = open(0, 0, streams)) {
-      InferenceBackend ranking = ranking(base);
+      InferenceBackend ranking = scheduled.apply(ranking(base));
       KvSegment instruction = instruction(ranking);
       Map<String, KvSegment> documents =
           GpuAgreement.documents(ranking, input, instruction, new Variant("cuda", "full+bf16", null, 1, 1));

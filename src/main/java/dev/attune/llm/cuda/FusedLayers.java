@@ -77,9 +77,10 @@ final class FusedLayers {
     int most = plan.sequenceCount() == 1 ? 1 : MOST;
     device.fill(sets, UNWRITTEN, most * SETS * setBytes);
     try (Arena scratch = Arena.ofConfined()) {
-      Struct arguments = attention.arguments(new Struct(scratch, 192), 0).put(0).put(table)
+      Struct arguments = attention.arguments(new Struct(scratch, 200), 0).put(0).put(table)
           .put(plan.requests).put(plan.positions).put(plan.places).put(weights.rope()).put(x).put(residual).put(sets)
-          .put(met).put(layers).put(plan.sequenceCount()).put((float) weights.config().normEpsilon()).put(0);
+          .put(met).put(layers).put(plan.sequenceCount()).put((float) weights.config().normEpsilon())
+          .put(plan.longest()).put(attention.merges() ? 1 : 0).put(0);
       kernels.layers(SkinnyProducts.tokenTiles(plan.longest()), plan.quantised(), most)
           .launchTogether(device.multiprocessors, THREADS, arguments.memory());
     }

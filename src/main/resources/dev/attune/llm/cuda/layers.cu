@@ -72,6 +72,8 @@ struct LayersArgs {
   int layers;
   int count;                // of requests
   float epsilon;
+  int tokens;               // of the only request,
+  int merging;              // and whether it has merges
 };
 
 enum Epilogue { QKV, RESIDUAL, SWIGLU };
@@ -126,9 +128,11 @@ typedef float Squares[WORKER_WARPS][MOST_SHARED * 8];
 
 DEVICE int countOf(const LayersArgs& a) { return REQUESTS == 1 ? 1 : a.count; }
 
-DEVICE Request requestOf(const Request* requests, int i) {
+DEVICE Request requestOf(const LayersArgs& a, const Request* requests, int i) {
+  // What a lone last block is read of is closer.
+  if (REQUESTS == 1) return {0, a.tokens, *a.attention.itemCount, a.merging ? 0 : -1};
   int4 v = *(const int4*)(requests + i);
-  return {REQUESTS == 1 ? 0 : v.x, v.y, v.z, v.w};
+  return {v.x, v.y, v.z, v.w};
 }
 
 // Bytes of the sums of a product's warps.
@@ -376,12 +380,12 @@ struct Product {
           syncWorkers();
           bring(weights, unit, shared, arrived);
         }
-        request(a, requests[0], weights, unit);
+        request(a, requestOf(a, requests, 0), weights, unit);
       }
       // Written on all ways, like weights.
       Inputs inputs = {};
       if (!STAGED && thisThread() / 32 < WARPS) {
-        inputs.open(requestOf(requests, 0), unit, x);
+        inputs.open(requestOf(a, requests, 0), unit, x);
         // Looks for a part alone until it is there, so that those who write are not held up.
         do inputs.words[0][0] = inputs.fetch(0, 0); while (awaits && __any_sync(~0u, !written(inputs.words[0][0])));
         #pragma unroll
@@ -402,7 +406,7 @@ struct Product {
     // Of queries, which attention has done with.
     uint4* stages = (uint4*)(shared + Q_AT);
     int thread = thisThread(), warp = thread / 32, lane = thread % 32, g = lane / 4, q = lane % 4;
-    Request of = requestOf(requests, index);
+    Request of = requestOf(a, requests, index);
     int token0 = of.begin + unit % SHARES * NT * 8;
     if (STAGED) {
       syncWorkers();
@@ -423,7 +427,8 @@ struct Product {
       for (int i = 0; i < AHEAD * NT; i++) {
         uint4& word = inputs.words[i / NT][i % NT];
         if (STAGED) word = fetch(i / NT, i % NT);
-        while (missing(word)) word = fetch(i / NT, i % NT);
+        // The first of the first request has been looked at.
+        while ((i > 0 || REQUESTS > 1) && missing(word)) word = fetch(i / NT, i % NT);
       }
       if (Weights::SHARED) barrierWait(arrived, *brought & 1);
       #pragma unroll
@@ -464,11 +469,11 @@ struct Product {
         }
       }
       if (REQUESTS > 1 && !STAGED && index + 1 < count) {
-        inputs.open(requestOf(requests, index + 1), unit, x);
+        inputs.open(requestOf(a, requests, index + 1), unit, x);
         inputs.fetchAll();
       }
     }
-    if (REQUESTS > 1 && index + 1 < count) loadEarly(a, requestOf(requests, index + 1), unit, warp, lane, later);
+    if (REQUESTS > 1 && index + 1 < count) loadEarly(a, requestOf(a, requests, index + 1), unit, warp, lane, later);
     #pragma unroll
     for (int round = 0; round < ROUNDS; round++) {
       // What is there has been read.
@@ -675,7 +680,7 @@ DEVICE void mergeParts(const LayersArgs& a, const Request& of, num16* out, float
 // The rows of several last blocks, a warp a row: there are enough of them.
 DEVICE void mergeTogether(const LayersArgs& a, const Request* requests, num16* out, u32 expected) {
   int lane = thisThread() % 32, last = countOf(a), seen = -1, first = 0;
-  Request of = requestOf(requests, 0);
+  Request of = requestOf(a, requests, 0);
   int index = 0;
   #pragma unroll 1
   for (int w = thisBlock() * WORKER_WARPS + thisThread() / 32;; w += gridDim.x * WORKER_WARPS) {
@@ -683,7 +688,7 @@ DEVICE void mergeTogether(const LayersArgs& a, const Request* requests, num16* o
     while (w - first >= (rows = of.merge < 0 ? 0 : (of.end - of.begin) * HEADS)) {
       first += rows;
       if (++index == last) return;
-      of = requestOf(requests, index);
+      of = requestOf(a, requests, index);
     }
     int perHead = (of.end - of.begin) * MergedRow::GROUP, head = (w - first) / perHead, row = (w - first) % perHead;
     MergedRow merged(a, of, row, head);
@@ -764,7 +769,7 @@ DEVICE void runLayers(
     const num16* x = layer == 0 ? a.x : a.sets[(layer - 1) % 3].x;
     {
       Queries queries;
-      queries.request(a, requestOf(requests, 0), weights.qkv, thisBlock());
+      queries.request(a, requestOf(a, requests, 0), weights.qkv, thisBlock());
       queries.run(a, requests, weights.qkv, x, set->q, layer > 0, layer, shared, products, buffer, squares);
     }
     arrive(&a.met->kept);
@@ -773,7 +778,8 @@ DEVICE void runLayers(
     int item = blockIdx.x;
     #pragma unroll 1
     for (int i = 0; i < countOf(a); i++) {
-      multiplyItems(attention, sharedAddress(shared), barriers, item, requests[i].items * KV_HEADS, turn, uses);
+      int end = requestOf(a, requests, i).items * KV_HEADS;
+      multiplyItems(attention, sharedAddress(shared), barriers, item, end, turn, uses);
       arrive(&a.met->attended[i]);
     }
     // All have done with queries.
@@ -782,10 +788,10 @@ DEVICE void runLayers(
       Down::prefetchAll(weights.down, thisBlock());
     }
     Output output;
-    output.request(a, requestOf(requests, 0), weights.attentionOutput, thisBlock());
+    output.request(a, requestOf(a, requests, 0), weights.attentionOutput, thisBlock());
     u32 expected = (layer + 1) * blocks;
     if (REQUESTS == 1) {
-      mergeParts(a, requestOf(requests, 0), set->mixed, (float4(*)[16])products, [&] { meet(a.met->attended, expected); });
+      mergeParts(a, requestOf(a, requests, 0), set->mixed, (float4(*)[16])products, [&] { meet(a.met->attended, expected); });
     } else {
       mergeTogether(a, requests, set->mixed, expected);
       meet(&a.met->attended[countOf(a) - 1], expected);
@@ -793,7 +799,7 @@ DEVICE void runLayers(
     output.run(a, requests, weights.attentionOutput, set->mixed, set->between, true, layer, shared, products, buffer, squares);
     {
       GateUp gateUp;
-      gateUp.request(a, requestOf(requests, 0), weights.gateUp, thisBlock());
+      gateUp.request(a, requestOf(a, requests, 0), weights.gateUp, thisBlock());
       // Its last words were for queries of this layer, which all have ended.
       if (layer > 0) clear(a.sets + (layer - 1) % 3);
       gateUp.run(a, requests, weights.gateUp, set->between, set->inner, true, layer, shared, gateProducts, buffer, squares,
@@ -805,7 +811,7 @@ DEVICE void runLayers(
         Down::bring(weights.down, thisBlock(), shared, &arrived->down);
       }
       Down down;
-      down.request(a, requestOf(requests, 0), weights.down, thisBlock());
+      down.request(a, requestOf(a, requests, 0), weights.down, thisBlock());
       down.run(a, requests, weights.down, set->inner, layer + 1 < a.layers ? set->x : a.x, true, layer, shared, products,
           buffer, squares, &arrived->down, &downsBrought);
       if (layer + 1 < a.layers) freeStages();
@@ -824,7 +830,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void layers(const __grid_con
     barrierInit(&brought.gateUp, 1);
     barrierInit(&brought.down, 1);
   }
-  if (threadIdx.x < countOf(a)) requests[threadIdx.x] = a.requests[threadIdx.x];
+  if (REQUESTS > 1 && threadIdx.x < countOf(a)) requests[threadIdx.x] = a.requests[threadIdx.x];
   __syncthreads();
   runLayers(a, requests, shared, &barriers, &brought);
   // Nobody looks at the count any more when all blocks have come here.
