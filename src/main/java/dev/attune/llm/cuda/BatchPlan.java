@@ -189,41 +189,12 @@ final class BatchPlan {
     for (Sequence s : batch) {
       int own = s.contextTokens() + s.tokens.length;
       rows += s.tokens.length;
-      items += rowTiles(config, s, attention) * Cut.of(config, s, attention, smallestPart).parts;
+      items += AttentionCut.rowTiles(config, s, attention)
+          * AttentionCut.of(config, s, attention, smallestPart).parts();
       spans += s.context.size() + 1;
       keys += own;
     }
     return new Capacity(rows, batch.size(), items, spans, keys);
-  }
-
-  private static int rowTiles(ModelConfig config, Sequence s, Kernels.Attention attention) {
-    int packed = s.tokens.length * (config.heads() / config.kvHeads());
-    return (packed + attention.tileRows() - 1) / attention.tileRows();
-  }
-
-  /**
-   * How the keys of a sequence are cut.
-   *
-   * @param keys of a part
-   * @param parts of the sequence
-   */
-  private record Cut(int keys, int parts) {
-
-    static Cut of(ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
-      int keys = s.contextTokens() + s.tokens.length;
-      // No more than run at once: a few more would take as long as twice as many.
-      int parts = Math.max(1, attention.atOnce() / (rowTiles(config, s, attention) * config.kvHeads()));
-      int part = roundUp(Math.max(smallestPart, quotient(keys, parts)), Kernels.KEY_TILE);
-      return new Cut(part, quotient(keys, part));
-    }
-
-    private static int quotient(int a, int b) {
-      return (a + b - 1) / b;
-    }
-
-    private static int roundUp(int a, int b) {
-      return quotient(a, b) * b;
-    }
   }
 
   /** Lays out a batch; {@link #upload} brings it to the device. */
@@ -312,16 +283,16 @@ final class BatchPlan {
   }
 
   private void cut(Sequence s, int sequence, Kernels.Attention attention, int smallestPart, List<Item> all) {
-    Cut cut = Cut.of(config, s, attention, smallestPart);
+    AttentionCut cut = AttentionCut.of(config, s, attention, smallestPart);
     int keys = s.contextTokens() + s.tokens.length;
-    for (int tile = 0; tile < rowTiles(config, s, attention); tile++) {
-      boolean merged = cut.parts > 1;
+    for (int tile = 0; tile < AttentionCut.rowTiles(config, s, attention); tile++) {
+      boolean merged = cut.parts() > 1;
       if (merged) {
-        longestMerge = Math.max(longestMerge, cut.parts);
-        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts);
+        longestMerge = Math.max(longestMerge, cut.parts());
+        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts());
       }
-      for (int i = 0; i < cut.parts; i++) {
-        all.add(new Item(sequence, tile, i * cut.keys, Math.min((i + 1) * cut.keys, keys), merged ? partials++ : -1,
+      for (int i = 0; i < cut.parts(); i++) {
+        all.add(new Item(sequence, tile, i * cut.keys(), Math.min((i + 1) * cut.keys(), keys), merged ? partials++ : -1,
             mergeCount - 1));
       }
     }

@@ -249,7 +249,8 @@ final class BenchmarkedModel implements AutoCloseable {
       for (int i = 0; i < times.length; i++) {
         times[i] /= requests;
       }
-      timer.note(shape.name(), "%s-%d".formatted(what, requests), n, times, "of each of %d requests".formatted(requests));
+      timer.note(
+          shape.name(), "%s-%d".formatted(what, requests), n, times, "of each of %d requests".formatted(requests));
     }
   }
 

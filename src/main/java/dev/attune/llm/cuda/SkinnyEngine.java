@@ -218,8 +218,9 @@ final class SkinnyEngine {
     }
     int first = 0;
     for (int i = 0; i < shape.probedRows.size(); i++) {
-      probe.run(batch, i, shape.layers, shape.probedRows.get(i), q + 2L * first * config.heads() * config.headSize());
-      first += shape.probedRows.get(i);
+      int rows = shape.probedRows.get(i);
+      probe.run(batch, i, shape.layers, rows, q + 2L * first * config.heads() * config.headSize());
+      first += rows;
     }
     if (shape.logitRows > 0) {
       products.logits(x, batch.picks + 4L * probed, shape.logitRows, logits);
