@@ -6,8 +6,6 @@ import dev.attune.llm.GpuAgreement.RankedList;
 import dev.attune.llm.GpuAgreement.Variant;
 import dev.attune.llm.GpuLoad;
 import dev.attune.llm.kv.KvCodec;
-import dev.attune.llm.scheduling.Scheduler;
-import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -55,11 +53,8 @@ final class GpuAgreementMain {
       return;
     }
     if (args[0].equals("load")) {
-      try (Scheduler scheduler = new Scheduler(Integer.MAX_VALUE, new SimpleMeterRegistry())) {
-        GpuLoad.run(out, Path.of(args[1]), Path.of(args[2]),
-            lists(Path.of(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5])), Integer.parseInt(args[6]),
-            backend -> scheduler.schedule(backend, backend.callsAtOnce()));
-      }
+      GpuLoad.run(out, Path.of(args[1]), Path.of(args[2]),
+          lists(Path.of(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5])), Integer.parseInt(args[6]));
       return;
     }
     Lists lists = lists(Path.of(args[4]), Integer.parseInt(args[6]), Integer.parseInt(args[7]));

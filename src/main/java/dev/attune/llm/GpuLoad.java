@@ -10,6 +10,8 @@ import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraFiles;
+import dev.attune.llm.scheduling.Scheduler;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
@@ -32,7 +34,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.IntConsumer;
-import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -50,16 +51,12 @@ public final class GpuLoad {
   private final Checkpoint checkpoint;
   private final @Nullable Path adapter;
   private final Lists input;
-  private final UnaryOperator<InferenceBackend> scheduled;
 
-  private GpuLoad(
-      PrintWriter out, Checkpoint checkpoint, @Nullable Path adapter, Lists input,
-      UnaryOperator<InferenceBackend> scheduled) {
+  private GpuLoad(PrintWriter out, Checkpoint checkpoint, @Nullable Path adapter, Lists input) {
     this.out = out;
     this.checkpoint = checkpoint;
     this.adapter = adapter;
     this.input = input;
-    this.scheduled = scheduled;
   }
 
   /**
@@ -68,14 +65,12 @@ public final class GpuLoad {
    * @param adapter directory of the ranking's adapter, or null for none
    * @param fewLists lists whose documents are moved about; those of three must not fit into a tenth of the device's
    *     memory
-   * @param scheduled what stands before the ranking's backend in the service, and puts passes that wait together
    * @throws dev.attune.llm.cuda.CudaException when there is no GPU that can run the model
    */
-  public static void run(
-      PrintWriter out, Path model, @Nullable Path adapter, Lists input, int fewLists,
-      UnaryOperator<InferenceBackend> scheduled) throws IOException {
+  public static void run(PrintWriter out, Path model, @Nullable Path adapter, Lists input, int fewLists)
+      throws IOException {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      GpuLoad load = new GpuLoad(out, checkpoint, adapter, input, scheduled);
+      GpuLoad load = new GpuLoad(out, checkpoint, adapter, input);
       for (int streams : new int[] {1, CudaBackend.STREAMS}) {
         load.concurrency(streams);
       }
@@ -102,10 +97,15 @@ public final class GpuLoad {
         backend.run(List.of(GpuAgreement.read(input.instruction(), 0, List.of(), input.layer()))).getFirst());
   }
 
-  /** Requests by callers that wait for their answer, then rankings with decoding beside them. */
+  /**
+   * Requests by callers that wait for their answer, then rankings with decoding beside them; with the scheduler before
+   * the ranking's backend, as in the service, which puts passes that wait together.
+   */
   private void concurrency(int streams) throws IOException {
-    try (CudaBackend base = open(0, 0, streams)) {
-      InferenceBackend ranking = scheduled.apply(ranking(base));
+    try (CudaBackend base = open(0, 0, streams);
+        Scheduler scheduler = new Scheduler(Integer.MAX_VALUE, new SimpleMeterRegistry())) {
+      InferenceBackend adapted = ranking(base);
+      InferenceBackend ranking = scheduler.schedule(adapted, adapted.callsAtOnce());
       KvSegment instruction = instruction(ranking);
       Map<String, KvSegment> documents =
           GpuAgreement.documents(ranking, input, instruction, new Variant("cuda", "full+bf16", null, 1, 1));
