@@ -352,20 +352,15 @@ struct Product {
     int left;                 // tokens from this lane's first one on
     uint4 words[AHEAD][NT];
 
-    DEVICE void open(const Request& of, int unit, const num16* x) {
-      int thread = thisThread(), token = of.begin + unit % SHARES * NT * 8 + thread % 32 / 4;
+    DEVICE void open(const Request& of, int unit, const num16* x, int warp, int lane) {
+      int token = of.begin + unit % SHARES * NT * 8 + lane / 4;
       left = of.end - token;
-      from = x + (left > 0 ? token : of.begin) * INPUTS + thread % 4 * 8 + thread / 32 % INPUT_WARPS * PER_WARP * 32;
+      from = x + (left > 0 ? token : of.begin) * INPUTS + lane % 4 * 8 + warp % INPUT_WARPS * PER_WARP * 32;
     }
 
-    DEVICE uint4 fetch(int p, int n) const {
-      bool valid = n * 8 < left && (EXACT || thisThread() / 32 % INPUT_WARPS * PER_WARP + p < STEPS);
+    DEVICE uint4 fetch(int p, int n, int warp) const {
+      bool valid = n * 8 < left && (EXACT || warp % INPUT_WARPS * PER_WARP + p < STEPS);
       return valid ? loadShared16(from + n * 8 * INPUTS + p * 32) : make_uint4(0, 0, 0, 0);
-    }
-
-    DEVICE void fetchAll() {
-      #pragma unroll
-      for (int i = 0; i < AHEAD * NT; i++) words[i / NT][i % NT] = fetch(i / NT, i % NT);
     }
   };
 
@@ -384,12 +379,13 @@ struct Product {
       }
       // Written on all ways, like weights.
       Inputs inputs = {};
-      if (!STAGED && thisThread() / 32 < WARPS) {
-        inputs.open(requestOf(a, requests, 0), unit, x);
+      int warp = thisThread() / 32;
+      if (!STAGED && warp < WARPS) {
+        inputs.open(requestOf(a, requests, 0), unit, x, warp, thisThread() % 32);
         // Looks for a part alone until it is there, so that those who write are not held up.
-        do inputs.words[0][0] = inputs.fetch(0, 0); while (awaits && __any_sync(~0u, !written(inputs.words[0][0])));
+        do inputs.words[0][0] = inputs.fetch(0, 0, warp); while (awaits && __any_sync(~0u, !written(inputs.words[0][0])));
         #pragma unroll
-        for (int i = 1; i < AHEAD * NT; i++) inputs.words[i / NT][i % NT] = inputs.fetch(i / NT, i % NT);
+        for (int i = 1; i < AHEAD * NT; i++) inputs.words[i / NT][i % NT] = inputs.fetch(i / NT, i % NT, warp);
       }
       int count = countOf(a);
       #pragma unroll 1
@@ -420,7 +416,7 @@ struct Product {
     if (warp < WARPS) {
       auto fetch = [&](int p, int n) {
         if (STAGED) return EXACT || first + p < STEPS ? stages[staged(n * 8 + g, (first + p) * 4 + q)] : make_uint4(0, 0, 0, 0);
-        return inputs.fetch(p, n);
+        return inputs.fetch(p, n, warp);
       };
       auto missing = [&](const uint4& v) { return !STAGED && awaits && __any_sync(~0u, !written(v)); };
       #pragma unroll
@@ -469,8 +465,9 @@ struct Product {
         }
       }
       if (REQUESTS > 1 && !STAGED && index + 1 < count) {
-        inputs.open(requestOf(a, requests, index + 1), unit, x);
-        inputs.fetchAll();
+        inputs.open(requestOf(a, requests, index + 1), unit, x, warp, lane);
+        #pragma unroll
+        for (int i = 0; i < AHEAD * NT; i++) inputs.words[i / NT][i % NT] = inputs.fetch(i / NT, i % NT, warp);
       }
     }
     if (REQUESTS > 1 && index + 1 < count) loadEarly(a, requestOf(a, requests, index + 1), unit, warp, lane, later);
@@ -566,38 +563,38 @@ struct MergedRow {
   static constexpr int GROUP = HEADS / KV_HEADS, STRIDE = KV_HEADS * ROWS;
   const float2* sums;
   const float4* parts;       // of this lane's four channels
-  int count;
+  int lane, count;
   float top = -INFINITE, total = 0;
   float weight[2];
 
-  DEVICE MergedRow(const LayersArgs& a, const Request& of, int row, int head) {
+  DEVICE MergedRow(const LayersArgs& a, const Request& of, int row, int head, int ofLane) : lane(ofLane) {
     MergeItem item = a.attention.merges[of.merge + row / ROWS];
     u64 at = ((u64)item.firstPartial * KV_HEADS + head) * ROWS + row % ROWS;
     sums = a.attention.partialSums + at;
-    parts = (const float4*)(a.attention.partialOut + at * HEAD_SIZE) + thisThread() % 16;
+    parts = (const float4*)(a.attention.partialOut + at * HEAD_SIZE) + lane % 16;
     count = item.count;
   }
 
   // What lies beyond the first chunk.
   DEVICE void look() {
     #pragma unroll 1
-    for (int i = MERGE_CHUNK + thisThread() % 32; i < count; i += 32) top = fmaxf(top, __ldcg(sums + (u64)i * STRIDE).x);
+    for (int i = MERGE_CHUNK + lane; i < count; i += 32) top = fmaxf(top, __ldcg(sums + (u64)i * STRIDE).x);
   }
 
   DEVICE void request(int from, float2 (&part)[2]) const {
     #pragma unroll
     for (int c = 0; c < 2; c++) {
-      int in = c * 32 + thisThread() % 32, i = from + in;
+      int in = c * 32 + lane, i = from + in;
       part[c] = in < MERGE_CHUNK && i < count ? __ldcg(sums + (u64)i * STRIDE) : make_float2(-INFINITE, 0);
     }
   }
 
-  static DEVICE int place(int j, int share) { return (j * MERGE_WARPS + share) * 2 + thisThread() % 32 / 16; }
+  DEVICE int part(int j, int share) const { return (j * MERGE_WARPS + share) * 2 + lane / 16; }
 
   DEVICE void request(int from, int share, float4 (&v)[MERGE_MOST]) const {
     #pragma unroll
     for (int j = 0; j < MERGE_MOST; j++) {
-      int i = from + place(j, share);
+      int i = from + part(j, share);
       v[j] = i < count ? __ldcg(parts + (u64)i * (STRIDE * HEAD_SIZE / 4)) : make_float4(0, 0, 0, 0);
     }
   }
@@ -614,7 +611,7 @@ struct MergedRow {
   DEVICE void add(int share, const float4 (&v)[MERGE_MOST], float4& sum) const {
     #pragma unroll
     for (int j = 0; j < MERGE_MOST; j++) {
-      int in = place(j, share);
+      int in = part(j, share);
       float early = __shfl_sync(~0u, weight[0], in % 32), late = __shfl_sync(~0u, weight[1], in % 32);
       float by = in < 32 ? early : late;
       sum.x += v[j].x * by; sum.y += v[j].y * by; sum.z += v[j].z * by; sum.w += v[j].w * by;
@@ -644,7 +641,7 @@ DEVICE void mergeParts(const LayersArgs& a, const Request& of, num16* out, float
   #pragma unroll 1
   for (int w = thisBlock() * AT_ONCE + slot; w < all; w += gridDim.x * AT_ONCE) {
     int head = w / perHead, row = w % perHead;
-    MergedRow merged(a, of, row, head);
+    MergedRow merged(a, of, row, head, lane);
     if (waits) ready();
     waits = false;
     merged.look();
@@ -691,7 +688,7 @@ DEVICE void mergeTogether(const LayersArgs& a, const Request* requests, num16* o
       of = requestOf(a, requests, index);
     }
     int perHead = (of.end - of.begin) * MergedRow::GROUP, head = (w - first) / perHead, row = (w - first) % perHead;
-    MergedRow merged(a, of, row, head);
+    MergedRow merged(a, of, row, head, lane);
     if (index != seen) {
       if (lane == 0) awaitBlocks(&a.met->attended[index], expected);
       __syncwarp();
