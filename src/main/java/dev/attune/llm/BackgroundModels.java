@@ -215,7 +215,10 @@ final class BackgroundModels implements Models, DisposableBean {
     }
   }
 
-  /** Steps of suggestions share work when they run as one batch, rankings do not. */
+  /**
+   * Steps of suggestions share work when they run as one batch. Rankings share less: several run at a time, each with
+   * what waited.
+   */
   private InferenceBackend scheduled(ModelRole role, InferenceBackend backend) {
     int atOnce = backend.callsAtOnce();
     return atOnce == 1 ? scheduler.schedule(backend)

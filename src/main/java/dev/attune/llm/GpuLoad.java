@@ -10,6 +10,8 @@ import dev.attune.llm.cuda.CudaBackend;
 import dev.attune.llm.cuda.Numbers;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.lora.LoraFiles;
+import dev.attune.llm.scheduling.Scheduler;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
@@ -95,10 +97,15 @@ public final class GpuLoad {
         backend.run(List.of(GpuAgreement.read(input.instruction(), 0, List.of(), input.layer()))).getFirst());
   }
 
-  /** Requests by callers that wait for their answer, then rankings with decoding beside them. */
+  /**
+   * Requests by callers that wait for their answer, then rankings with decoding beside them; with the scheduler before
+   * the ranking's backend, as in the service, which puts passes that wait together.
+   */
   private void concurrency(int streams) throws IOException {
-    try (CudaBackend base = open(0, 0, streams)) {
-      InferenceBackend ranking = ranking(base);
+    try (CudaBackend base = open(0, 0, streams);
+        Scheduler scheduler = new Scheduler(Integer.MAX_VALUE, new SimpleMeterRegistry())) {
+      InferenceBackend adapted = ranking(base);
+      InferenceBackend ranking = scheduler.schedule(adapted, adapted.callsAtOnce());
       KvSegment instruction = instruction(ranking);
       Map<String, KvSegment> documents =
           GpuAgreement.documents(ranking, input, instruction, new Variant("cuda", "full+fp16", null, 1, 1));

@@ -232,6 +232,38 @@ class CudaBackendTest {
   }
 
   @Test
+  void lastBlocksTogetherScoreAsAlone() {
+    KvSegment instruction = kv(cuda.run(List.of(read(1, 64, 0, List.of(), LAYERS))).getFirst());
+    List<Pass> reading = new ArrayList<>();
+    for (int i = 0; i < 60; i++) {
+      reading.add(read(100 + i, 1 + (i * 37) % 160, 64, List.of(instruction), LAYERS));
+    }
+    List<KvSegment> documents = cuda.run(reading).stream().map(CudaBackendTest::kv).toList();
+    Random random = new Random(8);
+    List<Pass> passes = new ArrayList<>();
+    for (int i = 0; i < 25; i++) {
+      List<KvSegment> context = new ArrayList<>(List.of(instruction));
+      for (int d : random.ints(1 + random.nextInt(40), 0, 60).distinct().toArray()) {
+        context.add(i % 3 == 0 ? cuda.recode(documents.get(d), KvCodec.INT8) : documents.get(d));
+      }
+      int count = 41 + i % 8;
+      // Some want logits, the others masses of one to three rows.
+      boolean logits = i % 5 == 0;
+      int[] rows = IntStream.range(count - 1 - i % 3, count).toArray();
+      passes.add(new Pass(tokens(i, count), 600, context, logits ? LAYERS : 2, false,
+          logits ? Logits.LAST : Logits.NONE,
+          logits ? null : new Probe(rows, IntStream.range(1, context.size()).toArray())));
+    }
+    List<PassResult> together = cuda.run(passes);
+    for (int i = 0; i < passes.size(); i++) {
+      PassResult alone = cuda.run(List.of(passes.get(i))).getFirst();
+      assertThat(together.get(i).attention()).as("masses of pass %d", i).isEqualTo(alone.attention());
+      assertThat(together.get(i).logits()).as("logits of pass %d", i).isDeepEqualTo(alone.logits());
+      assertThat(alone.attention().length + alone.logits().length).isPositive();
+    }
+  }
+
+  @Test
   void decodingInParallelIsDecodingAlone() {
     KvSegment prompt = kv(cuda.run(List.of(read(9, 100, 0, List.of(), LAYERS))).getFirst());
     List<Pass> steps = new ArrayList<>();

@@ -30,12 +30,14 @@ final class AheadCompiler implements AutoCloseable {
       return;
     }
     try {
-      for (int tiles : TILES) {
-        for (boolean int8 : new boolean[] {false, true}) {
-          if (closed) {
-            return;
+      for (int most : new int[] {1, FusedLayers.MOST}) {
+        for (int tiles : TILES) {
+          for (boolean int8 : new boolean[] {false, true}) {
+            if (closed) {
+              return;
+            }
+            compiler.compile(Kernels.LAYERS, architecture, numbers, Kernels.layersOptions(config, tiles, int8, most));
           }
-          compiler.compile(Kernels.LAYERS, architecture, numbers, Kernels.layersOptions(config, tiles, int8));
         }
       }
     } catch (CudaException e) {

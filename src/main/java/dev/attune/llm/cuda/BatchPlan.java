@@ -24,6 +24,7 @@ final class BatchPlan {
   private static final int SEQUENCE_BYTES = 16;
   private static final int ITEM_BYTES = 24;
   private static final int MERGE_BYTES = 16;
+  private static final int REQUEST_BYTES = 16;
   private static final int SPAN_BYTES = 24;
 
   /**
@@ -73,6 +74,14 @@ final class BatchPlan {
     }
   }
 
+  /**
+   * Where the device finds what a probe scores.
+   *
+   * @param spans address of the segments
+   * @param count address of their number
+   */
+  record Probed(long spans, long count) {}
+
   private record Item(int sequence, int rowTile, int from, int to, int partial, int merge) {}
 
   private final CudaDevice device;
@@ -89,9 +98,11 @@ final class BatchPlan {
   final long sequences;
   final long items;
   final long merges;
-  /** Three counts: items, merges, probed spans. */
+  /** Counts: items, merges, probed spans of each sequence. */
   final long counts;
-  final long probeSpans;
+  /** What a kernel of several last blocks needs of each sequence: {@code Request} of {@code layers.cu}. */
+  final long requests;
+  private final long probeSpans;
   private final long spans;
   private final long start;
   private final long bytes;
@@ -106,6 +117,9 @@ final class BatchPlan {
 
   private int rows;
   private int sequenceCount;
+  private int longest;
+  private int probedSpans;
+  private final List<Probed> probes = new ArrayList<>();
   private int spanCount;
   private int keyCount;
   private int itemCount;
@@ -120,11 +134,12 @@ final class BatchPlan {
     this.kernels = kernels;
     this.capacity = capacity;
     long[] at = {0};
-    long[] offsets = new long[11];
+    long[] offsets = new long[12];
     long[] sizes = {4L * capacity.rows, 4L * capacity.rows, (long) ROW_BYTES * capacity.rows,
         (long) ROW_BYTES * capacity.rows, 4L * capacity.rows, (long) SEQUENCE_BYTES * capacity.sequences,
-        (long) ITEM_BYTES * capacity.items, (long) MERGE_BYTES * capacity.items, 16,
-        (long) SPAN_BYTES * capacity.spans, (long) SPAN_BYTES * capacity.spans};
+        (long) ITEM_BYTES * capacity.items, (long) MERGE_BYTES * capacity.items, 8 + 4L * capacity.sequences,
+        (long) REQUEST_BYTES * capacity.sequences, (long) SPAN_BYTES * capacity.spans,
+        (long) SPAN_BYTES * capacity.spans};
     for (int i = 0; i < sizes.length; i++) {
       offsets[i] = at[0];
       at[0] += sizes[i] + 255 & ~255L;
@@ -141,8 +156,9 @@ final class BatchPlan {
     items = start + offsets[6];
     merges = start + offsets[7];
     counts = start + offsets[8];
-    probeSpans = start + offsets[9];
-    spans = start + offsets[10];
+    requests = start + offsets[9];
+    probeSpans = start + offsets[10];
+    spans = start + offsets[11];
     long arrivedBytes = 4L * capacity.items * config.kvHeads();
     arrived = device.allocate(arrivedBytes, "counters of parts");
     device.fill(arrived, 0, arrivedBytes);
@@ -173,45 +189,27 @@ final class BatchPlan {
     for (Sequence s : batch) {
       int own = s.contextTokens() + s.tokens.length;
       rows += s.tokens.length;
-      items += rowTiles(config, s, attention) * Cut.of(config, s, attention, smallestPart).parts;
+      items += AttentionCut.rowTiles(config, s, attention)
+          * AttentionCut.of(config, s, attention, smallestPart).parts();
       spans += s.context.size() + 1;
       keys += own;
     }
     return new Capacity(rows, batch.size(), items, spans, keys);
   }
 
-  private static int rowTiles(ModelConfig config, Sequence s, Kernels.Attention attention) {
-    int packed = s.tokens.length * (config.heads() / config.kvHeads());
-    return (packed + attention.tileRows() - 1) / attention.tileRows();
-  }
-
-  /**
-   * How the keys of a sequence are cut.
-   *
-   * @param keys of a part
-   * @param parts of the sequence
-   */
-  private record Cut(int keys, int parts) {
-
-    static Cut of(ModelConfig config, Sequence s, Kernels.Attention attention, int smallestPart) {
-      int keys = s.contextTokens() + s.tokens.length;
-      // No more than run at once: a few more would take as long as twice as many.
-      int parts = Math.max(1, attention.atOnce() / (rowTiles(config, s, attention) * config.kvHeads()));
-      int part = roundUp(Math.max(smallestPart, quotient(keys, parts)), Kernels.KEY_TILE);
-      return new Cut(part, quotient(keys, part));
-    }
-
-    private static int quotient(int a, int b) {
-      return (a + b - 1) / b;
-    }
-
-    private static int roundUp(int a, int b) {
-      return quotient(a, b) * b;
-    }
-  }
-
   /** Lays out a batch; {@link #upload} brings it to the device. */
   void lay(List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
+    // Longest first, so that no long one starts when the others are done.
+    lay(batch, attention, smallestPart, Comparator.comparingInt(item -> item.from - item.to));
+  }
+
+  /** The same, with the items of a sequence before those of the next. */
+  void layInTurn(List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
+    lay(batch, attention, smallestPart,
+        Comparator.comparingInt(Item::sequence).thenComparing(item -> item.from - item.to));
+  }
+
+  private void lay(List<Sequence> batch, Kernels.Attention attention, int smallestPart, Comparator<Item> order) {
     rows = 0;
     sequenceCount = 0;
     spanCount = 0;
@@ -219,14 +217,21 @@ final class BatchPlan {
     partials = 0;
     mergeCount = 0;
     longestMerge = 0;
+    longest = 0;
+    probedSpans = 0;
+    probes.clear();
     quantised = false;
     List<Item> all = new ArrayList<>();
     for (Sequence s : batch) {
+      int row = rows;
+      int merge = mergeCount;
       addSequence(s);
       cut(s, sequenceCount - 1, attention, smallestPart, all);
+      put(requests - start + (long) REQUEST_BYTES * (sequenceCount - 1), row, rows, all.size(),
+          mergeCount > merge ? merge : -1);
+      longest = Math.max(longest, s.tokens.length);
     }
-    // Longest first, so that no long one starts when the others are done.
-    all.sort(Comparator.comparingInt(item -> item.from - item.to));
+    all.sort(order);
     itemCount = all.size();
     for (int i = 0; i < itemCount; i++) {
       Item item = all.get(i);
@@ -235,7 +240,7 @@ final class BatchPlan {
       host.set(JAVA_INT, at + 16, item.partial);
       host.set(JAVA_INT, at + 20, item.merge);
     }
-    put(counts - start, itemCount, mergeCount, 0, 0);
+    putCounts();
     reservePartials(attention);
   }
 
@@ -278,16 +283,16 @@ final class BatchPlan {
   }
 
   private void cut(Sequence s, int sequence, Kernels.Attention attention, int smallestPart, List<Item> all) {
-    Cut cut = Cut.of(config, s, attention, smallestPart);
+    AttentionCut cut = AttentionCut.of(config, s, attention, smallestPart);
     int keys = s.contextTokens() + s.tokens.length;
-    for (int tile = 0; tile < rowTiles(config, s, attention); tile++) {
-      boolean merged = cut.parts > 1;
+    for (int tile = 0; tile < AttentionCut.rowTiles(config, s, attention); tile++) {
+      boolean merged = cut.parts() > 1;
       if (merged) {
-        longestMerge = Math.max(longestMerge, cut.parts);
-        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts);
+        longestMerge = Math.max(longestMerge, cut.parts());
+        put(merges - start + (long) mergeCount++ * MERGE_BYTES, sequence, tile, partials, cut.parts());
       }
-      for (int i = 0; i < cut.parts; i++) {
-        all.add(new Item(sequence, tile, i * cut.keys, Math.min((i + 1) * cut.keys, keys), merged ? partials++ : -1,
+      for (int i = 0; i < cut.parts(); i++) {
+        all.add(new Item(sequence, tile, i * cut.keys(), Math.min((i + 1) * cut.keys(), keys), merged ? partials++ : -1,
             mergeCount - 1));
       }
     }
@@ -318,17 +323,35 @@ final class BatchPlan {
     }
     itemCount = partials;
     put(merges - start, 0, 0, 0, partials);
-    put(counts - start, itemCount, mergeCount, 0, 0);
+    putCounts();
     reservePartials(kernels.decodeAttention);
   }
 
-  /** Sets the segments that a probe scores, in the order in which they are summed. */
+  private void putCounts() {
+    host.set(JAVA_INT, counts - start, itemCount);
+    host.set(JAVA_INT, counts - start + 4, mergeCount);
+  }
+
+  /** Sets the segments that the batch's probe scores, in the order in which they are summed. */
   void probe(List<CudaKvSegment> scored) {
-    for (int i = 0; i < scored.size(); i++) {
-      CudaKvSegment segment = scored.get(i);
-      span(probeSpans, i, segment.reference(), segment.slots(), segment.slots(), 0);
+    probes.clear();
+    probedSpans = 0;
+    addProbe(scored);
+  }
+
+  /** The same for another probe of the batch, after those before it. */
+  void addProbe(List<CudaKvSegment> scored) {
+    long count = counts + 8 + 4L * probes.size();
+    probes.add(new Probed(probeSpans + (long) probedSpans * SPAN_BYTES, count));
+    for (CudaKvSegment segment : scored) {
+      span(probeSpans, probedSpans++, segment.reference(), segment.slots(), segment.slots(), 0);
     }
-    host.set(JAVA_INT, counts - start + 8, scored.size());
+    host.set(JAVA_INT, count - start, scored.size());
+  }
+
+  /** The probe that was added as this one. */
+  Probed probed(int index) {
+    return probes.get(index);
   }
 
   /** Sets rows that a product picks out, from pick {@code first} on. */
@@ -346,6 +369,15 @@ final class BatchPlan {
 
   int rows() {
     return rows;
+  }
+
+  int sequenceCount() {
+    return sequenceCount;
+  }
+
+  /** Tokens of the longest sequence. */
+  int longest() {
+    return longest;
   }
 
   int itemCount() {

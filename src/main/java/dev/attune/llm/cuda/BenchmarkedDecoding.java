@@ -101,7 +101,7 @@ final class BenchmarkedDecoding implements AutoCloseable {
     BatchPlan plan = skinny.prepare(batch, 0);
     plan.pick(0, new int[] {0});
     plan.upload();
-    Runnable step = () -> skinny.run(plan, weights.layers().size(), skinny.tiles(batch), 0, 1);
+    Runnable step = () -> skinny.run(plan, weights.layers().size(), skinny.tiles(batch), List.of(), 1);
     step.run();
     timer.note(shape, what.toLowerCase(Locale.ROOT), 0, timer.sample(samples, step),
         "%.1f MB of keys and values".formatted(context.stream().mapToLong(CudaKvSegment::bytes).sum() / 1e6));

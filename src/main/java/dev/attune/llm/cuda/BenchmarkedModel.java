@@ -13,6 +13,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -144,7 +145,7 @@ final class BenchmarkedModel implements AutoCloseable {
           prefill.run(plan, layer, how);
           prefill.nextKeys(plan, layer, how);
           prefill.queries(plan, layer, plan.picks, 2, queries);
-          probe.run(plan, layer, 2, queries);
+          probe.run(plan, 0, layer, 2, queries);
         };
         cold.run();
         device.synchronize("Ranking %d documents".formatted(n));
@@ -172,6 +173,10 @@ final class BenchmarkedModel implements AutoCloseable {
     scores.put("warm-int8", warm("warm-int8", skinny, n, samples, with(last, instruction, int8), int8));
     warm("warm-int8-scattered", skinny, n, samples, with(last, instruction, scattered), scattered);
     warm("warm-tenth", skinny, n, samples, with(last, instruction, tenth), tenth);
+    if (FusedLayers.fits(config)) {
+      together("warm-together", n, samples, documents, instruction);
+      together("warm-int8-together", n, samples, int8, instruction);
+    }
     if (skinnyFp8 != null) {
       scores.put("warm-fp8", warm("warm-fp8", skinnyFp8, n, samples, last, documents));
       scores.put("warm-int8-fp8", warm("warm-int8-fp8", skinnyFp8, n, samples, with(last, instruction, int8), int8));
@@ -208,13 +213,45 @@ final class BenchmarkedModel implements AutoCloseable {
   private float[] warm(
       String what, SkinnyEngine engine, int n, int samples, BatchPlan.Sequence last, List<CudaKvSegment> documents) {
     BatchPlan plan = planned(engine, last, documents);
-    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
-    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0);
+    engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0);
     float[] masses = masses(n);
     timer.note(shape.name(), what, n,
-        timer.sample(2 * samples, () -> engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0)),
+        timer.sample(2 * samples, () -> engine.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0)),
         "%d items".formatted(plan.itemCount()));
     return masses;
+  }
+
+  /** Last blocks of several requests in one kernel, each over copies of the documents; times are of one request. */
+  private void together(
+      String what, int n, int samples, List<CudaKvSegment> documents, CudaKvSegment instruction) {
+    List<BatchPlan.Sequence> batch = new ArrayList<>();
+    List<List<CudaKvSegment>> scored = new ArrayList<>();
+    Random random = new Random(n);
+    for (int requests = 1; requests <= FusedLayers.MOST; requests *= 2) {
+      while (batch.size() < requests) {
+        List<CudaKvSegment> own = batch.isEmpty() ? documents : documents.stream().map(this::copy).toList();
+        CudaKvSegment last = segment(LAST, shape.layer, LAST_POSITION, n + 1);
+        batch.add(with(new BatchPlan.Sequence(tokens(random, LAST), LAST_POSITION, List.of(), last, false), instruction,
+            own));
+        scored.add(own);
+      }
+      BatchPlan plan = skinny.prepare(batch, requests * n);
+      for (int i = 0; i < requests; i++) {
+        plan.addProbe(scored.get(i));
+        plan.pick(2 * i, new int[] {(i + 1) * LAST - 2, (i + 1) * LAST - 1});
+      }
+      plan.upload();
+      List<Integer> rows = Collections.nCopies(requests, 2);
+      Runnable run = () -> skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, rows, 0);
+      run.run();
+      double[] times = timer.sample(samples, run);
+      for (int i = 0; i < times.length; i++) {
+        times[i] /= requests;
+      }
+      timer.note(
+          shape.name(), "%s-%d".formatted(what, requests), n, times, "of each of %d requests".formatted(requests));
+    }
   }
 
   /** A tenth of the documents is read first. */
@@ -232,7 +269,7 @@ final class BenchmarkedModel implements AutoCloseable {
     try (CudaGraph graph = device.capture(read)) {
       timer.note(shape.name(), "half-warm", n, timer.sample(samples, () -> {
         graph.launch();
-        skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, 2, 0);
+        skinny.run(plan, shape.layer, SkinnyEngine.Tiles.WIDE, List.of(2), 0);
       }), "%d documents read".formatted(missing.size()));
     }
   }
@@ -266,7 +303,7 @@ final class BenchmarkedModel implements AutoCloseable {
   private float[] masses(int n) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment to = arena.allocate(4L * n, 8);
-      device.download(to, probe.masses());
+      device.download(to, probe.masses(0));
       device.synchronize("Reading masses");
       return to.toArray(JAVA_FLOAT);
     }

@@ -11,8 +11,11 @@ import java.lang.foreign.ValueLayout;
  */
 final class FusedLayers {
 
-  /** Shared memory for the sums of a product's warps, and for aligning. */
-  static final int PRODUCT_BYTES = 20 << 10;
+  /** Shared memory of a block, with what aligning takes: {@code ROOM} of {@code layers.cu}. */
+  static final int SHARED_BYTES = 224 << 10;
+
+  /** Last blocks that go through the layers together. */
+  static final int MOST = 8;
 
   private static final int THREADS = 512;
   private static final int LAYER_BYTES = 32;
@@ -25,22 +28,23 @@ final class FusedLayers {
   private final CudaWeights weights;
   /** Addresses of the layers' matrices. */
   private final long table;
-  /** Three counters. */
+  /** Counters, {@code Met} of {@code layers.cu}. */
   private final long met;
   /** What phases leave for each other, a {@code Set} of {@code layers.cu} for each of three layers. */
   private final long sets;
+  /** Of one last block in one layer. */
   private final long setBytes;
 
   FusedLayers(CudaDevice device, Kernels kernels, CudaWeights weights) {
     this.device = device;
     this.kernels = kernels;
     this.weights = weights;
-    met = device.allocate(12, "counters of blocks");
-    device.fill(met, 0, 12);
+    met = device.allocate(8 + 4 * MOST, "counters of blocks");
+    device.fill(met, 0, 8 + 4 * MOST);
     ModelConfig config = weights.config();
     setBytes = 2L * SkinnyProducts.MAX_TOKENS
         * (2 * config.heads() * config.headSize() + 2 * config.hidden() + config.feedForward());
-    sets = device.allocate(SETS * setBytes, "activations of few tokens");
+    sets = device.allocate(MOST * SETS * setBytes, "activations of few tokens");
     int count = weights.layers().size();
     table = device.allocate((long) LAYER_BYTES * count, "addresses of weights");
     try (Arena scratch = Arena.ofConfined()) {
@@ -65,18 +69,19 @@ final class FusedLayers {
   /**
    * Runs {@code layers} layers.
    *
+   * @param plan of up to {@link #MOST} last blocks, laid out in turn
    * @param x the embedded tokens, then the residual, rounded, {@code [tokens][hidden]}
    * @param residual the same in fp32
    */
-  void run(
-      BatchPlan plan, AttentionLauncher.Launch attention, int tokens, int layers, boolean merging, long x,
-      long residual) {
-    device.fill(sets, UNWRITTEN, SETS * setBytes);
+  void run(BatchPlan plan, AttentionLauncher.Launch attention, int layers, long x, long residual) {
+    int most = plan.sequenceCount() == 1 ? 1 : MOST;
+    device.fill(sets, UNWRITTEN, most * SETS * setBytes);
     try (Arena scratch = Arena.ofConfined()) {
-      Struct arguments = attention.arguments(new Struct(scratch, 192), 0).put(0).put(table)
-          .put(plan.counts + 4).put(plan.positions).put(plan.places).put(weights.rope()).put(x).put(residual).put(sets)
-          .put(met).put(layers).put(tokens).put((float) weights.config().normEpsilon()).put(merging ? 1 : 0);
-      kernels.layers(SkinnyProducts.tokenTiles(tokens), plan.quantised())
+      Struct arguments = attention.arguments(new Struct(scratch, 200), 0).put(0).put(table)
+          .put(plan.requests).put(plan.positions).put(plan.places).put(weights.rope()).put(x).put(residual).put(sets)
+          .put(met).put(layers).put(plan.sequenceCount()).put((float) weights.config().normEpsilon())
+          .put(plan.longest()).put(attention.merges() ? 1 : 0).put(0);
+      kernels.layers(SkinnyProducts.tokenTiles(plan.longest()), plan.quantised(), most)
           .launchTogether(device.multiprocessors, THREADS, arguments.memory());
     }
   }

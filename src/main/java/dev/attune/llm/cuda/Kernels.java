@@ -245,18 +245,17 @@ final class Kernels {
         ProductChain.options(config, fp8, tokens, device.multiprocessors)).kernel("chain", ProductChain.SHARED_BYTES));
   }
 
-  /** All layers of a last block; see {@link FusedLayers}. */
-  Kernel layers(int tokenTiles, boolean int8) {
-    return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
-        layersOptions(config, tokenTiles, int8))
-            .kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+  /** All layers of a last block, or of up to so many; see {@link FusedLayers}. */
+  Kernel layers(int tokenTiles, boolean int8, int most) {
+    return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8, most), key -> module(LAYERS,
+        layersOptions(config, tokenTiles, int8, most)).kernel("layers", FusedLayers.SHARED_BYTES));
   }
 
   /** What the kernel of all layers is compiled for. */
-  static List<String> layersOptions(ModelConfig config, int tokenTiles, boolean int8) {
+  static List<String> layersOptions(ModelConfig config, int tokenTiles, boolean int8, int most) {
     return List.of("-DHEAD_SIZE=" + config.headSize(), "-DHIDDEN=" + config.hidden(), "-DHEADS=" + config.heads(),
         "-DKV_HEADS=" + config.kvHeads(), "-DFEED_FORWARD=" + config.feedForward(), "-DTOKEN_TILES=" + tokenTiles,
-        "-DINT8=" + (int8 ? 1 : 0));
+        "-DINT8=" + (int8 ? 1 : 0), "-DREQUESTS=" + most);
   }
 
   /** How to share out a product of few tokens with a matrix. */

@@ -20,7 +20,7 @@ final class PassBatches {
 
   /** How a pass is run. */
   enum Way {
-    /** Few tokens, in wide tiles of attention: a last block. One a batch. */
+    /** Few tokens, in wide tiles of attention: a last block. Several in a batch where one kernel runs all layers. */
     LAST_BLOCK,
     /** A step of decoding. */
     DECODE,
@@ -62,17 +62,32 @@ final class PassBatches {
     return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;
   }
 
+  /** Rows of a pass that a product picks out of the batch's: those that a probe asks for, and those of logits. */
+  private static int picked(Pass pass) {
+    int logits = switch (pass.logits()) {
+      case NONE -> 0;
+      case LAST -> 1;
+      case ALL -> pass.tokens().length;
+    };
+    return logits + (pass.probe() == null ? 0 : pass.probe().rows().length);
+  }
+
   /** Indices of the passes of each batch; all of one depth and run the same way. */
   static List<List<Integer>> of(List<Pass> passes, ModelConfig config) {
     Way[] ways = passes.stream().map(pass -> way(pass, config)).toArray(Way[]::new);
     List<Integer> order = new ArrayList<>(IntStream.range(0, passes.size()).boxed().toList());
-    order.sort(Comparator.comparingInt((Integer i) -> passes.get(i).layers()).thenComparing(i -> ways[i]));
+    // Last blocks of like lengths, since a batch takes as long for each as for its longest.
+    order.sort(Comparator.comparingInt((Integer i) -> passes.get(i).layers()).thenComparing(i -> ways[i])
+        .thenComparing(i -> ways[i] == Way.LAST_BLOCK ? passes.get(i).tokens().length : 0));
     List<List<Integer>> batches = new ArrayList<>();
     List<Integer> batch = List.of();
     int tokens = 0;
+    int picked = 0;
+    boolean together = FusedLayers.fits(config);
     for (int i : order) {
       int most = switch (ways[i]) {
-        case LAST_BLOCK -> 0;
+        case LAST_BLOCK -> together && batch.size() < FusedLayers.MOST
+            && picked + picked(passes.get(i)) <= SkinnyProducts.MAX_TOKENS ? Integer.MAX_VALUE : 0;
         case DECODE, RAGGED_FEW -> SkinnyProducts.MAX_TOKENS;
         case RAGGED_MANY, PREFILL -> BATCH_TOKENS;
       };
@@ -82,9 +97,11 @@ final class PassBatches {
         batch = new ArrayList<>();
         batches.add(batch);
         tokens = 0;
+        picked = 0;
       }
       batch.add(i);
       tokens += own;
+      picked += picked(passes.get(i));
     }
     return batches;
   }

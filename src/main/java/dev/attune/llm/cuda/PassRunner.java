@@ -118,21 +118,24 @@ final class PassRunner {
   }
 
   private List<PassResult> runSkinny(List<Pass> passes, List<BatchPlan.Sequence> sequences) {
-    Pass first = passes.getFirst();
-    Probe probed = first.probe();
-    List<CudaKvSegment> scored = List.of();
-    if (probed != null) {
-      scored = scored(first, probed);
-      if (probe.reserve(scored.size())) {
-        skinny.forgetGraphs();
-      }
+    List<List<CudaKvSegment>> scored = passes.stream()
+        .map(pass -> pass.probe() == null ? List.<CudaKvSegment>of() : scored(pass, pass.probe())).toList();
+    if (probe.reserve(scored.stream().mapToInt(List::size).max().orElse(0))) {
+      skinny.forgetGraphs();
     }
-    BatchPlan plan = skinny.prepare(sequences, scored.size());
+    BatchPlan plan = skinny.prepare(sequences, scored.stream().mapToInt(List::size).sum());
+    List<Integer> probedRows = new ArrayList<>();
     int picks = 0;
-    if (probed != null) {
-      plan.probe(scored);
-      plan.pick(0, probed.rows());
-      picks = probed.rows().length;
+    int row = 0;
+    for (int i = 0; i < passes.size(); i++) {
+      Pass pass = passes.get(i);
+      if (pass.probe() != null) {
+        plan.addProbe(scored.get(i));
+        plan.pick(picks, rows(pass.probe(), row));
+        probedRows.add(pass.probe().rows().length);
+        picks += pass.probe().rows().length;
+      }
+      row += pass.tokens().length;
     }
     int[][] wanted = logitRows(passes);
     int count = 0;
@@ -141,17 +144,22 @@ final class PassRunner {
       count += rows.length;
     }
     plan.upload();
-    long out = skinny.run(plan, first.layers(), skinny.tiles(sequences), picks, count);
-    float[] masses = probed == null ? new float[0] : masses(first, probed, scored);
+    long out = skinny.run(plan, passes.getFirst().layers(), skinny.tiles(sequences), probedRows, count);
+    List<float[]> masses = masses(passes, scored);
     float[][] allLogits = download(out, count);
     List<PassResult> results = new ArrayList<>();
     int at = 0;
     for (int i = 0; i < passes.size(); i++) {
       float[][] own = Arrays.copyOfRange(allLogits, at, at + wanted[i].length);
       at += wanted[i].length;
-      results.add(new PassResult(passes.get(i).keepKv() ? sequences.get(i).own() : null, own, masses));
+      results.add(new PassResult(passes.get(i).keepKv() ? sequences.get(i).own() : null, own, masses.get(i)));
     }
     return results;
+  }
+
+  /** Rows of a probe in a batch where its pass begins at {@code first}. */
+  private static int[] rows(Probe probe, int first) {
+    return Arrays.stream(probe.rows()).map(row -> first + row).toArray();
   }
 
   private List<PassResult> runPrefill(List<Pass> passes, List<BatchPlan.Sequence> sequences) {
@@ -189,12 +197,12 @@ final class PassRunner {
     }
     // The plan's own list holds no more spans than its batch; a probe's are among them.
     plan.probe(scored);
-    int[] rows = Arrays.stream(probed.rows()).map(row -> firstRow + row).toArray();
+    int[] rows = rows(probed, firstRow);
     plan.pick(0, rows);
     plan.upload();
     prefill.queries(plan, pass.layers(), plan.picks, rows.length, queries);
-    probe.run(plan, pass.layers(), rows.length, queries);
-    return masses(pass, probed, scored);
+    probe.run(plan, 0, pass.layers(), rows.length, queries);
+    return masses(List.of(pass), List.of(scored)).getFirst();
   }
 
   private float[][] prefillLogits(BatchPlan plan, int[] rows) {
@@ -229,19 +237,43 @@ final class PassRunner {
     return ContentIds.inOrder(Arrays.stream(probed.scored()).mapToObj(i -> pass.context().get(i)).toList());
   }
 
-  /** Masses in the order of the probe: the device has them in the order of content. */
-  private float[] masses(Pass pass, Probe probed, List<CudaKvSegment> order) {
-    reservePinned(4L * order.size());
-    MemorySegment to = pinned.asSlice(0, 4L * order.size());
-    device.download(to, probe.masses());
-    device.synchronize("Probing %d segments at layer %d".formatted(order.size(), pass.layers()));
+  /**
+   * Masses of each pass's probe in its order: the device has them in the order of content.
+   *
+   * @param scored by the probe of each pass, as on the device
+   */
+  private List<float[]> masses(List<Pass> passes, List<List<CudaKvSegment>> scored) {
+    reservePinned(4L * scored.stream().mapToInt(List::size).sum());
+    List<MemorySegment> all = new ArrayList<>();
+    long at = 0;
+    int index = 0;
+    for (int i = 0; i < passes.size(); i++) {
+      MemorySegment to = pinned.asSlice(at, 4L * scored.get(i).size());
+      if (passes.get(i).probe() != null) {
+        device.download(to, probe.masses(index++));
+      }
+      all.add(to);
+      at += to.byteSize();
+    }
+    if (index > 0) {
+      device.synchronize("%d probes at layer %d".formatted(index, passes.getFirst().layers()));
+    }
+    List<float[]> results = new ArrayList<>();
+    for (int i = 0; i < passes.size(); i++) {
+      Probe probed = passes.get(i).probe();
+      results.add(probed == null ? new float[0] : inOrder(passes.get(i), probed, all.get(i)));
+    }
+    return results;
+  }
+
+  private static float[] inOrder(Pass pass, Probe probed, MemorySegment byPlace) {
     int[] scored = probed.scored();
     // Stable, as the order of content is: equal segments keep the order of the probe.
     Integer[] byContent = IntStream.range(0, scored.length).boxed().toArray(Integer[]::new);
     Arrays.sort(byContent, Comparator.comparingLong(i -> pass.context().get(scored[i]).contentId()));
     float[] masses = new float[scored.length];
     for (int i = 0; i < masses.length; i++) {
-      masses[byContent[i]] = to.getAtIndex(JAVA_FLOAT, i);
+      masses[byContent[i]] = byPlace.getAtIndex(JAVA_FLOAT, i);
     }
     return masses;
   }

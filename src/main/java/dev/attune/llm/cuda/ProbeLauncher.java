@@ -41,24 +41,29 @@ final class ProbeLauncher {
     long cells = (long) config.heads() * kernels.maxProbeRows() * stride;
     maxima = device.allocate(4 * cells, "a probe of %d segments".formatted(segments));
     sums = device.allocate(4 * cells, "a probe of %d segments".formatted(segments));
-    masses = device.allocate(4L * stride, "a probe of %d segments".formatted(segments));
+    masses = device.allocate(4L * stride * FusedLayers.MOST, "a probe of %d segments".formatted(segments));
     return true;
   }
 
-  /** Measures the plan's probed spans with queries {@code [rows][heads * headSize]}. */
-  void run(BatchPlan plan, int layer, int rows, long queries) {
+  /**
+   * Measures the spans of one of a plan's probes.
+   *
+   * @param queries {@code [rows][heads * headSize]}
+   */
+  void run(BatchPlan plan, int index, int layer, int rows, long queries) {
+    BatchPlan.Probed probed = plan.probed(index);
     float scale = (float) (1 / Math.sqrt(config.headSize()) / Math.log(2));
     Kernel measure = measures.computeIfAbsent(
         rows, n -> kernels.probeMeasure.sharing(4 * n * config.heads() / config.kvHeads() * config.headSize()));
     int blocks = 6 * device.multiprocessors / config.kvHeads() * config.kvHeads();
-    measure.launchEarly(blocks, 1, THREADS, queries, plan.probeSpans, plan.counts + 8,
+    measure.launchEarly(blocks, 1, THREADS, queries, probed.spans(), probed.count(),
         maxima, sums, stride, layer, config.heads(), config.kvHeads(), rows, scale);
-    kernels.probeMasses.launchEarly(1, 1, 1024, maxima, sums, plan.counts + 8, stride, config.heads() * rows, perRow,
-        masses);
+    kernels.probeMasses.launchEarly(1, 1, 1024, maxima, sums, probed.count(), stride, config.heads() * rows, perRow,
+        masses(index));
   }
 
-  /** Masses of the last run, one per span. */
-  long masses() {
-    return masses;
+  /** Masses of the last run of a probe, one per span. */
+  long masses(int index) {
+    return masses + 4L * stride * index;
   }
 }

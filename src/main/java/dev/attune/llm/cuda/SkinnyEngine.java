@@ -25,8 +25,8 @@ final class SkinnyEngine {
 
   /** What graphs differ by. */
   private record Shape(
-      int tokens, int layers, Tiles tiles, boolean quantised, boolean merging, int raggedParts, int probedRows,
-      int logitRows) {}
+      int tokens, int layers, Tiles tiles, boolean quantised, boolean merging, int raggedParts,
+      List<Integer> probedRows, int logitRows) {}
 
   private static final int SMALLEST_PART = 64;
 
@@ -71,8 +71,9 @@ final class SkinnyEngine {
     attention = new AttentionLauncher(device, config, kernels);
     int rows = SkinnyProducts.MAX_TOKENS;
     fused = FusedLayers.fits(config) ? new FusedLayers(device, kernels, weights) : null;
-    x = device.allocate(2L * rows * config.hidden(), "activations of few tokens");
-    residual = device.allocate(4L * rows * config.hidden(), "activations of few tokens");
+    int together = fused == null ? rows : FusedLayers.MOST * rows;
+    x = device.allocate(2L * together * config.hidden(), "activations of few tokens");
+    residual = device.allocate(4L * together * config.hidden(), "activations of few tokens");
     q = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     mixed = device.allocate(2L * rows * config.heads() * config.headSize(), "activations of few tokens");
     inner = device.allocate(2L * rows * config.feedForward(), "activations of few tokens");
@@ -104,7 +105,7 @@ final class SkinnyEngine {
     Kernels.Attention tiles = attention(tiles(batch));
     BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
-    needed = new BatchPlan.Capacity(rows, rows, Math.max(needed.items(), 1024),
+    needed = new BatchPlan.Capacity(Math.max(needed.rows(), rows), rows, Math.max(needed.items(), 1024),
         Math.max(needed.spans(), probedSpans + 1), Math.max(needed.keys(), 8192));
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
@@ -116,7 +117,11 @@ final class SkinnyEngine {
       plan = current;
       forgetGraphs();
     }
-    current.lay(batch, tiles, SMALLEST_PART);
+    if (tiles == kernels.wideAttention) {
+      current.layInTurn(batch, tiles, SMALLEST_PART);
+    } else {
+      current.lay(batch, tiles, SMALLEST_PART);
+    }
     if (current.generation != planGeneration) {
       planGeneration = current.generation;
       forgetGraphs();
@@ -142,10 +147,10 @@ final class SkinnyEngine {
   /**
    * Runs a prepared and uploaded batch. Rows to probe come first among the plan's picks, then rows for logits.
    *
-   * @param probedRows 0 for no probe
+   * @param probedRows of each of the plan's probes
    * @return address of the logits, {@code [logitRows][padded vocabulary]} in fp32
    */
-  long run(BatchPlan batch, int layers, Tiles tiles, int probedRows, int logitRows) {
+  long run(BatchPlan batch, int layers, Tiles tiles, List<Integer> probedRows, int logitRows) {
     if (logitRows > logitCapacity) {
       device.free(logits);
       logits = device.allocate(4L * logitRows * weights.paddedVocabulary(), "logits of %d tokens".formatted(logitRows));
@@ -155,6 +160,11 @@ final class SkinnyEngine {
     Shape shape = new Shape(
         batch.rows(), layers, tiles, batch.quantised(), merges(batch, tiles),
         tiles == Tiles.RAGGED ? ragged().parts() : 0, probedRows, logitRows);
+    if (tiles == Tiles.WIDE && batch.sequenceCount() > 1) {
+      // Few kernels, and seldom the same shape twice.
+      launch(batch, shape);
+      return logits;
+    }
     CudaGraph graph = graphs.get(shape);
     if (graph == null) {
       // The first run compiles kernels, which a capture must not.
@@ -202,12 +212,18 @@ final class SkinnyEngine {
   /** Puts the kernels of a run into the stream; also for loops that stay on the device. */
   private void launch(BatchPlan batch, Shape shape) {
     layers(batch, shape.tokens, shape.layers, shape.tiles, shape.merging, shape.raggedParts);
-    if (shape.probedRows > 0) {
-      products.qkv(shape.layers, x, batch.picks, shape.probedRows, q, 0, batch.positions);
-      probe.run(batch, shape.layers, shape.probedRows, q);
+    int probed = shape.probedRows.stream().mapToInt(Integer::intValue).sum();
+    if (probed > 0) {
+      products.qkv(shape.layers, x, batch.picks, probed, q, 0, batch.positions);
+    }
+    int first = 0;
+    for (int i = 0; i < shape.probedRows.size(); i++) {
+      int rows = shape.probedRows.get(i);
+      probe.run(batch, i, shape.layers, rows, q + 2L * first * config.heads() * config.headSize());
+      first += rows;
     }
     if (shape.logitRows > 0) {
-      products.logits(x, batch.picks + 4L * shape.probedRows, shape.logitRows, logits);
+      products.logits(x, batch.picks + 4L * probed, shape.logitRows, logits);
     }
   }
 
@@ -220,7 +236,7 @@ final class SkinnyEngine {
     // Of decoding steps attention itself puts the parts of short contexts together, and in FP8 those need codes as well.
     boolean inChain = merging && large != null && tiles == Tiles.WIDE;
     if (fused != null && tiles == Tiles.WIDE) {
-      fused.run(batch, attend, tokens, layers, merging, x, residual);
+      fused.run(batch, attend, layers, x, residual);
       return;
     }
     if (large != null) {

@@ -17,8 +17,8 @@ template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(D == 64 ? 136 : 144));
     Turn turn;
-    int uses = 0;
-    multiplyItems(a, sharedAddress(shared), &barriers, count, turn, uses);
+    int item = blockIdx.x, uses = 0;
+    multiplyItems(a, sharedAddress(shared), &barriers, item, count, turn, uses);
   }
 }
 

@@ -712,8 +712,10 @@ DEVICE void storeRows(
 // What loaders wrote is seen by wgmma. A fence of theirs would wait for the copies that are under way.
 DEVICE void seeCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// The warpgroups that multiply; tiles and items are counted from the first to the last layer.
-DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, int count, Turn& turn, int& uses) {
+// The warpgroups that multiply, this block's items from `item` to before `end`; tiles and items are counted from the first to the
+// last layer.
+DEVICE void multiplyItems(
+    const AttentionArgs& a, u32 base, Barriers* barriers, int& item, int end, Turn& turn, int& uses) {
   // The compiler shall know that these are the same for a whole warp.
   int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);
   int lane = threadIdx.x % 32, mine = warp / 4, inGroup = warp % 4;
@@ -722,7 +724,7 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
   float slack = SLACK / a.scale;
   u32 full = held(sharedAddress(barriers->full)), empty = held(sharedAddress(barriers->empty));
   #pragma unroll 1
-  for (int i = blockIdx.x; i < count; i += gridDim.x, uses++) {
+  for (; item < end; item += gridDim.x, uses++) {
     int slot = uses % SLOTS;
     barrierWait(&barriers->queryFull[slot], uses / SLOTS & 1);
     Work w = barriers->work[slot];

@@ -6,6 +6,7 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.RopeScaling;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -43,31 +44,11 @@ class FusedLayersTest {
     assertThat(FusedLayers.fits(config)).isTrue();
     Kernels kernels = gpu.kernels(config);
     int attention = heads * 64;
-    int qkv = (heads + 2 * kvHeads) * 64;
-    List<CudaWeights.Layer> layers = new ArrayList<>();
-    for (int i = 0; i < 2; i++) {
-      layers.add(new CudaWeights.Layer(matrix(random, qkv, hidden), matrix(random, hidden, attention),
-          matrix(random, 2 * inner, hidden), matrix(random, hidden, inner), 0, 0));
-    }
-    while (layers.size() < LAYERS) {
-      layers.add(layers.get(layers.size() - 2));
-    }
-    CudaWeights weights = new CudaWeights(config, 0, layers, 0, CudaWeights.ropeTable(gpu.device, config));
-
-    List<CudaKvSegment> context = new ArrayList<>();
-    for (int left = contextTokens; left > 0; ) {
-      int n = Math.min(left, 1 + random.nextInt(200));
-      CudaKvSegment whole = segment(config, kernels, random, n, true);
-      context.add(int8 && context.size() % 3 != 1 ? quantised(kernels, whole) : whole);
-      left -= n;
-    }
-    CudaKvSegment own = segment(config, kernels, random, tokens, false);
-    List<BatchPlan.Sequence> batch = List.of(
-        new BatchPlan.Sequence(new int[tokens], Math.min(contextTokens, 4000), context, own, false));
+    CudaWeights weights = weights(config, random);
+    List<BatchPlan.Sequence> batch = List.of(lastBlock(config, kernels, random, tokens, contextTokens, int8));
+    CudaKvSegment own = batch.getFirst().own();
     Kernels.Attention tiles = kernels.wideAttention;
-    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, tiles, 64));
-    plan.lay(batch, tiles, 64);
-    plan.upload();
+    BatchPlan plan = planned(config, kernels, batch);
 
     float[] start = gpu.random(random, tokens * hidden, 1);
     long q = gpu.poisoned(2L * 64 * attention);
@@ -97,7 +78,7 @@ class FusedLayersTest {
       gpu.device.fill(own.address(), 0xff, own.bytes());
       gpu.device.copy(x, startRounded, 2L * tokens * hidden);
       gpu.device.copy(residual, startFloats, 4L * tokens * hidden);
-      fused.run(plan, attend, tokens, config.layers(), attend.merges(), x, residual);
+      fused.run(plan, attend, config.layers(), x, residual);
       float[] after = gpu.readFloats(residual, tokens * hidden);
       assertThat(Gpu.error(after, expected)).as("residual, run %d", run).isLessThan(gpu.tolerance(1e-2));
       assertThat(Gpu.error(gpu.readNumbers(x, tokens * hidden), expected)).as("rounded, run %d", run)
@@ -109,6 +90,94 @@ class FusedLayersTest {
       }
       before = after;
     }
+  }
+
+  /** As many as {@code tokens} has, each with another context, some without int8. */
+  @ParameterizedTest
+  @CsvSource({"576,9,3,1536,48 48 48 48 48 48 48 48,1500", "576,9,3,1536,48 17 33 48 6 41,3000", "576,9,3,1536,7 3,40",
+    "128,6,2,192,64 50 64,700", "960,15,5,2560,30 12,900"})
+  void lastBlocksTogetherAreWhatTheyAreAlone(
+      int hidden, int heads, int kvHeads, int inner, String tokens, int contextTokens) {
+    int[] lengths = Arrays.stream(tokens.split(" ")).mapToInt(Integer::parseInt).toArray();
+    Random random = new Random(hidden + contextTokens);
+    ModelConfig config = new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
+        RopeScaling.NONE, 1e-5);
+    Kernels kernels = gpu.kernels(config);
+    FusedLayers fused = new FusedLayers(gpu.device, kernels, weights(config, random));
+    AttentionLauncher launcher = new AttentionLauncher(gpu.device, config, kernels);
+    List<BatchPlan.Sequence> all = new ArrayList<>();
+    for (int n : lengths) {
+      all.add(lastBlock(config, kernels, random, n, 1 + random.nextInt(contextTokens), random.nextBoolean()));
+    }
+    int rows = Arrays.stream(lengths).sum();
+    float[] start = gpu.random(random, rows * hidden, 1);
+    long x = gpu.numbers(start);
+    long residual = gpu.floats(start);
+    List<float[]> alone = new ArrayList<>();
+    int row = 0;
+    for (BatchPlan.Sequence one : all) {
+      BatchPlan plan = planned(config, kernels, List.of(one));
+      fused.run(plan, launcher.new Launch(kernels.wideAttention, plan, 0, 0), LAYERS, x + 2L * row * hidden,
+          residual + 4L * row * hidden);
+      row += one.tokens().length;
+      alone.add(keysAndValues(one.own()));
+    }
+    float[] rounded = gpu.readNumbers(x, rows * hidden);
+    float[] sums = gpu.readFloats(residual, rows * hidden);
+
+    BatchPlan plan = planned(config, kernels, all);
+    AttentionLauncher.Launch attend = launcher.new Launch(kernels.wideAttention, plan, 0, 0);
+    long startRounded = gpu.numbers(start);
+    long startFloats = gpu.floats(start);
+    for (int run = 0; run < 20; run++) {
+      all.forEach(one -> gpu.device.fill(one.own().address(), 0xff, one.own().bytes()));
+      gpu.device.copy(x, startRounded, 2L * rows * hidden);
+      gpu.device.copy(residual, startFloats, 4L * rows * hidden);
+      fused.run(plan, attend, LAYERS, x, residual);
+      assertThat(gpu.readFloats(residual, rows * hidden)).as("residual, run %d", run).isEqualTo(sums);
+      assertThat(gpu.readNumbers(x, rows * hidden)).as("rounded, run %d", run).isEqualTo(rounded);
+      for (int i = 0; i < all.size(); i++) {
+        assertThat(keysAndValues(all.get(i).own())).as("keys and values of %d, run %d", i, run).isEqualTo(alone.get(i));
+      }
+    }
+    assertThat(Reference.toDouble(sums)).doesNotContain(Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY);
+  }
+
+  private BatchPlan planned(ModelConfig config, Kernels kernels, List<BatchPlan.Sequence> batch) {
+    Kernels.Attention tiles = kernels.wideAttention;
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, tiles, 64));
+    plan.layInTurn(batch, tiles, 64);
+    plan.upload();
+    return plan;
+  }
+
+  private CudaWeights weights(ModelConfig config, Random random) {
+    int attention = config.heads() * 64;
+    int qkv = (config.heads() + 2 * config.kvHeads()) * 64;
+    int hidden = config.hidden();
+    int inner = config.feedForward();
+    List<CudaWeights.Layer> layers = new ArrayList<>();
+    for (int i = 0; i < 2; i++) {
+      layers.add(new CudaWeights.Layer(matrix(random, qkv, hidden), matrix(random, hidden, attention),
+          matrix(random, 2 * inner, hidden), matrix(random, hidden, inner), 0, 0));
+    }
+    while (layers.size() < LAYERS) {
+      layers.add(layers.get(layers.size() - 2));
+    }
+    return new CudaWeights(config, 0, layers, 0, CudaWeights.ropeTable(gpu.device, config));
+  }
+
+  private BatchPlan.Sequence lastBlock(
+      ModelConfig config, Kernels kernels, Random random, int tokens, int contextTokens, boolean int8) {
+    List<CudaKvSegment> context = new ArrayList<>();
+    for (int left = contextTokens; left > 0; ) {
+      int n = Math.min(left, 1 + random.nextInt(200));
+      CudaKvSegment whole = segment(config, kernels, random, n, true);
+      context.add(int8 && context.size() % 3 != 1 ? quantised(kernels, whole) : whole);
+      left -= n;
+    }
+    return new BatchPlan.Sequence(new int[tokens], Math.min(contextTokens, 4000), context,
+        segment(config, kernels, random, tokens, false), false);
   }
 
   private long matrix(Random random, int outputs, int inputs) {

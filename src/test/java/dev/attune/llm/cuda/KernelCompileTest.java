@@ -42,9 +42,11 @@ class KernelCompileTest {
     for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
       check(compiler, resource);
     }
-    for (String codec : List.of("-DINT8=0", "-DINT8=1")) {
-      check(compiler, "layers.cu", "-DHEAD_SIZE=64", "-DHIDDEN=576", "-DHEADS=9", "-DKV_HEADS=3",
-          "-DFEED_FORWARD=1536", "-DTOKEN_TILES=6", codec);
+    ModelConfig small = TestShapes.llama(576, 9, 3, 64, 1536);
+    for (int most : new int[] {1, FusedLayers.MOST}) {
+      for (boolean int8 : new boolean[] {false, true}) {
+        check(compiler, Kernels.LAYERS, Kernels.layersOptions(small, 6, int8, most));
+      }
     }
     for (int headSize : new int[] {64, 128}) {
       check(compiler, "retain.cu", "-DHEAD_SIZE=" + headSize);
