@@ -104,34 +104,39 @@ template <bool Q8, bool AWAITS> struct Loader {
   static constexpr int AT_ONCE = 32 / PER_ROW, PASSES = WARP_ROWS / AT_ONCE;
   static constexpr int SCALERS = D / 8;                  // threads of a row that is scaled, eight numbers each
   static constexpr int SCALED = WARP_ROWS * SCALERS / 32;
+
+  struct Numbers {
+    const u8* keys;
+    u32 toValues;                                        // in units of 16 bytes
+    const float* valueScales;
+  };
+
   const AttentionArgs& a;
-  u8* shared;
   u32 base;
   Barriers* barriers;
   u32 full, empty;
   int thread, lane, firstOfWarp, count, layer;
   int copied, inWarp, chunk, scaledAt;                   // this lane's place in a tile that it copies, and that it scales
   const num16* q;
-  int tile = 0, finished = 0, scaledTiles = 0, uses = 0;
-  Turn filling, finishing, scaling;
-  u32 carries = 0;                                       // bit tile % RING: queries come with the tile
+  int tile = 0, finished = 0, placed = 0, uses = 0;
+  u32 carries = 0;                                       // bit (tile & RING - 1): queries come with the tile
   u32 coded = 0;                                         // this warp has int8 of the tile,
   u32 single = 0;                                        // of one head and segment alone
   int carried = 0;                                       // queries handed over
   int ended = 0, endedBefore = 0;                        // tiles up to the end of the last item, and of the one before
-  int placed = 0, placedItem, placedLeft;
+  int placedItem, placedLeft;
   const Row* placedRow;
   bool morePlaces;
   bool plain, int8;                                      // the next tile: rows that follow each other, of a codec,
   int valid;                                             // so many of them,
-  const u8* key;                                         // this lane's first,
+  const u8* key;                                         // and this lane's first
   u32 toValue;                                           // and how far behind it its value is, in units of 16 bytes
   u64 scalesOf = 0;                                      // head whose keys' scales are:
   u32 scales[4];
 
   DEVICE Loader(const AttentionArgs& args, u8* at, Barriers* b, int items)
-      : a(args), shared(at), base(sharedAddress(at)), barriers(b), full(held(sharedAddress(b->full))),
-        empty(held(sharedAddress(b->empty))), thread(threadIdx.x % LOADERS), lane(threadIdx.x % 32),
+      : a(args), base(kept(sharedAddress(at))), barriers(b), full(kept(sharedAddress(b->full))),
+        empty(full + STAGES * 8), thread(threadIdx.x % LOADERS), lane(threadIdx.x % 32),
         firstOfWarp(__shfl_sync(~0u, threadIdx.x % LOADERS / 32 * WARP_ROWS, 0)), count(items) {
     chunk = lane % PER_ROW;
     // Eight lanes that go together touch all banks.
@@ -140,6 +145,14 @@ template <bool Q8, bool AWAITS> struct Loader {
     int c = lane % SCALERS, row = scaledRow(0);
     scaledAt = swizzled(firstOfWarp + row, c / 2) + c % 2 * 8;
   }
+
+  // The same number, in a register instead of being found anew.
+  static DEVICE u32 kept(u32 x) { return __shfl_sync(~0u, x, 0); }
+
+  DEVICE u8* shared(u32 at) { return (u8*)__cvta_shared_to_generic(base + at); }
+
+  static DEVICE u32 stageOf(int tile) { return (u32)tile % STAGES; }
+  static DEVICE u32 roundOf(int tile) { return (u32)tile / STAGES; }
 
   // Row of this lane in a pass of copying and of scaling.
   DEVICE int copiedRow(int pass) { return inWarp + pass * AT_ONCE; }
@@ -164,14 +177,14 @@ template <bool Q8, bool AWAITS> struct Loader {
     placedRow = a.table + w.firstKey + w.begin + firstOfWarp + lane % WARP_ROWS;
   }
 
-  DEVICE Row* places(int which) { return (Row*)(shared + PLACES_AT) + which % RING * KEYS + firstOfWarp; }
+  DEVICE Row* places(int which) { return (Row*)shared(PLACES_AT + ((which & RING - 1) * KEYS + firstOfWarp) * 16); }
 
   // Requests the places of the next tile; beyond the end they are zero.
   DEVICE void fetchPlaces() {
     if (!morePlaces) return;
     bool there = firstOfWarp + lane < placedLeft;
-    u32 to = base + PLACES_AT + (placed % RING * KEYS + firstOfWarp + lane) * 16;
-    if (lane < WARP_ROWS) copyAsync(to, there ? placedRow : a.table, there);
+    u32 to = base + PLACES_AT + ((placed & RING - 1) * KEYS + firstOfWarp + lane) * 16;
+    if (lane < WARP_ROWS) copyAsync(to, placedRow, there);
     placed++;
     placedLeft -= KEYS;
     placedRow += KEYS;
@@ -191,26 +204,21 @@ template <bool Q8, bool AWAITS> struct Loader {
     plain = __all_sync(~0u, !there || mine.segment == first.segment && mine.token == first.token + lane % WARP_ROWS);
     valid = __popc(__ballot_sync(~0u, there)) / 2;
     int8 = Q8 && isInt8(first.segment);
-    u32 bit = 1u << which % RING;
+    u32 bit = 1u << (which & RING - 1);
     if (Q8) {
       coded &= ~bit;
       single &= ~bit;
     }
     if (plain) {
-      Numbers n = numbersOf(first, head);
-      key = n.keys + (first.token + inWarp) * (u64)(int8 ? D : 2 * D) + chunk * 16;
-      toValue = n.toValues;
-      if (!valid) {
-        key = (const u8*)a.table;
-        toValue = 0;
-      }
+      Numbers numbers = numbersOf(first, head);
+      toValue = numbers.toValues;
+      key = numbers.keys + (first.token + inWarp) * (u64)(int8 ? D : 2 * D) + chunk * 16;
       if (!int8) return;
       coded |= bit;
       single |= bit;
-      u64 own = (u64)n.keys | 1;
-      if (lane == 0) rows[0].segment = own;
-      if (lane < WARP_ROWS) fetchScale(which, n.valueScales + first.token + lane, there);
-      if (own != scalesOf && lane < D / 32) prefetch(n.keys - 4 * D + lane * 128);
+      if (lane == 0) rows[0].segment = (u64)numbers.keys | 1;
+      if (lane < WARP_ROWS) fetchScale(which, numbers.valueScales + first.token + lane, there);
+      if (((u64)numbers.keys | 1) != scalesOf && lane < D / 32) prefetch(numbers.keys - 4 * D + lane * 128);
     } else {
       bool isCoded = Q8 && isInt8(mine.segment);
       if (there && lane < WARP_ROWS) {
@@ -224,7 +232,7 @@ template <bool Q8, bool AWAITS> struct Loader {
   }
 
   DEVICE void fetchScale(int which, const float* from, bool there) {
-    u32 to = base + SCALES_AT + (which % RING * KEYS + firstOfWarp + lane) * 4;
+    u32 to = base + SCALES_AT + ((which & RING - 1) * KEYS + firstOfWarp + lane) * 4;
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" :: "r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
   }
 
@@ -232,12 +240,6 @@ template <bool Q8, bool AWAITS> struct Loader {
     uint4 v = *(const uint4*)row;
     return {(u64)v.y << 32 | v.x, v.z, v.w};
   }
-
-  struct Numbers {
-    const u8* keys;
-    u32 toValues;  // in units of 16 bytes
-    const float* valueScales;
-  };
 
   // Where the numbers of a head are.
   DEVICE Numbers numbersOf(const Row& row, int head) {
@@ -277,7 +279,7 @@ template <bool Q8, bool AWAITS> struct Loader {
         }
       } while (!all);
       #pragma unroll
-      for (int i = 0; i < TOGETHER; i++) *(uint4*)(shared + to + chunkAt(ROWS, first + i * STEP, c)) = v[i];
+      for (int i = 0; i < TOGETHER; i++) *(uint4*)shared(to + chunkAt(ROWS, first + i * STEP, c)) = v[i];
     }
   }
 
@@ -293,7 +295,7 @@ template <bool Q8, bool AWAITS> struct Loader {
   }
 
   DEVICE void fetchTile() {
-    u32 to = base + filling.stage * STAGE;
+    u32 to = base + stageOf(tile) * STAGE, copied = opaque(this->copied);
     if (plain && int8) {
       #pragma unroll
       for (int pass = 0; pass < PASSES; pass++)
@@ -309,13 +311,20 @@ template <bool Q8, bool AWAITS> struct Loader {
         Place p = {row.segment, row.token, row.capacity};
         bool isCoded = Q8 && p.keys & 1;
         const u8* from = (const u8*)(p.keys & ~1ull) + p.token * (u64)(isCoded ? D : 2 * D) + chunk * 16;
-        copyRow(to + copiedIn(copied, pass), p.keys ? from : (const u8*)a.table, p.toValues, isCoded, p.keys != 0);
+        copyRow(to + copiedIn(copied, pass), from, p.toValues, isCoded, p.keys != 0);
       }
     }
   }
 
+  // Eight numbers times their scales.
+  static DEVICE uint4 scaled(uint2 numbers, const u32 (&by)[4]) {
+    u32 first = numbers.x ^ 0x80808080u, second = numbers.y ^ 0x80808080u;
+    return make_uint4(scaledPair<0>(first, by[0]), scaledPair<1>(first, by[1]), scaledPair<0>(second, by[2]),
+        scaledPair<1>(second, by[3]));
+  }
+
   // The scales of this lane's eight channels of a head's keys.
-  DEVICE void takeScales(u64 keys) {
+  DEVICE void needScales(u64 keys) {
     if (keys == scalesOf) return;
     scalesOf = keys;
     const float4* from = (const float4*)(keys - 1 - 4 * D) + lane % SCALERS * 2;
@@ -326,35 +335,28 @@ template <bool Q8, bool AWAITS> struct Loader {
     scales[3] = packScales(y.z, y.w);
   }
 
-  // Eight numbers times their scales.
-  static DEVICE uint4 scaled(uint2 numbers, const u32 (&by)[4]) {
-    u32 first = numbers.x ^ 0x80808080u, second = numbers.y ^ 0x80808080u;
-    return make_uint4(scaledPair<0>(first, by[0]), scaledPair<1>(first, by[1]), scaledPair<0>(second, by[2]),
-        scaledPair<1>(second, by[3]));
-  }
-
   // Scales the int8 numbers of this warp's rows of a tile that has arrived; they lie at the start of the rows that they become.
   // Numbers of several rows are read before the first is scaled, since what takes time is waiting, and those of a row all before any
   // is written.
   DEVICE void scaleTile(int which) {
-    u32 bit = 1u << which % RING;
+    u32 bit = 1u << (which & RING - 1);
     if (!(coded & bit)) return;
-    u8* k = shared + scaling.stage * STAGE;
-    const float* valueScales = (const float*)(shared + SCALES_AT) + which % RING * KEYS + firstOfWarp;
+    u8* k = shared(stageOf(which) * STAGE);
+    const float* valueScales = (const float*)shared(SCALES_AT + ((which & RING - 1) * KEYS + firstOfWarp) * 4);
     int c = lane % SCALERS;
-    u32 written = D == 64 ? (scaledAt & ~127) + ((c ^ (firstOfWarp + scaledRow(0)) % 8) << 4)
-                          : c / 8 * HALF + (scaledAt & ~127) + ((c % 8 ^ (firstOfWarp + scaledRow(0)) % 8) << 4);
+    // Not kept in registers, of which there are too few, from tile to tile.
+    u32 read = opaque(scaledAt), row = read / 128, written = row * 128 + ((c % 8 ^ row % 8) << 4) + c / 8 * HALF;
     if (single & bit) {
-      takeScales(places(which)[0].segment);
-      constexpr int TOGETHER = 4;
+      needScales(places(which)[0].segment);
       const float* scaleAt = valueScales + scaledRow(0);
+      constexpr int TOGETHER = 4;  // rows, after which places are alike
       #pragma unroll 1
-      for (int done = 0; done < SCALED; done += TOGETHER, k += TOGETHER * 256, scaleAt += TOGETHER * 2) {
+      for (int done = 0; done < SCALED; done += TOGETHER, k += 1024, scaleAt += 8) {
         uint2 key[TOGETHER], value[TOGETHER];
         float scale[TOGETHER];
         #pragma unroll
         for (int i = 0; i < TOGETHER; i++) {
-          u32 at = scaledIn(scaledAt, i);
+          u32 at = scaledIn(read, i);
           key[i] = *(const uint2*)(k + at);
           value[i] = *(const uint2*)(k + TILE + at);
           scale[i] = scaleAt[scaledRow(i) - scaledRow(0)];
@@ -372,11 +374,11 @@ template <bool Q8, bool AWAITS> struct Loader {
     #pragma unroll 1
     for (int pass = 0; pass < SCALED; pass++) {
       u64 keys = places(which)[scaledRow(pass)].segment;
-      u32 from = scaledIn(scaledAt, pass), to = scaledIn(written, pass);
+      u32 from = scaledIn(read, pass), to = scaledIn(written, pass);
       uint2 key = *(const uint2*)(k + from), value = *(const uint2*)(k + TILE + from);
       __syncwarp();
       if (!(keys & 1)) continue;
-      takeScales(keys);
+      needScales(keys);
       float scale = valueScales[scaledRow(pass)];
       u32 same = packScales(scale, scale), four[4] = {same, same, same, same};
       *(uint4*)(k + to) = scaled(key, scales);
@@ -389,19 +391,14 @@ template <bool Q8, bool AWAITS> struct Loader {
     if (lane == 0) barrierArrive(barrier);
   }
 
-  // Tiles that have arrived, before they are asked for.
-  DEVICE void scaleBefore(int end) {
-    if (!Q8) return;
-    __syncwarp();
-    for (; scaledTiles < end; scaling.advance()) scaleTile(scaledTiles++);
-  }
-
   // The copies of a tile have arrived: hands it to those who multiply.
   DEVICE void finish() {
-    scaleBefore(finished + 1);
-    signal(full + finishing.stage * 8);
-    finishing.advance();
-    u32 bit = 1u << finished % RING;
+    if (Q8) {
+      __syncwarp();
+      scaleTile(finished);
+    }
+    signal(full + stageOf(finished) * 8);
+    u32 bit = 1u << (finished & RING - 1);
     if (carries & bit) {
       carries &= ~bit;
       signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
@@ -409,8 +406,8 @@ template <bool Q8, bool AWAITS> struct Loader {
     finished++;
   }
 
-  // Queries that come with a tile.
-  DEVICE void requestQueries(const Work& w, int with) {
+  // Requests the queries of an item.
+  DEVICE void requestQueries(int item) {
     int slot = uses % SLOTS;
     if (uses >= SLOTS) {
       // Who still needs the slot gets its tiles first.
@@ -420,21 +417,22 @@ template <bool Q8, bool AWAITS> struct Loader {
       }
       barrierWait(&barriers->queryFree[slot], (uses / SLOTS - 1) & 1);
     }
+    uses++;
+    Work w;
+    openItem(a, item, w);
     if (thread == 0) barriers->work[slot] = w;
     fetchQueries(w, slot);
-    carries |= 1u << with % RING;
-    uses++;
   }
 
-  // Hands over the tiles before `end`, all requested, once their queries are there.
-  template <typename Ready> DEVICE void handOver(const Work& w, int end, Ready ready) {
-    waitForCopies();
-    scaleBefore(end);
-    ready(false);
-    requestQueries(w, end - 1);
-    commitCopies();
+  // Hands over the tiles before `end`, all requested, and the queries when they are there.
+  template <typename Ready> DEVICE void handOver(int item, int end, Ready ready) {
     waitForCopies();
     while (finished < end) finish();
+    ready(false);
+    requestQueries(item);
+    commitCopies();
+    waitForCopies();
+    signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
   }
 
   // All items in one layer. Tiles of the first item's context are requested before ready(), which waits for what the kernel or
@@ -455,22 +453,31 @@ template <bool Q8, bool AWAITS> struct Loader {
     if (isReady) ready(true);
     #pragma unroll 1
     for (int i = blockIdx.x; i < count; i += gridDim.x) {
-      Work w;
-      openItem(a, i, w);
-      int tiles = tilesOf(w.begin, w.end);
+      int begin, end, context;
+      {
+        Work w;
+        openItem(a, i, w);
+        begin = w.begin;
+        end = w.end;
+        context = w.context;
+      }
+      int tiles = tilesOf(begin, end);
       bool late = false;
       #pragma unroll 1
-      for (int t = 0; t < tiles; t++, tile++, filling.advance()) {
-        barrierWait(empty + filling.stage * 8, ~filling.round & 1);
-        if (!kept && min(w.begin + (t + 1) * KEYS, w.end) > w.context) {
-          if (late) handOver(w, tile, ready);
+      for (int t = 0; t < tiles; t++, tile++) {
+        barrierWait(empty + stageOf(tile) * 8, ~roundOf(tile) & 1);
+        if (!kept && min(begin + (t + 1) * KEYS, end) > context) {
+          if (late) handOver(i, tile, ready);
           ready(true);
           isReady = kept = true;
           late = false;
         }
         if (t == 0) {
           late = !isReady;
-          if (!late) requestQueries(w, tile);
+          if (!late) {
+            requestQueries(i);
+            carries |= 1u << (tile & RING - 1);
+          }
         }
         fetchTile();
         // All of this warp have done with the places that are fetched over.
@@ -479,7 +486,7 @@ template <bool Q8, bool AWAITS> struct Loader {
         // There may be no room for another tile before one is used.
         if (late && (t == tiles - 1 || t == STAGES - 1)) {
           commitCopies();
-          handOver(w, tile + 1, ready);
+          handOver(i, tile + 1, ready);
           isReady = true;
           late = false;
         } else {
@@ -487,7 +494,7 @@ template <bool Q8, bool AWAITS> struct Loader {
           asm volatile("cp.async.wait_group %0;" :: "n"(LAG) : "memory");
           if (tile - finished >= LAG) finish();
         }
-        prepare(tile + 1, t + 1 < tiles ? w.head : (i + gridDim.x) % a.kvHeads);
+        prepare(tile + 1, (t + 1 < tiles ? i : i + gridDim.x) % a.kvHeads);
       }
       endedBefore = ended;
       ended = tile;
@@ -644,12 +651,12 @@ struct Rows {
 };
 
 // Requests the logits of the keys of a tile.
-DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&q)[HELD + 1][4], float (&w)[32]) {
+DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&held)[HELD + 1][4], float (&w)[32]) {
   u64 keys = descriptor(stage);
   #pragma unroll
   for (int k = 0; k < D / 16; k++) {
     u64 b = behind(keys, k / 4 * HALF + k % 4 * 32);
-    if (k < HELD) multiplyKeys(w, q[k], b, k > 0);
+    if (k < HELD) multiplyKeys(w, held[k], b, k > 0);
     else multiplyKeys(w, behind(r.queries, k / 4 * ROWS * 128 + k % 4 * 32), b, k > 0);
   }
   commitProducts();
@@ -720,7 +727,7 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
   int group = a.heads / a.kvHeads;
   u32 inverse = 0xffffffffu / group + 1;
   float slack = SLACK / a.scale;
-  u32 full = held(sharedAddress(barriers->full)), empty = held(sharedAddress(barriers->empty));
+  u32 full = sharedAddress(barriers->full), empty = sharedAddress(barriers->empty);
   #pragma unroll 1
   for (int i = blockIdx.x; i < count; i += gridDim.x, uses++) {
     int slot = uses % SLOTS;
@@ -734,12 +741,12 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
     r.end = min(w.end, w.context + quotient(min(w.rows - 1, w.firstRow + mine * 64 + 63), group, inverse) + 1);
     r.unmasked = min(r.end, w.context + quotient(w.firstRow + mine * 64, group, inverse));
     r.queries = descriptor(base + Q_AT + slot * Q_BYTES + mine * 64 * 128);
-    u32 q[HELD + 1][4];
+    u32 held[HELD + 1][4];
     #pragma unroll
     for (int k = 0; k < HELD; k++) {
       u32 at = base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, inTile0 + lane % 16, 2 * k + lane / 16);
       asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-          : "=r"(q[k][0]), "=r"(q[k][1]), "=r"(q[k][2]), "=r"(q[k][3]) : "r"(at) : "memory");
+          : "=r"(held[k][0]), "=r"(held[k][1]), "=r"(held[k][2]), "=r"(held[k][3]) : "r"(at) : "memory");
     }
     float out[D / 2];
     #pragma unroll
@@ -777,7 +784,7 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
       Turn next = turn;
       arrived(turn);
       fenceProducts();
-      requestLogits(at(turn), r, q, logits);
+      requestLogits(at(turn), r, held, logits);
       waitForProducts<0>();
       weigh(logits, w.begin, rescale);
       packWeights(logits, p);
@@ -786,12 +793,22 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
         next.advance();
         arrived(next);
         fenceProducts();
-        requestLogits(at(next), r, q, logits);
-        requestSum(at(turn), p, out);
-        waitForProducts<1>();
-        bool grows = weigh(logits, w.begin + t * KEYS, rescale);
-        waitForProducts<0>();
-        free(turn);
+        bool grows;
+        if constexpr (D == 64) {
+          // What takes time is the weights, during which the other warpgroups multiply.
+          requestSum(at(turn), p, out);
+          requestLogits(at(next), r, held, logits);
+          waitForProducts<0>();
+          free(turn);
+          grows = weigh(logits, w.begin + t * KEYS, rescale);
+        } else {
+          requestLogits(at(next), r, held, logits);
+          requestSum(at(turn), p, out);
+          waitForProducts<1>();
+          grows = weigh(logits, w.begin + t * KEYS, rescale);
+          waitForProducts<0>();
+          free(turn);
+        }
         turn = next;
         if (__builtin_expect(grows, 0)) rescaleRows(out, rescale);
         packWeights(logits, p);
