@@ -14,8 +14,10 @@ final class Kernels {
 
   /** Keys of a tile of attention; parts of a context begin at multiples of it. */
   static final int KEY_TILE = 64;
-  /** Packed query rows of a tile of documents and last blocks. */
-  private static final int WIDE_ROWS = 192;
+  /** Warpgroups that share a tile of attention of last blocks. */
+  private static final int LAST_BLOCK_WARPGROUPS = 3;
+  /** Packed query rows of each. */
+  private static final int WARPGROUP_ROWS = 64;
   private static final int DECODE_ROWS = 16;
 
   /**
@@ -135,7 +137,10 @@ final class Kernels {
   final Kernel boundSwiglu;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
+  /** Of last blocks. */
   final Attention wideAttention;
+  /** Of many tokens. */
+  final Attention documentAttention;
   final Attention decodeAttention;
   final Kernel probeMeasure;
   final Kernel probeMasses;
@@ -162,7 +167,8 @@ final class Kernels {
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
     Kernel merge = attention.kernel("merge_" + d);
-    wideAttention = wideAttention(merge);
+    wideAttention = wideAttention(merge, LAST_BLOCK_WARPGROUPS);
+    documentAttention = d == 64 ? wideAttention : wideAttention(merge, 2);
     decodeAttention = new Attention(attention.kernel("attention_" + d + "_decode", decodeBytes(d)), null, merge,
         DECODE_ROWS, 32, 2 * device.multiprocessors);
     KernelModule probe = module("probe.cu");
@@ -171,21 +177,22 @@ final class Kernels {
   }
 
   /**
-   * Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning
-   * takes.
+   * Shared memory of wide attention: stages of keys and values, queries, rows that leave, where keys lie with scales, and what
+   * aligning takes.
    */
-  private static int wideBytes(int d) {
-    int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
-    int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;
-    return keys + queries + 8 * KEY_TILE * (16 + 4) + 1024;
+  private static int wideBytes(int d, int warpgroups) {
+    boolean held = d == 64 || warpgroups == 2;
+    int rows = warpgroups * WARPGROUP_ROWS * (2 * d + (held ? 16 : 0));
+    int keys = (d == 64 ? 8 : warpgroups == 2 ? 4 : 5) * 2 * KEY_TILE * d * 2;
+    return keys + (d == 64 ? 3 : held ? 2 : 1) * rows + 8 * KEY_TILE * (16 + 4) + 1024;
   }
 
-  private Attention wideAttention(Kernel merge) {
+  private Attention wideAttention(Kernel merge, int warpgroups) {
     int d = config.headSize();
-    KernelModule module = module("wide.cu", "-DHEAD_SIZE=" + d);
-    int bytes = wideBytes(d);
+    KernelModule module = module("wide.cu", "-DHEAD_SIZE=" + d, "-DWARPGROUPS=" + warpgroups);
+    int bytes = wideBytes(d, warpgroups);
     return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
-        WIDE_ROWS, 512, device.multiprocessors);
+        warpgroups * WARPGROUP_ROWS, (warpgroups + 1) * 128, device.multiprocessors);
   }
 
   /** Shared memory of a warp: two stages of keys and values, three of where they lie. */
@@ -249,7 +256,7 @@ final class Kernels {
   Kernel layers(int tokenTiles, boolean int8) {
     return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
         layersOptions(config, tokenTiles, int8))
-            .kernel("layers", wideBytes(config.headSize()) + FusedLayers.PRODUCT_BYTES));
+            .kernel("layers", wideBytes(config.headSize(), LAST_BLOCK_WARPGROUPS) + FusedLayers.PRODUCT_BYTES));
   }
 
   /** What the kernel of all layers is compiled for. */

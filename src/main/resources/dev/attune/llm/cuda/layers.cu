@@ -402,7 +402,8 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     arrive(&a.met->kept);
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
-    multiplyItems(attention, sharedAddress(shared), barriers, count, turn, uses);
+    int item = blockIdx.x;
+    multiplyItems<false>(attention, sharedAddress(shared), barriers, item, count, turn, uses);
     arrive(&a.met->attended);
     u32 expected = (layer + 1) * blocks;
     if (a.merging) {
@@ -439,7 +440,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void layers(const __grid_con
   extern __shared__ u8 unaligned[];
   __shared__ Barriers barriers;
   u8* shared = unaligned + ((1024 - (sharedAddress(unaligned) & 1023)) & 1023);
-  if (threadIdx.x == 0) initBarriers(barriers);
+  if (threadIdx.x == 0) initBarriers<INT8>(barriers);
   __syncthreads();
   runLayers(a, shared, &barriers);
   // Nobody looks at the count any more when all blocks have come here.

@@ -1,18 +1,25 @@
-// Attention of the packed query rows of documents and last blocks: 192 rows a block, three warpgroups of 64, which multiply by
-// wgmma; a fourth brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
+// Attention of the packed query rows of documents and last blocks: WARPGROUPS warpgroups of 64 rows a block, which multiply by
+// wgmma; another brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
 // overlaps the end of another. Places in the key table are fetched before the tiles that lie there. What an item is, and what it
-// leaves, is said in attention.cuh. Compiled for HEAD_SIZE.
+// leaves, is said in attention.cuh. Compiled for HEAD_SIZE. Three warpgroups take a last block at once; with two, heads of 128 have the
+// registers to hold their queries, and documents waste fewer rows.
 
-constexpr int D = HEAD_SIZE, GROUPS = 3, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
-// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes.
-constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, Q_BYTES = ROWS * D * 2;
-constexpr int STAGES = D == 64 ? 8 : 5, SLOTS = D == 64 ? 2 : 1;
-// Tiles under way before the loaders wait for one; places of tiles kept, and fetched ahead.
-constexpr int LAG = D == 64 ? 3 : 2, RING = 8, AHEAD = RING - LAG - 1;
+#ifndef WARPGROUPS
+#define WARPGROUPS 3
+#endif
+constexpr int D = HEAD_SIZE, GROUPS = WARPGROUPS, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
+// Steps of 16 channels of queries that multiply from registers; the others do from shared memory, whose bandwidth they take.
+constexpr int HELD = D == 64 || GROUPS == 2 ? D / 16 : 0;
+// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes. So are queries that multiply from there; others are
+// rows that begin in different banks.
+constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, ROW_BYTES = D * 2 + (HELD ? 16 : 0), Q_BYTES = ROWS * ROW_BYTES;
+constexpr int STAGES = D == 64 ? 8 : GROUPS == 2 ? 4 : 5, SLOTS = D == 64 ? 2 : 1;
+// Items whose rows have not been stored, or whose queries are ahead.
+constexpr int WORKS = 4;
+// Tiles of int8 under way before the loaders wait for one; places of tiles kept, and fetched ahead.
+constexpr int LAG = D == 64 ? 3 : GROUPS == 2 ? 1 : 2, RING = 8, AHEAD = RING - LAG - 1;
 constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES, SCALES_AT = PLACES_AT + RING * KEYS * 16;
 constexpr int SHARED_BYTES = SCALES_AT + RING * KEYS * 4;
-// Steps of 16 channels of queries that multiply from registers; the others do from shared memory, whose bandwidth they take.
-constexpr int HELD = D == 64 ? D / 16 : 0;
 
 // A tile of packed rows and its keys, for those who multiply.
 struct Work {
@@ -27,11 +34,23 @@ struct Work {
   int firstKey;
 };
 
-DEVICE void openItem(const AttentionArgs& a, int i, Work& w) {
-  AttentionItem item = a.items[i / a.kvHeads];
+// The items of a block, one after the other; of each there is one for each KV head.
+struct Cursor {
+  int i;
+  int item;
+  int head;
+  DEVICE void begin(const AttentionArgs& a, int first) {
+    i = first;
+    item = first / a.kvHeads;
+    head = first - item * a.kvHeads;
+  }
+};
+
+DEVICE void openItem(const AttentionArgs& a, const Cursor& at, Work& w) {
+  AttentionItem item = a.items[at.item];
   Sequence s = a.sequences[item.sequence];
   int group = a.heads / a.kvHeads;
-  w.head = i % a.kvHeads;
+  w.head = at.head;
   w.rows = s.tokens * group;
   w.firstRow = item.rowTile * ROWS;
   w.batchRow = s.firstRow;
@@ -50,18 +69,20 @@ struct Barriers {
   u64 empty[STAGES];
   u64 queryFull[SLOTS];
   u64 queryFree[SLOTS];
-  Work work[SLOTS];
+  Work work[WORKS];
 };
 
-DEVICE void initBarriers(Barriers& barriers) {
+template <bool Q8> DEVICE void initBarriers(Barriers& barriers) {
+  // Of int8 each warp of the loaders says that it has scaled its rows, otherwise the copies of each thread that they have arrived.
+  constexpr int WARPS = LOADERS / 32;
   #pragma unroll
   for (int i = 0; i < STAGES; i++) {
-    barrierInit(&barriers.full[i], LOADERS / 32);
+    barrierInit(&barriers.full[i], Q8 ? WARPS : LOADERS);
     barrierInit(&barriers.empty[i], GROUPS * 4);
   }
   #pragma unroll
   for (int i = 0; i < SLOTS; i++) {
-    barrierInit(&barriers.queryFull[i], LOADERS / 32);
+    barrierInit(&barriers.queryFull[i], Q8 || HELD ? WARPS : WARPS + LOADERS);
     barrierInit(&barriers.queryFree[i], GROUPS * 4);
   }
 }
@@ -72,6 +93,9 @@ DEVICE u32 swizzled(int row, int chunk) { return row * 128 + ((chunk ^ (row & 7)
 
 // Offset of 16-byte chunk c of a row of D channels in a tile of `rows`.
 DEVICE u32 chunkAt(int rows, int row, int c) { return (c / 8) * rows * 128 + swizzled(row, c % 8); }
+
+// Offset of 16-byte chunk c of a row of queries.
+DEVICE u32 queryAt(int row, int c) { return HELD ? row * ROW_BYTES + c * 16 : chunkAt(ROWS, row, c); }
 
 DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row : __umulhi(row, inverse); }
 
@@ -104,6 +128,7 @@ template <bool Q8, bool AWAITS> struct Loader {
   static constexpr int AT_ONCE = 32 / PER_ROW, PASSES = WARP_ROWS / AT_ONCE;
   static constexpr int SCALERS = D / 8;                  // threads of a row that is scaled, eight numbers each
   static constexpr int SCALED = WARP_ROWS * SCALERS / 32;
+  static constexpr bool WHOLE = HELD > 0 && !AWAITS;     // a copy for each row of queries
 
   struct Numbers {
     const u8* keys;
@@ -124,7 +149,9 @@ template <bool Q8, bool AWAITS> struct Loader {
   u32 single = 0;                                        // of one head and segment alone
   int carried = 0;                                       // queries handed over
   int ended = 0, endedBefore = 0;                        // tiles up to the end of the last item, and of the one before
-  int placedItem, placedLeft;
+  Cursor placing;
+  int placedLeft;
+  int stepItems, stepHeads;                              // from an item of this block to the next
   const Row* placedRow;
   bool morePlaces;
   bool plain, int8;                                      // the next tile: rows that follow each other, of a codec,
@@ -138,6 +165,8 @@ template <bool Q8, bool AWAITS> struct Loader {
       : a(args), base(kept(sharedAddress(at))), barriers(b), full(kept(sharedAddress(b->full))),
         empty(full + STAGES * 8), thread(threadIdx.x % LOADERS), lane(threadIdx.x % 32),
         firstOfWarp(__shfl_sync(~0u, threadIdx.x % LOADERS / 32 * WARP_ROWS, 0)), count(items) {
+    stepItems = gridDim.x / a.kvHeads;
+    stepHeads = gridDim.x - stepItems * a.kvHeads;
     chunk = lane % PER_ROW;
     // Eight lanes that go together touch all banks.
     inWarp = D == 64 ? lane / 4 % 2 * 4 + lane / 8 : lane / 8;
@@ -168,11 +197,22 @@ template <bool Q8, bool AWAITS> struct Loader {
     return D == 64 ? (first ^ pass % 2 * 32) + pass % 2 * 256 + pass / 2 * 1024 : (first ^ pass % 4 * 32) + pass * 256;
   }
 
+  DEVICE Cursor after(Cursor at) {
+    at.i += gridDim.x;
+    at.item += stepItems;
+    at.head += stepHeads;
+    if (at.head >= a.kvHeads) {
+      at.head -= a.kvHeads;
+      at.item++;
+    }
+    return at;
+  }
+
   DEVICE void openPlaces() {
-    morePlaces = placedItem < count;
+    morePlaces = placing.i < count;
     if (!morePlaces) return;
     Work w;
-    openItem(a, placedItem, w);
+    openItem(a, placing, w);
     placedLeft = w.end - w.begin;
     placedRow = a.table + w.firstKey + w.begin + firstOfWarp + lane % WARP_ROWS;
   }
@@ -189,7 +229,7 @@ template <bool Q8, bool AWAITS> struct Loader {
     placedLeft -= KEYS;
     placedRow += KEYS;
     if (placedLeft <= 0) {
-      placedItem += gridDim.x;
+      placing = after(placing);
       openPlaces();
     }
   }
@@ -252,19 +292,34 @@ template <bool Q8, bool AWAITS> struct Loader {
     return {(const u8*)row.segment + (u32)(2 * layer * a.kvHeads + head) * ofHead, (u32)(a.kvHeads * ofHead / 16), 0};
   }
 
-  DEVICE const num16* query(const Work& w, int row, int group, u32 inverse) {
+  // Where a row of queries is, in units of heads.
+  DEVICE u32 query(const Work& w, int row, int group, u32 inverse) {
     int safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
-    return q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D;
+    return (w.batchRow + token) * a.heads + w.head * group + safe - token * group;
   }
 
+  // Requests queries, or waits for them. Rows that are not there are zero, or the last.
   DEVICE void fetchQueries(const Work& w, int slot) {
     int group = a.heads / a.kvHeads;
     u32 inverse = 0xffffffffu / group + 1, to = Q_AT + slot * Q_BYTES;
+    if constexpr (WHOLE) {
+      constexpr int ROWS_HERE = ROWS / (LOADERS / 32);
+      u64* barrier = &barriers->queryFull[slot];
+      if (lane == 0) barrierExpect(barrier, ROWS_HERE * D * 2);
+      __syncwarp();
+      int first = thread / 32 * ROWS_HERE;
+      #pragma unroll
+      for (int r = 0; r < ROWS_HERE; r += 32)
+        if (r + 32 <= ROWS_HERE || r + lane < ROWS_HERE)
+          loadBytes(base + to + (first + r + lane) * ROW_BYTES,
+              q + query(w, w.firstRow + first + r + lane, group, inverse) * (u64)D, D * 2, barrier);
+      return;
+    }
     constexpr int CHUNKS = D / 8, STEP = LOADERS / CHUNKS, TOGETHER = 6;
     int c = thread % CHUNKS;
     #pragma unroll 4
     for (int r = thread / CHUNKS; r < ROWS && !AWAITS; r += STEP)
-      copyAsync(base + to + chunkAt(ROWS, r, c), query(w, w.firstRow + r, group, inverse) + c * 8, w.firstRow + r < w.rows);
+      copyAsync(base + to + queryAt(r, c), q + query(w, w.firstRow + r, group, inverse) * (u64)D + c * 8, w.firstRow + r < w.rows);
     #pragma unroll 1
     for (int first = thread / CHUNKS; first < ROWS && AWAITS; first += TOGETHER * STEP) {
       uint4 v[TOGETHER];
@@ -274,12 +329,12 @@ template <bool Q8, bool AWAITS> struct Loader {
         #pragma unroll
         for (int i = 0; i < TOGETHER; i++) {
           int row = w.firstRow + first + i * STEP;
-          v[i] = row < w.rows ? loadShared16(query(w, row, group, inverse) + c * 8) : make_uint4(0, 0, 0, 0);
+          v[i] = row < w.rows ? loadShared16(q + query(w, row, group, inverse) * (u64)D + c * 8) : make_uint4(0, 0, 0, 0);
           all &= written(v[i]);
         }
       } while (!all);
       #pragma unroll
-      for (int i = 0; i < TOGETHER; i++) *(uint4*)shared(to + chunkAt(ROWS, first + i * STEP, c)) = v[i];
+      for (int i = 0; i < TOGETHER; i++) *(uint4*)shared(to + queryAt(first + i * STEP, c)) = v[i];
     }
   }
 
@@ -391,6 +446,11 @@ template <bool Q8, bool AWAITS> struct Loader {
     if (lane == 0) barrierArrive(barrier);
   }
 
+  // The barrier sees this thread arrive when what it has requested has.
+  static DEVICE void arriveWithCopies(u32 barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(barrier) : "memory");
+  }
+
   // The copies of a tile have arrived: hands it to those who multiply.
   DEVICE void finish() {
     if (Q8) {
@@ -407,11 +467,11 @@ template <bool Q8, bool AWAITS> struct Loader {
   }
 
   // Requests the queries of an item.
-  DEVICE void requestQueries(int item) {
+  DEVICE void requestQueries(const Cursor& item) {
     int slot = uses % SLOTS;
     if (uses >= SLOTS) {
       // Who still needs the slot gets its tiles first.
-      if (finished < (SLOTS == 1 ? ended : endedBefore)) {
+      if (Q8 && finished < (SLOTS == 1 && !HELD ? ended : endedBefore)) {
         waitForCopies();
         while (finished < tile) finish();
       }
@@ -420,16 +480,22 @@ template <bool Q8, bool AWAITS> struct Loader {
     uses++;
     Work w;
     openItem(a, item, w);
-    if (thread == 0) barriers->work[slot] = w;
+    if (thread == 0) barriers->work[(uses - 1) % WORKS] = w;
     fetchQueries(w, slot);
+    if (Q8 || WHOLE) return;
+    if (!HELD) arriveWithCopies(sharedAddress(&barriers->queryFull[slot]));
+    signal(sharedAddress(&barriers->queryFull[slot]));
   }
 
   // Hands over the tiles before `end`, all requested, and the queries when they are there.
-  template <typename Ready> DEVICE void handOver(int item, int end, Ready ready) {
-    waitForCopies();
-    while (finished < end) finish();
+  template <typename Ready> DEVICE void handOver(const Cursor& item, int end, Ready ready) {
+    if (Q8) {
+      waitForCopies();
+      while (finished < end) finish();
+    }
     ready(false);
     requestQueries(item);
+    if (!Q8 || WHOLE) return;
     commitCopies();
     waitForCopies();
     signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
@@ -441,7 +507,9 @@ template <bool Q8, bool AWAITS> struct Loader {
     bool kept = isReady;
     layer = ofLayer;
     q = queries;
-    placedItem = blockIdx.x;
+    Cursor item;
+    item.begin(a, blockIdx.x);
+    placing = item;
     // Nobody needs the places that are fetched over.
     __syncwarp();
     openPlaces();
@@ -449,14 +517,14 @@ template <bool Q8, bool AWAITS> struct Loader {
     for (int i = 0; i < AHEAD; i++) fetchPlaces();
     commitCopies();
     waitForCopies();
-    prepare(tile, blockIdx.x % a.kvHeads);
+    prepare(tile, item.head);
     if (isReady) ready(true);
     #pragma unroll 1
-    for (int i = blockIdx.x; i < count; i += gridDim.x) {
+    while (item.i < count) {
       int begin, end, context;
       {
         Work w;
-        openItem(a, i, w);
+        openItem(a, item, w);
         begin = w.begin;
         end = w.end;
         context = w.context;
@@ -467,7 +535,7 @@ template <bool Q8, bool AWAITS> struct Loader {
       for (int t = 0; t < tiles; t++, tile++) {
         barrierWait(empty + stageOf(tile) * 8, ~roundOf(tile) & 1);
         if (!kept && min(begin + (t + 1) * KEYS, end) > context) {
-          if (late) handOver(i, tile, ready);
+          if (late) handOver(item, tile, ready);
           ready(true);
           isReady = kept = true;
           late = false;
@@ -475,32 +543,34 @@ template <bool Q8, bool AWAITS> struct Loader {
         if (t == 0) {
           late = !isReady;
           if (!late) {
-            requestQueries(i);
-            carries |= 1u << (tile & RING - 1);
+            requestQueries(item);
+            if (Q8 && !WHOLE) carries |= 1u << (tile & RING - 1);
           }
         }
         fetchTile();
+        if (!Q8) arriveWithCopies(full + stageOf(tile) * 8);
         // All of this warp have done with the places that are fetched over.
         __syncwarp();
         fetchPlaces();
         // There may be no room for another tile before one is used.
         if (late && (t == tiles - 1 || t == STAGES - 1)) {
           commitCopies();
-          handOver(i, tile + 1, ready);
+          handOver(item, tile + 1, ready);
           isReady = true;
           late = false;
         } else {
           commitCopies();
-          asm volatile("cp.async.wait_group %0;" :: "n"(LAG) : "memory");
-          if (tile - finished >= LAG) finish();
+          asm volatile("cp.async.wait_group %0;" :: "n"(Q8 ? LAG : AHEAD - 1) : "memory");
+          if (Q8 && tile - finished >= LAG) finish();
         }
-        prepare(tile + 1, (t + 1 < tiles ? i : i + gridDim.x) % a.kvHeads);
+        if (t == tiles - 1) item = after(item);
+        prepare(tile + 1, item.head);
       }
       endedBefore = ended;
       ended = tile;
     }
     waitForCopies();
-    while (finished < tile) finish();
+    while (Q8 && finished < tile) finish();
     // Nobody may leave out what ready() stands for.
     if (!isReady) ready(false);
   }
@@ -719,8 +789,49 @@ DEVICE void storeRows(
 // What loaders wrote is seen by wgmma. A fence of theirs would wait for the copies that are under way.
 DEVICE void seeCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// The warpgroups that multiply; tiles and items are counted from the first to the last layer.
-DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, int count, Turn& turn, int& uses) {
+// The same as storeRows() for rows that nobody shares, by way of shared memory, this warp's from `rows` on, from where they are
+// copied while it goes on.
+DEVICE void sendRows(
+    const AttentionArgs& a, const Work& w, u32 rows, const float (&out)[D / 2], const Sums& sums,
+    int inTile0, int group, u32 inverse) {
+  int lane = threadIdx.x % 32;
+  float factor[2];
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    float total = sums.sum[h];
+    total += __shfl_xor_sync(~0u, total, 1);
+    total += __shfl_xor_sync(~0u, total, 2);
+    factor[h] = 1.0f / total;
+  }
+  // Those before have left.
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+  __syncwarp();
+  u32 at = rows + queryAt(lane % 16, lane / 16);
+  #pragma unroll
+  for (int d = 0; d < D / 8; d += 2) {
+    u32 v[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++)
+      v[i] = pack16(out[4 * (d + i / 2) + i % 2 * 2] * factor[i % 2], out[4 * (d + i / 2) + i % 2 * 2 + 1] * factor[i % 2]);
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
+        :: "r"(at + d * 16), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+  }
+  seeCopies();
+  __syncwarp();
+  int row = w.firstRow + inTile0 + lane;
+  if (lane < 16 && row < w.rows) {
+    int token = quotient(row, group, inverse);
+    num16* to = a.out + ((u64)(w.batchRow + token) * a.heads + w.head * group + row - token * group) * D;
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;"
+        :: "l"(to), "r"(rows + queryAt(lane, 0)), "r"(D * 2) : "memory");
+  }
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+// The warpgroups that multiply: items from `item` on before `count`; tiles and items are counted from the first to the last layer.
+// STAGED: rows that nobody shares are stored by way of shared memory, of which Q_BYTES begin at `staging`.
+template <bool STAGED> DEVICE void multiplyItems(
+    const AttentionArgs& a, u32 base, Barriers* barriers, int& item, int count, Turn& turn, int& uses, u32 staging = 0) {
   // The compiler shall know that these are the same for a whole warp.
   int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);
   int lane = threadIdx.x % 32, mine = warp / 4, inGroup = warp % 4;
@@ -728,25 +839,28 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
   u32 inverse = 0xffffffffu / group + 1;
   float slack = SLACK / a.scale;
   u32 full = sharedAddress(barriers->full), empty = sharedAddress(barriers->empty);
+  int inTile0 = mine * 64 + inGroup * 16;
   #pragma unroll 1
-  for (int i = blockIdx.x; i < count; i += gridDim.x, uses++) {
+  for (; item < count; item += gridDim.x, uses++) {
     int slot = uses % SLOTS;
     barrierWait(&barriers->queryFull[slot], uses / SLOTS & 1);
-    Work w = barriers->work[slot];
-    int inTile0 = mine * 64 + inGroup * 16;
-    bool groupLives = w.firstRow + mine * 64 < w.rows;
+    const Work& w = barriers->work[uses % WORKS];
+    int first = w.firstRow + mine * 64, rows = w.rows, context = w.context, begin = w.begin, end = w.end;
     Rows r;
     r.sums = {{NOTHING, NOTHING}, {0, 0}};
-    r.live = w.firstRow + inTile0 < w.rows;
-    r.end = min(w.end, w.context + quotient(min(w.rows - 1, w.firstRow + mine * 64 + 63), group, inverse) + 1);
-    r.unmasked = min(r.end, w.context + quotient(w.firstRow + mine * 64, group, inverse));
-    r.queries = descriptor(base + Q_AT + slot * Q_BYTES + mine * 64 * 128);
-    u32 held[HELD + 1][4];
+    r.live = first + inGroup * 16 < rows;
+    r.end = min(end, context + quotient(min(rows - 1, first + 63), group, inverse) + 1);
+    r.unmasked = min(r.end, context + quotient(first, group, inverse));
+    // Tiles of which this warpgroup's rows see something.
+    int all = tilesOf(begin, end), seen = first < rows ? min(all, (r.end - begin + KEYS - 1) / KEYS) : 0;
+    u32 queries = base + Q_AT + slot * Q_BYTES;
+    r.queries = descriptor(queries + mine * 64 * 128);
+    u32 q[HELD + 1][4];
     #pragma unroll
     for (int k = 0; k < HELD; k++) {
-      u32 at = base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, inTile0 + lane % 16, 2 * k + lane / 16);
+      u32 from = queries + queryAt(inTile0 + lane % 16, 2 * k + lane / 16);
       asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-          : "=r"(held[k][0]), "=r"(held[k][1]), "=r"(held[k][2]), "=r"(held[k][3]) : "r"(at) : "memory");
+          : "=r"(q[k][0]), "=r"(q[k][1]), "=r"(q[k][2]), "=r"(q[k][3]) : "r"(from) : "memory");
     }
     float out[D / 2];
     #pragma unroll
@@ -755,28 +869,26 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
       barrierWait(full + t.stage * 8, t.round & 1);
       seeCopies();
     };
-    auto free = [&](const Turn& t) {
+    auto free = [&](u32 barrier) {
       __syncwarp();
-      if (lane == 0) barrierArrive(empty + t.stage * 8);
+      if (lane == 0) barrierArrive(barrier);
     };
     auto at = [&](const Turn& t) { return base + t.stage * STAGE; };
+    if (HELD) free(sharedAddress(&barriers->queryFree[slot]));
     // Makes weights of the logits of keys `from` on; as softmax().
     auto weigh = [&](float (&logits)[32], int from, float (&rescale)[2]) {
       if (!r.live) return false;
       if (__builtin_expect(from + KEYS > r.unmasked, 0)) {
-        const Work& work = barriers->work[slot];
         int last[2];
         #pragma unroll
         for (int h = 0; h < 2; h++)
-          last[h] = min(r.end - 1, work.context + tokenOf(work, inTile0 + lane / 4 + 8 * h, group, inverse)) - from - lane % 4 * 2;
+          last[h] = min(r.end - 1, w.context + tokenOf(w, inTile0 + lane / 4 + 8 * h, group, inverse)) - from - lane % 4 * 2;
         #pragma unroll
         for (int i = 0; i < 32; i++)
           if (i / 4 * 8 + i % 2 > last[i / 2 % 2]) logits[i] = -INFINITE;
       }
       return softmax(logits, r.sums, rescale, a.scale, slack);
     };
-    // Tiles of which this warpgroup's rows see something.
-    int all = tilesOf(w.begin, w.end), seen = groupLives ? min(all, (r.end - w.begin + KEYS - 1) / KEYS) : 0;
     if (seen > 0) {
       // The next tile's logits and this one's sum are computed while the next one's weights are.
       float logits[32], rescale[2];
@@ -784,31 +896,21 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
       Turn next = turn;
       arrived(turn);
       fenceProducts();
-      requestLogits(at(turn), r, held, logits);
+      requestLogits(at(turn), r, q, logits);
       waitForProducts<0>();
-      weigh(logits, w.begin, rescale);
+      weigh(logits, begin, rescale);
       packWeights(logits, p);
       #pragma unroll 1
       for (int t = 1; t < seen; t++) {
         next.advance();
         arrived(next);
         fenceProducts();
-        bool grows;
-        if constexpr (D == 64) {
-          // What takes time is the weights, during which the other warpgroups multiply.
-          requestSum(at(turn), p, out);
-          requestLogits(at(next), r, held, logits);
-          waitForProducts<0>();
-          free(turn);
-          grows = weigh(logits, w.begin + t * KEYS, rescale);
-        } else {
-          requestLogits(at(next), r, held, logits);
-          requestSum(at(turn), p, out);
-          waitForProducts<1>();
-          grows = weigh(logits, w.begin + t * KEYS, rescale);
-          waitForProducts<0>();
-          free(turn);
-        }
+        requestLogits(at(next), r, q, logits);
+        requestSum(at(turn), p, out);
+        waitForProducts<1>();
+        bool grows = weigh(logits, begin + t * KEYS, rescale);
+        waitForProducts<0>();
+        free(empty + turn.stage * 8);
         turn = next;
         if (__builtin_expect(grows, 0)) rescaleRows(out, rescale);
         packWeights(logits, p);
@@ -816,18 +918,21 @@ DEVICE void multiplyItems(const AttentionArgs& a, u32 base, Barriers* barriers, 
       fenceProducts();
       requestSum(at(turn), p, out);
       waitForProducts<0>();
-      free(turn);
+      free(empty + turn.stage * 8);
       turn.advance();
     }
     #pragma unroll 1
     for (int t = max(seen, 0); t < all; t++) {
       arrived(turn);
-      free(turn);
+      free(empty + turn.stage * 8);
       turn.advance();
     }
-    Work done = barriers->work[slot];
-    __syncwarp();
-    if (lane == 0) barrierArrive(&barriers->queryFree[slot]);
-    if (r.live) storeRows(a, done, out, r.sums, inTile0, group, inverse);
+    if (!HELD) free(sharedAddress(&barriers->queryFree[slot]));
+    if (!r.live) continue;
+    Work done = barriers->work[uses % WORKS];
+    if (STAGED && done.partial < 0) sendRows(a, done, staging + inTile0 * ROW_BYTES, out, r.sums, inTile0, group, inverse);
+    else storeRows(a, done, out, r.sums, inTile0, group, inverse);
   }
+  // Shared memory is this block's until it has been read.
+  if (STAGED) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
