@@ -14,9 +14,7 @@ final class Kernels {
 
   /** Keys of a tile of attention; parts of a context begin at multiples of it. */
   static final int KEY_TILE = 64;
-  /** Warpgroups that share a tile of attention of last blocks. */
-  private static final int LAST_BLOCK_WARPGROUPS = 3;
-  /** Packed query rows of each. */
+  /** Packed query rows of a warpgroup of attention of documents and last blocks. */
   private static final int WARPGROUP_ROWS = 64;
   private static final int DECODE_ROWS = 16;
 
@@ -167,8 +165,8 @@ final class Kernels {
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
     Kernel merge = attention.kernel("merge_" + d);
-    wideAttention = wideAttention(merge, LAST_BLOCK_WARPGROUPS);
-    documentAttention = d == 64 ? wideAttention : wideAttention(merge, 2);
+    wideAttention = wideAttention(merge, 3, false);
+    documentAttention = wideAttention(merge, d == 64 ? 3 : 2, true);
     decodeAttention = new Attention(attention.kernel("attention_" + d + "_decode", decodeBytes(d)), null, merge,
         DECODE_ROWS, 32, 2 * device.multiprocessors);
     KernelModule probe = module("probe.cu");
@@ -177,22 +175,23 @@ final class Kernels {
   }
 
   /**
-   * Shared memory of wide attention: stages of keys and values, queries, rows that leave, where keys lie with scales, and what
-   * aligning takes.
+   * Shared memory of wide attention: stages of keys and values, queries, rows of documents that leave, where keys lie with scales,
+   * and what aligning takes.
    */
-  private static int wideBytes(int d, int warpgroups) {
-    boolean held = d == 64 || warpgroups == 2;
-    int rows = warpgroups * WARPGROUP_ROWS * (2 * d + (held ? 16 : 0));
-    int keys = (d == 64 ? 8 : warpgroups == 2 ? 4 : 5) * 2 * KEY_TILE * d * 2;
-    return keys + (d == 64 ? 3 : held ? 2 : 1) * rows + 8 * KEY_TILE * (16 + 4) + 1024;
+  private static int wideBytes(int d, int rows, boolean documents) {
+    int keys = (d == 64 ? 8 : documents ? 4 : 5) * 2 * KEY_TILE * d * 2;
+    int slots = (d == 64 ? 2 : 1) + (documents ? 1 : 0);
+    return keys + slots * rows * (2 * d + (documents ? 16 : 0)) + 8 * KEY_TILE * (16 + 4) + 1024;
   }
 
-  private Attention wideAttention(Kernel merge, int warpgroups) {
+  private Attention wideAttention(Kernel merge, int warpgroups, boolean documents) {
     int d = config.headSize();
-    KernelModule module = module("wide.cu", "-DHEAD_SIZE=" + d, "-DWARPGROUPS=" + warpgroups);
-    int bytes = wideBytes(d, warpgroups);
-    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
-        warpgroups * WARPGROUP_ROWS, (warpgroups + 1) * 128, device.multiprocessors);
+    int rows = warpgroups * WARPGROUP_ROWS;
+    String size = "-DHEAD_SIZE=" + d;
+    KernelModule module = documents ? module("wide.cu", size, "-DDOCUMENTS") : module("wide.cu", size);
+    int bytes = wideBytes(d, rows, documents);
+    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge, rows,
+        (warpgroups + 1) * 128, device.multiprocessors);
   }
 
   /** Shared memory of a warp: two stages of keys and values, three of where they lie. */
@@ -256,7 +255,7 @@ final class Kernels {
   Kernel layers(int tokenTiles, boolean int8) {
     return kernels.computeIfAbsent(List.of("layers", tokenTiles, int8), key -> module(LAYERS,
         layersOptions(config, tokenTiles, int8))
-            .kernel("layers", wideBytes(config.headSize(), LAST_BLOCK_WARPGROUPS) + FusedLayers.PRODUCT_BYTES));
+            .kernel("layers", wideBytes(config.headSize(), wideAttention.tileRows(), false) + FusedLayers.PRODUCT_BYTES));
   }
 
   /** What the kernel of all layers is compiled for. */

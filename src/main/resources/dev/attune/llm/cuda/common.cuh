@@ -322,10 +322,10 @@ DEVICE void loadTile(u32 to, const TensorMap* map, int column, int row, u64* bar
       :: "r"(to), "l"(map), "r"(sharedAddress(barrier)), "r"(column), "r"(row) : "memory");
 }
 
-// Whole 16 bytes that lie together, the same in shared memory.
-DEVICE void loadBytes(u32 to, const void* from, int bytes, u64* barrier) {
+// Bytes in a row, a multiple of 16.
+DEVICE void copyBulk(u32 to, const void* from, int bytes, u64* barrier) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-      :: "r"(to), "l"(from), "r"(bytes), "r"(sharedAddress(barrier)) : "memory");
+               :: "r"(to), "l"(from), "r"(bytes), "r"(sharedAddress(barrier)) : "memory");
 }
 
 // Shared memory descriptor of a K-major tile with rows of 128 bytes, swizzled by 128 bytes; groups of 8 rows lie 1024

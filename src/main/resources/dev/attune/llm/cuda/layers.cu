@@ -403,7 +403,7 @@ DEVICE void runLayers(const LayersArgs& a, u8* shared, Barriers* barriers) {
     AttentionArgs attention = a.attention;
     attention.out = set->mixed;
     int item = blockIdx.x;
-    multiplyItems<false>(attention, sharedAddress(shared), barriers, item, count, turn, uses);
+    multiplyItems(attention, sharedAddress(shared), barriers, item, count, turn, uses);
     arrive(&a.met->attended);
     u32 expected = (layer + 1) * blocks;
     if (a.merging) {

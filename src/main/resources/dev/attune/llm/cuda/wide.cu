@@ -1,10 +1,6 @@
 #include "wide.cuh"
 
 constexpr int REGISTERS = GROUPS == 2 ? 200 : D == 64 ? 136 : 144, LOADER_REGISTERS = GROUPS == 2 || D == 64 ? 104 : 80;
-#ifndef SEND
-#define SEND (HELD > 0)
-#endif
-
 template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   extern __shared__ u8 unaligned[];
   __shared__ Barriers barriers;
@@ -22,9 +18,8 @@ template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(REGISTERS));
     Turn turn;
-    int uses = 0;
-    int item = blockIdx.x;
-    multiplyItems<SEND>(a, sharedAddress(shared), &barriers, item, count, turn, uses, sharedAddress(shared) + SHARED_BYTES);
+    int item = blockIdx.x, uses = 0;
+    multiplyItems(a, sharedAddress(shared), &barriers, item, count, turn, uses);
   }
 }
 

@@ -1,25 +1,29 @@
-// Attention of the packed query rows of documents and last blocks: WARPGROUPS warpgroups of 64 rows a block, which multiply by
+// Attention of the packed query rows of documents and last blocks: two or three warpgroups of 64 rows a block, which multiply by
 // wgmma; another brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
 // overlaps the end of another. Places in the key table are fetched before the tiles that lie there. What an item is, and what it
-// leaves, is said in attention.cuh. Compiled for HEAD_SIZE. Three warpgroups take a last block at once; with two, heads of 128 have the
-// registers to hold their queries, and documents waste fewer rows.
+// leaves, is said in attention.cuh. Compiled for HEAD_SIZE and for last blocks, one item a block, or with DOCUMENTS for many short items.
 
-#ifndef WARPGROUPS
-#define WARPGROUPS 3
+#ifdef DOCUMENTS
+constexpr bool MANY = true;
+#else
+constexpr bool MANY = false;
 #endif
-constexpr int D = HEAD_SIZE, GROUPS = WARPGROUPS, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
+// Of documents two waste fewer rows, and have the registers to hold queries of 128 channels.
+constexpr int D = HEAD_SIZE, GROUPS = MANY && D == 128 ? 2 : 3, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
 // Steps of 16 channels of queries that multiply from registers; the others do from shared memory, whose bandwidth they take.
-constexpr int HELD = D == 64 || GROUPS == 2 ? D / 16 : 0;
-// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes. So are queries that multiply from there; others are
-// rows that begin in different banks.
-constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, ROW_BYTES = D * 2 + (HELD ? 16 : 0), Q_BYTES = ROWS * ROW_BYTES;
-constexpr int STAGES = D == 64 ? 8 : GROUPS == 2 ? 4 : 5, SLOTS = D == 64 ? 2 : 1;
+constexpr int HELD = D == 64 || MANY ? D / 16 : 0;
+// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes. So are queries of last
+// blocks; those of documents are rows that begin in different banks.
+constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, ROW_BYTES = D * 2 + (MANY ? 16 : 0), Q_BYTES = ROWS * ROW_BYTES;
+constexpr int STAGES = D == 64 ? 8 : MANY ? 4 : 5, SLOTS = D == 64 ? 2 : 1;
 // Items whose rows have not been stored, or whose queries are ahead.
 constexpr int WORKS = 4;
-// Tiles of int8 under way before the loaders wait for one; places of tiles kept, and fetched ahead.
-constexpr int LAG = D == 64 ? 3 : GROUPS == 2 ? 1 : 2, RING = 8, AHEAD = RING - LAG - 1;
+// Tiles under way before the loaders wait for one, and places of tiles that are kept. Tiles of documents in 16 bits are not waited for:
+// barriers see them arrive.
+constexpr int LAG = D == 64 ? 3 : MANY ? 1 : 2, RING = 8;
 constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES, SCALES_AT = PLACES_AT + RING * KEYS * 16;
-constexpr int SHARED_BYTES = SCALES_AT + RING * KEYS * 4;
+// Rows of documents that leave.
+constexpr int ROWS_AT = SCALES_AT + RING * KEYS * 4, SHARED_BYTES = ROWS_AT + (MANY ? Q_BYTES : 0);
 
 // A tile of packed rows and its keys, for those who multiply.
 struct Work {
@@ -73,16 +77,15 @@ struct Barriers {
 };
 
 template <bool Q8> DEVICE void initBarriers(Barriers& barriers) {
-  // Of int8 each warp of the loaders says that it has scaled its rows, otherwise the copies of each thread that they have arrived.
   constexpr int WARPS = LOADERS / 32;
   #pragma unroll
   for (int i = 0; i < STAGES; i++) {
-    barrierInit(&barriers.full[i], Q8 ? WARPS : LOADERS);
+    barrierInit(&barriers.full[i], MANY && !Q8 ? LOADERS : WARPS);
     barrierInit(&barriers.empty[i], GROUPS * 4);
   }
   #pragma unroll
   for (int i = 0; i < SLOTS; i++) {
-    barrierInit(&barriers.queryFull[i], Q8 || HELD ? WARPS : WARPS + LOADERS);
+    barrierInit(&barriers.queryFull[i], WARPS);
     barrierInit(&barriers.queryFree[i], GROUPS * 4);
   }
 }
@@ -95,7 +98,7 @@ DEVICE u32 swizzled(int row, int chunk) { return row * 128 + ((chunk ^ (row & 7)
 DEVICE u32 chunkAt(int rows, int row, int c) { return (c / 8) * rows * 128 + swizzled(row, c % 8); }
 
 // Offset of 16-byte chunk c of a row of queries.
-DEVICE u32 queryAt(int row, int c) { return HELD ? row * ROW_BYTES + c * 16 : chunkAt(ROWS, row, c); }
+DEVICE u32 queryAt(int row, int c) { return MANY ? row * ROW_BYTES + c * 16 : chunkAt(ROWS, row, c); }
 
 DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row : __umulhi(row, inverse); }
 
@@ -128,7 +131,9 @@ template <bool Q8, bool AWAITS> struct Loader {
   static constexpr int AT_ONCE = 32 / PER_ROW, PASSES = WARP_ROWS / AT_ONCE;
   static constexpr int SCALERS = D / 8;                  // threads of a row that is scaled, eight numbers each
   static constexpr int SCALED = WARP_ROWS * SCALERS / 32;
-  static constexpr bool WHOLE = HELD > 0 && !AWAITS;     // a copy for each row of queries
+  static constexpr bool WAITS = Q8 || !MANY;             // for tiles before it hands them over
+  static constexpr int AHEAD = WAITS ? RING - LAG - 1 : RING - 1;  // places fetched ahead
+  static_assert(!MANY || !AWAITS);
 
   struct Numbers {
     const u8* keys;
@@ -302,7 +307,7 @@ template <bool Q8, bool AWAITS> struct Loader {
   DEVICE void fetchQueries(const Work& w, int slot) {
     int group = a.heads / a.kvHeads;
     u32 inverse = 0xffffffffu / group + 1, to = Q_AT + slot * Q_BYTES;
-    if constexpr (WHOLE) {
+    if constexpr (MANY) {
       constexpr int ROWS_HERE = ROWS / (LOADERS / 32);
       u64* barrier = &barriers->queryFull[slot];
       if (lane == 0) barrierExpect(barrier, ROWS_HERE * D * 2);
@@ -311,7 +316,7 @@ template <bool Q8, bool AWAITS> struct Loader {
       #pragma unroll
       for (int r = 0; r < ROWS_HERE; r += 32)
         if (r + 32 <= ROWS_HERE || r + lane < ROWS_HERE)
-          loadBytes(base + to + (first + r + lane) * ROW_BYTES,
+          copyBulk(base + to + (first + r + lane) * ROW_BYTES,
               q + query(w, w.firstRow + first + r + lane, group, inverse) * (u64)D, D * 2, barrier);
       return;
     }
@@ -471,7 +476,7 @@ template <bool Q8, bool AWAITS> struct Loader {
     int slot = uses % SLOTS;
     if (uses >= SLOTS) {
       // Who still needs the slot gets its tiles first.
-      if (Q8 && finished < (SLOTS == 1 && !HELD ? ended : endedBefore)) {
+      if (WAITS && finished < (SLOTS == 1 && !MANY ? ended : endedBefore)) {
         waitForCopies();
         while (finished < tile) finish();
       }
@@ -482,20 +487,14 @@ template <bool Q8, bool AWAITS> struct Loader {
     openItem(a, item, w);
     if (thread == 0) barriers->work[(uses - 1) % WORKS] = w;
     fetchQueries(w, slot);
-    if (Q8 || WHOLE) return;
-    if (!HELD) arriveWithCopies(sharedAddress(&barriers->queryFull[slot]));
-    signal(sharedAddress(&barriers->queryFull[slot]));
   }
 
   // Hands over the tiles before `end`, all requested, and the queries when they are there.
   template <typename Ready> DEVICE void handOver(const Cursor& item, int end, Ready ready) {
-    if (Q8) {
-      waitForCopies();
-      while (finished < end) finish();
-    }
+    waitForCopies();
+    while (finished < end) finish();
     ready(false);
     requestQueries(item);
-    if (!Q8 || WHOLE) return;
     commitCopies();
     waitForCopies();
     signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
@@ -544,11 +543,11 @@ template <bool Q8, bool AWAITS> struct Loader {
           late = !isReady;
           if (!late) {
             requestQueries(item);
-            if (Q8 && !WHOLE) carries |= 1u << (tile & RING - 1);
+            if (!MANY) carries |= 1u << (tile & RING - 1);
           }
         }
         fetchTile();
-        if (!Q8) arriveWithCopies(full + stageOf(tile) * 8);
+        if (!WAITS) arriveWithCopies(full + stageOf(tile) * 8);
         // All of this warp have done with the places that are fetched over.
         __syncwarp();
         fetchPlaces();
@@ -560,8 +559,8 @@ template <bool Q8, bool AWAITS> struct Loader {
           late = false;
         } else {
           commitCopies();
-          asm volatile("cp.async.wait_group %0;" :: "n"(Q8 ? LAG : AHEAD - 1) : "memory");
-          if (Q8 && tile - finished >= LAG) finish();
+          asm volatile("cp.async.wait_group %0;" :: "n"(WAITS ? LAG : AHEAD - 1) : "memory");
+          if (WAITS && tile - finished >= LAG) finish();
         }
         if (t == tiles - 1) item = after(item);
         prepare(tile + 1, item.head);
@@ -570,7 +569,7 @@ template <bool Q8, bool AWAITS> struct Loader {
       ended = tile;
     }
     waitForCopies();
-    while (Q8 && finished < tile) finish();
+    while (WAITS && finished < tile) finish();
     // Nobody may leave out what ready() stands for.
     if (!isReady) ready(false);
   }
@@ -829,9 +828,8 @@ DEVICE void sendRows(
 }
 
 // The warpgroups that multiply: items from `item` on before `count`; tiles and items are counted from the first to the last layer.
-// STAGED: rows that nobody shares are stored by way of shared memory, of which Q_BYTES begin at `staging`.
-template <bool STAGED> DEVICE void multiplyItems(
-    const AttentionArgs& a, u32 base, Barriers* barriers, int& item, int count, Turn& turn, int& uses, u32 staging = 0) {
+DEVICE void multiplyItems(
+    const AttentionArgs& a, u32 base, Barriers* barriers, int& item, int count, Turn& turn, int& uses) {
   // The compiler shall know that these are the same for a whole warp.
   int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);
   int lane = threadIdx.x % 32, mine = warp / 4, inGroup = warp % 4;
@@ -874,7 +872,7 @@ template <bool STAGED> DEVICE void multiplyItems(
       if (lane == 0) barrierArrive(barrier);
     };
     auto at = [&](const Turn& t) { return base + t.stage * STAGE; };
-    if (HELD) free(sharedAddress(&barriers->queryFree[slot]));
+    if (MANY) free(sharedAddress(&barriers->queryFree[slot]));
     // Makes weights of the logits of keys `from` on; as softmax().
     auto weigh = [&](float (&logits)[32], int from, float (&rescale)[2]) {
       if (!r.live) return false;
@@ -927,12 +925,12 @@ template <bool STAGED> DEVICE void multiplyItems(
       free(empty + turn.stage * 8);
       turn.advance();
     }
-    if (!HELD) free(sharedAddress(&barriers->queryFree[slot]));
+    if (!MANY) free(sharedAddress(&barriers->queryFree[slot]));
     if (!r.live) continue;
     Work done = barriers->work[uses % WORKS];
-    if (STAGED && done.partial < 0) sendRows(a, done, staging + inTile0 * ROW_BYTES, out, r.sums, inTile0, group, inverse);
+    if (MANY && done.partial < 0) sendRows(a, done, base + ROWS_AT + inTile0 * ROW_BYTES, out, r.sums, inTile0, group, inverse);
     else storeRows(a, done, out, r.sums, inTile0, group, inverse);
   }
   // Shared memory is this block's until it has been read.
-  if (STAGED) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+  if (MANY) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
