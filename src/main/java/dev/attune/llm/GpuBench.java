@@ -39,7 +39,8 @@ public final class GpuBench {
       if (json != null) {
         Files.writeString(json, benchmark.results().stream().map(GpuBenchmark.Result::json)
             .collect(Collectors.joining(
-                ",\n", "{\"device\": \"" + benchmark.device() + "\", \"results\": [\n", "\n]}\n")));
+                ",\n", "{\"device\": \"%s\", \"numbers\": \"%s\", \"results\": [\n"
+                    .formatted(benchmark.device(), numbers), "\n]}\n")));
       }
       return true;
     } catch (CudaException e) {
