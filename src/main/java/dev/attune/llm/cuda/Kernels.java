@@ -14,8 +14,8 @@ final class Kernels {
 
   /** Keys of a tile of attention; parts of a context begin at multiples of it. */
   static final int KEY_TILE = 64;
-  /** Packed query rows of a tile of documents and last blocks. */
-  private static final int WIDE_ROWS = 192;
+  /** Packed query rows of a warpgroup of attention of documents and last blocks. */
+  private static final int WARPGROUP_ROWS = 64;
   private static final int DECODE_ROWS = 16;
 
   /**
@@ -135,7 +135,10 @@ final class Kernels {
   final Kernel boundSwiglu;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
+  /** Of last blocks. */
   final Attention wideAttention;
+  /** Of many tokens. */
+  final Attention documentAttention;
   final Attention decodeAttention;
   final Kernel probeMeasure;
   final Kernel probeMasses;
@@ -162,7 +165,8 @@ final class Kernels {
     int d = config.headSize();
     KernelModule attention = module("attention.cu");
     Kernel merge = attention.kernel("merge_" + d);
-    wideAttention = wideAttention(merge);
+    wideAttention = wideAttention(merge, 3, false);
+    documentAttention = wideAttention(merge, d == 64 ? 3 : 2, true);
     decodeAttention = new Attention(attention.kernel("attention_" + d + "_decode", decodeBytes(d)), null, merge,
         DECODE_ROWS, 32, 2 * device.multiprocessors);
     KernelModule probe = module("probe.cu");
@@ -171,21 +175,23 @@ final class Kernels {
   }
 
   /**
-   * Shared memory of wide attention: stages of keys and values, queries, where keys lie with scales, and what aligning
-   * takes.
+   * Shared memory of wide attention: stages of keys and values, queries, rows of documents that leave, where keys lie with scales,
+   * and what aligning takes.
    */
-  private static int wideBytes(int d) {
-    int keys = (d == 64 ? 8 : 5) * 2 * KEY_TILE * d * 2;
-    int queries = (d == 64 ? 2 : 1) * WIDE_ROWS * d * 2;
-    return keys + queries + 8 * KEY_TILE * (16 + 4) + 1024;
+  private static int wideBytes(int d, int rows, boolean documents) {
+    int keys = (d == 64 ? 8 : documents ? 4 : 5) * 2 * KEY_TILE * d * 2;
+    int slots = (d == 64 ? 2 : 1) + (documents ? 1 : 0);
+    return keys + slots * rows * (2 * d + (documents ? 16 : 0)) + 8 * KEY_TILE * (16 + 4) + 1024;
   }
 
-  private Attention wideAttention(Kernel merge) {
+  private Attention wideAttention(Kernel merge, int warpgroups, boolean documents) {
     int d = config.headSize();
-    KernelModule module = module("wide.cu", "-DHEAD_SIZE=" + d);
-    int bytes = wideBytes(d);
-    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
-        WIDE_ROWS, 512, device.multiprocessors);
+    int rows = warpgroups * WARPGROUP_ROWS;
+    String size = "-DHEAD_SIZE=" + d;
+    KernelModule module = documents ? module("wide.cu", size, "-DDOCUMENTS") : module("wide.cu", size);
+    int bytes = wideBytes(d, rows, documents);
+    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge, rows,
+        (warpgroups + 1) * 128, device.multiprocessors);
   }
 
   /** Shared memory of a warp: two stages of keys and values, three of where they lie. */

@@ -112,7 +112,7 @@ final class PrefillEngine {
   }
 
   private BatchPlan lay(List<BatchPlan.Sequence> batch) {
-    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, kernels.wideAttention, SMALLEST_PART);
+    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, kernels.documentAttention, SMALLEST_PART);
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
       if (current != null) {
@@ -121,7 +121,7 @@ final class PrefillEngine {
       current = new BatchPlan(device, config, kernels, current == null ? needed : current.capacity.grownTo(needed));
       plan = current;
     }
-    current.lay(batch, kernels.wideAttention, SMALLEST_PART);
+    current.lay(batch, kernels.documentAttention, SMALLEST_PART);
     return current;
   }
 
@@ -226,7 +226,7 @@ final class PrefillEngine {
     if (raggedBatch) {
       return layer -> ragged().run(layer, batch.rows(), 1, q, mixed);
     }
-    AttentionLauncher.Launch launch = attention.new Launch(kernels.wideAttention, batch, q, mixed);
+    AttentionLauncher.Launch launch = attention.new Launch(kernels.documentAttention, batch, q, mixed);
     boolean merging = batch.mergeCount() > 0;
     return layer -> launch.run(layer, batch.itemCount(), merging);
   }

@@ -293,10 +293,11 @@ DEVICE void barrierExpect(u64* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(sharedAddress(barrier)), "r"(bytes) : "memory");
 }
 
-// An address that is kept instead of being found anew.
-DEVICE u32 held(u32 address) {
+// The same number, of which the compiler does not know that it is the same each time: what follows from it is found anew instead of
+// taking registers.
+DEVICE u32 opaque(u32 x) {
   u32 same;
-  asm volatile("mov.u32 %0, %1;" : "=r"(same) : "r"(address));
+  asm volatile("mov.u32 %0, %1;" : "=r"(same) : "r"(x));
   return same;
 }
 

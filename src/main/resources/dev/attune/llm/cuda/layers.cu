@@ -823,7 +823,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void layers(const __grid_con
   __shared__ __align__(16) Request requests[REQUESTS];
   u8* shared = unaligned + ((1024 - (sharedAddress(unaligned) & 1023)) & 1023);
   if (threadIdx.x == 0) {
-    initBarriers(barriers);
+    initBarriers<INT8>(barriers);
     barrierInit(&brought.gateUp, 1);
     barrierInit(&brought.down, 1);
   }

@@ -1,18 +1,29 @@
-// Attention of the packed query rows of documents and last blocks: 192 rows a block, three warpgroups of 64, which multiply by
-// wgmma; a fourth brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
+// Attention of the packed query rows of documents and last blocks: two or three warpgroups of 64 rows a block, which multiply by
+// wgmma; another brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
 // overlaps the end of another. Places in the key table are fetched before the tiles that lie there. What an item is, and what it
-// leaves, is said in attention.cuh. Compiled for HEAD_SIZE.
+// leaves, is said in attention.cuh. Compiled for HEAD_SIZE and for last blocks, one item a block, or with DOCUMENTS for many short items.
 
-constexpr int D = HEAD_SIZE, GROUPS = 3, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
-// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes.
-constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, Q_BYTES = ROWS * D * 2;
-constexpr int STAGES = D == 64 ? 8 : 5, SLOTS = D == 64 ? 2 : 1;
-// Tiles under way before the loaders wait for one; places of tiles kept, and fetched ahead.
-constexpr int LAG = D == 64 ? 3 : 2, RING = 8, AHEAD = RING - LAG - 1;
-constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES, SCALES_AT = PLACES_AT + RING * KEYS * 16;
-constexpr int SHARED_BYTES = SCALES_AT + RING * KEYS * 4;
+#ifdef DOCUMENTS
+constexpr bool MANY = true;
+#else
+constexpr bool MANY = false;
+#endif
+// Of documents two waste fewer rows, and have the registers to hold queries of 128 channels.
+constexpr int D = HEAD_SIZE, GROUPS = MANY && D == 128 ? 2 : 3, ROWS = GROUPS * 64, LOADERS = 128, THREADS = GROUPS * 128 + LOADERS;
 // Steps of 16 channels of queries that multiply from registers; the others do from shared memory, whose bandwidth they take.
-constexpr int HELD = D == 64 ? D / 16 : 0;
+constexpr int HELD = D == 64 || MANY ? D / 16 : 0;
+// Tiles are in halves of 64 channels, rows of 128 bytes swizzled by 128 bytes. So are queries of last
+// blocks; those of documents are rows that begin in different banks.
+constexpr int HALF = KEYS * 128, TILE = KEYS * D * 2, STAGE = 2 * TILE, ROW_BYTES = D * 2 + (MANY ? 16 : 0), Q_BYTES = ROWS * ROW_BYTES;
+constexpr int STAGES = D == 64 ? 8 : MANY ? 4 : 5, SLOTS = D == 64 ? 2 : 1;
+// Items whose rows have not been stored, or whose queries are ahead.
+constexpr int WORKS = 4;
+// Tiles under way before the loaders wait for one, and places of tiles that are kept. Tiles of documents in 16 bits are not waited for:
+// barriers see them arrive.
+constexpr int LAG = D == 64 ? 3 : MANY ? 1 : 2, RING = 8;
+constexpr int Q_AT = STAGES * STAGE, PLACES_AT = Q_AT + SLOTS * Q_BYTES, SCALES_AT = PLACES_AT + RING * KEYS * 16;
+// Rows of documents that leave.
+constexpr int ROWS_AT = SCALES_AT + RING * KEYS * 4, SHARED_BYTES = ROWS_AT + (MANY ? Q_BYTES : 0);
 
 // A tile of packed rows and its keys, for those who multiply.
 struct Work {
@@ -27,11 +38,23 @@ struct Work {
   int firstKey;
 };
 
-DEVICE void openItem(const AttentionArgs& a, int i, Work& w) {
-  AttentionItem item = a.items[i / a.kvHeads];
+// The items of a block, one after the other; of each there is one for each KV head.
+struct Cursor {
+  int i;
+  int item;
+  int head;
+  DEVICE void begin(const AttentionArgs& a, int first) {
+    i = first;
+    item = first / a.kvHeads;
+    head = first - item * a.kvHeads;
+  }
+};
+
+DEVICE void openItem(const AttentionArgs& a, const Cursor& at, Work& w) {
+  AttentionItem item = a.items[at.item];
   Sequence s = a.sequences[item.sequence];
   int group = a.heads / a.kvHeads;
-  w.head = i % a.kvHeads;
+  w.head = at.head;
   w.rows = s.tokens * group;
   w.firstRow = item.rowTile * ROWS;
   w.batchRow = s.firstRow;
@@ -50,18 +73,19 @@ struct Barriers {
   u64 empty[STAGES];
   u64 queryFull[SLOTS];
   u64 queryFree[SLOTS];
-  Work work[SLOTS];
+  Work work[WORKS];
 };
 
-DEVICE void initBarriers(Barriers& barriers) {
+template <bool Q8> DEVICE void initBarriers(Barriers& barriers) {
+  constexpr int WARPS = LOADERS / 32;
   #pragma unroll
   for (int i = 0; i < STAGES; i++) {
-    barrierInit(&barriers.full[i], LOADERS / 32);
+    barrierInit(&barriers.full[i], MANY && !Q8 ? LOADERS : WARPS);
     barrierInit(&barriers.empty[i], GROUPS * 4);
   }
   #pragma unroll
   for (int i = 0; i < SLOTS; i++) {
-    barrierInit(&barriers.queryFull[i], LOADERS / 32);
+    barrierInit(&barriers.queryFull[i], WARPS);
     barrierInit(&barriers.queryFree[i], GROUPS * 4);
   }
 }
@@ -72,6 +96,9 @@ DEVICE u32 swizzled(int row, int chunk) { return row * 128 + ((chunk ^ (row & 7)
 
 // Offset of 16-byte chunk c of a row of D channels in a tile of `rows`.
 DEVICE u32 chunkAt(int rows, int row, int c) { return (c / 8) * rows * 128 + swizzled(row, c % 8); }
+
+// Offset of 16-byte chunk c of a row of queries.
+DEVICE u32 queryAt(int row, int c) { return MANY ? row * ROW_BYTES + c * 16 : chunkAt(ROWS, row, c); }
 
 DEVICE int quotient(int row, int group, u32 inverse) { return group == 1 ? row : __umulhi(row, inverse); }
 
@@ -104,35 +131,47 @@ template <bool Q8, bool AWAITS> struct Loader {
   static constexpr int AT_ONCE = 32 / PER_ROW, PASSES = WARP_ROWS / AT_ONCE;
   static constexpr int SCALERS = D / 8;                  // threads of a row that is scaled, eight numbers each
   static constexpr int SCALED = WARP_ROWS * SCALERS / 32;
+  static constexpr bool WAITS = Q8 || !MANY;             // for tiles before it hands them over
+  static constexpr int AHEAD = WAITS ? RING - LAG - 1 : RING - 1;  // places fetched ahead
+  static_assert(!MANY || !AWAITS);
+
+  struct Numbers {
+    const u8* keys;
+    u32 toValues;                                        // in units of 16 bytes
+    const float* valueScales;
+  };
+
   const AttentionArgs& a;
-  u8* shared;
   u32 base;
   Barriers* barriers;
   u32 full, empty;
   int thread, lane, firstOfWarp, count, layer;
   int copied, inWarp, chunk, scaledAt;                   // this lane's place in a tile that it copies, and that it scales
   const num16* q;
-  int tile = 0, finished = 0, scaledTiles = 0, uses = 0;
-  Turn filling, finishing, scaling;
-  u32 carries = 0;                                       // bit tile % RING: queries come with the tile
+  int tile = 0, finished = 0, placed = 0, uses = 0;
+  u32 carries = 0;                                       // bit (tile & RING - 1): queries come with the tile
   u32 coded = 0;                                         // this warp has int8 of the tile,
   u32 single = 0;                                        // of one head and segment alone
   int carried = 0;                                       // queries handed over
   int ended = 0, endedBefore = 0;                        // tiles up to the end of the last item, and of the one before
-  int placed = 0, placedItem, placedLeft;
+  Cursor placing;
+  int placedLeft;
+  int stepItems, stepHeads;                              // from an item of this block to the next
   const Row* placedRow;
   bool morePlaces;
   bool plain, int8;                                      // the next tile: rows that follow each other, of a codec,
   int valid;                                             // so many of them,
-  const u8* key;                                         // this lane's first,
+  const u8* key;                                         // and this lane's first
   u32 toValue;                                           // and how far behind it its value is, in units of 16 bytes
   u64 scalesOf = 0;                                      // head whose keys' scales are:
   u32 scales[4];
 
   DEVICE Loader(const AttentionArgs& args, u8* at, Barriers* b, int items)
-      : a(args), shared(at), base(sharedAddress(at)), barriers(b), full(held(sharedAddress(b->full))),
-        empty(held(sharedAddress(b->empty))), thread(threadIdx.x % LOADERS), lane(threadIdx.x % 32),
+      : a(args), base(kept(sharedAddress(at))), barriers(b), full(kept(sharedAddress(b->full))),
+        empty(full + STAGES * 8), thread(threadIdx.x % LOADERS), lane(threadIdx.x % 32),
         firstOfWarp(__shfl_sync(~0u, threadIdx.x % LOADERS / 32 * WARP_ROWS, 0)), count(items) {
+    stepItems = gridDim.x / a.kvHeads;
+    stepHeads = gridDim.x - stepItems * a.kvHeads;
     chunk = lane % PER_ROW;
     // Eight lanes that go together touch all banks.
     inWarp = D == 64 ? lane / 4 % 2 * 4 + lane / 8 : lane / 8;
@@ -140,6 +179,14 @@ template <bool Q8, bool AWAITS> struct Loader {
     int c = lane % SCALERS, row = scaledRow(0);
     scaledAt = swizzled(firstOfWarp + row, c / 2) + c % 2 * 8;
   }
+
+  // The same number, in a register instead of being found anew.
+  static DEVICE u32 kept(u32 x) { return __shfl_sync(~0u, x, 0); }
+
+  DEVICE u8* shared(u32 at) { return (u8*)__cvta_shared_to_generic(base + at); }
+
+  static DEVICE u32 stageOf(int tile) { return (u32)tile % STAGES; }
+  static DEVICE u32 roundOf(int tile) { return (u32)tile / STAGES; }
 
   // Row of this lane in a pass of copying and of scaling.
   DEVICE int copiedRow(int pass) { return inWarp + pass * AT_ONCE; }
@@ -155,28 +202,39 @@ template <bool Q8, bool AWAITS> struct Loader {
     return D == 64 ? (first ^ pass % 2 * 32) + pass % 2 * 256 + pass / 2 * 1024 : (first ^ pass % 4 * 32) + pass * 256;
   }
 
+  DEVICE Cursor after(Cursor at) {
+    at.i += gridDim.x;
+    at.item += stepItems;
+    at.head += stepHeads;
+    if (at.head >= a.kvHeads) {
+      at.head -= a.kvHeads;
+      at.item++;
+    }
+    return at;
+  }
+
   DEVICE void openPlaces() {
-    morePlaces = placedItem < count;
+    morePlaces = placing.i < count;
     if (!morePlaces) return;
     Work w;
-    openItem(a, placedItem, w);
+    openItem(a, placing, w);
     placedLeft = w.end - w.begin;
     placedRow = a.table + w.firstKey + w.begin + firstOfWarp + lane % WARP_ROWS;
   }
 
-  DEVICE Row* places(int which) { return (Row*)(shared + PLACES_AT) + which % RING * KEYS + firstOfWarp; }
+  DEVICE Row* places(int which) { return (Row*)shared(PLACES_AT + ((which & RING - 1) * KEYS + firstOfWarp) * 16); }
 
   // Requests the places of the next tile; beyond the end they are zero.
   DEVICE void fetchPlaces() {
     if (!morePlaces) return;
     bool there = firstOfWarp + lane < placedLeft;
-    u32 to = base + PLACES_AT + (placed % RING * KEYS + firstOfWarp + lane) * 16;
-    if (lane < WARP_ROWS) copyAsync(to, there ? placedRow : a.table, there);
+    u32 to = base + PLACES_AT + ((placed & RING - 1) * KEYS + firstOfWarp + lane) * 16;
+    if (lane < WARP_ROWS) copyAsync(to, placedRow, there);
     placed++;
     placedLeft -= KEYS;
     placedRow += KEYS;
     if (placedLeft <= 0) {
-      placedItem += gridDim.x;
+      placing = after(placing);
       openPlaces();
     }
   }
@@ -191,26 +249,21 @@ template <bool Q8, bool AWAITS> struct Loader {
     plain = __all_sync(~0u, !there || mine.segment == first.segment && mine.token == first.token + lane % WARP_ROWS);
     valid = __popc(__ballot_sync(~0u, there)) / 2;
     int8 = Q8 && isInt8(first.segment);
-    u32 bit = 1u << which % RING;
+    u32 bit = 1u << (which & RING - 1);
     if (Q8) {
       coded &= ~bit;
       single &= ~bit;
     }
     if (plain) {
-      Numbers n = numbersOf(first, head);
-      key = n.keys + (first.token + inWarp) * (u64)(int8 ? D : 2 * D) + chunk * 16;
-      toValue = n.toValues;
-      if (!valid) {
-        key = (const u8*)a.table;
-        toValue = 0;
-      }
+      Numbers numbers = numbersOf(first, head);
+      toValue = numbers.toValues;
+      key = numbers.keys + (first.token + inWarp) * (u64)(int8 ? D : 2 * D) + chunk * 16;
       if (!int8) return;
       coded |= bit;
       single |= bit;
-      u64 own = (u64)n.keys | 1;
-      if (lane == 0) rows[0].segment = own;
-      if (lane < WARP_ROWS) fetchScale(which, n.valueScales + first.token + lane, there);
-      if (own != scalesOf && lane < D / 32) prefetch(n.keys - 4 * D + lane * 128);
+      if (lane == 0) rows[0].segment = (u64)numbers.keys | 1;
+      if (lane < WARP_ROWS) fetchScale(which, numbers.valueScales + first.token + lane, there);
+      if (((u64)numbers.keys | 1) != scalesOf && lane < D / 32) prefetch(numbers.keys - 4 * D + lane * 128);
     } else {
       bool isCoded = Q8 && isInt8(mine.segment);
       if (there && lane < WARP_ROWS) {
@@ -224,7 +277,7 @@ template <bool Q8, bool AWAITS> struct Loader {
   }
 
   DEVICE void fetchScale(int which, const float* from, bool there) {
-    u32 to = base + SCALES_AT + (which % RING * KEYS + firstOfWarp + lane) * 4;
+    u32 to = base + SCALES_AT + ((which & RING - 1) * KEYS + firstOfWarp + lane) * 4;
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" :: "r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
   }
 
@@ -232,12 +285,6 @@ template <bool Q8, bool AWAITS> struct Loader {
     uint4 v = *(const uint4*)row;
     return {(u64)v.y << 32 | v.x, v.z, v.w};
   }
-
-  struct Numbers {
-    const u8* keys;
-    u32 toValues;  // in units of 16 bytes
-    const float* valueScales;
-  };
 
   // Where the numbers of a head are.
   DEVICE Numbers numbersOf(const Row& row, int head) {
@@ -250,19 +297,34 @@ template <bool Q8, bool AWAITS> struct Loader {
     return {(const u8*)row.segment + (u32)(2 * layer * a.kvHeads + head) * ofHead, (u32)(a.kvHeads * ofHead / 16), 0};
   }
 
-  DEVICE const num16* query(const Work& w, int row, int group, u32 inverse) {
+  // Where a row of queries is, in units of heads.
+  DEVICE u32 query(const Work& w, int row, int group, u32 inverse) {
     int safe = min(row, w.rows - 1), token = quotient(safe, group, inverse);
-    return q + ((u64)(w.batchRow + token) * a.heads + w.head * group + safe - token * group) * D;
+    return (w.batchRow + token) * a.heads + w.head * group + safe - token * group;
   }
 
+  // Requests queries, or waits for them. Rows that are not there are zero, or the last.
   DEVICE void fetchQueries(const Work& w, int slot) {
     int group = a.heads / a.kvHeads;
     u32 inverse = 0xffffffffu / group + 1, to = Q_AT + slot * Q_BYTES;
+    if constexpr (MANY) {
+      constexpr int ROWS_HERE = ROWS / (LOADERS / 32);
+      u64* barrier = &barriers->queryFull[slot];
+      if (lane == 0) barrierExpect(barrier, ROWS_HERE * D * 2);
+      __syncwarp();
+      int first = thread / 32 * ROWS_HERE;
+      #pragma unroll
+      for (int r = 0; r < ROWS_HERE; r += 32)
+        if (r + 32 <= ROWS_HERE || r + lane < ROWS_HERE)
+          copyBulk(base + to + (first + r + lane) * ROW_BYTES,
+              q + query(w, w.firstRow + first + r + lane, group, inverse) * (u64)D, D * 2, barrier);
+      return;
+    }
     constexpr int CHUNKS = D / 8, STEP = LOADERS / CHUNKS, TOGETHER = 6;
     int c = thread % CHUNKS;
     #pragma unroll 4
     for (int r = thread / CHUNKS; r < ROWS && !AWAITS; r += STEP)
-      copyAsync(base + to + chunkAt(ROWS, r, c), query(w, w.firstRow + r, group, inverse) + c * 8, w.firstRow + r < w.rows);
+      copyAsync(base + to + queryAt(r, c), q + query(w, w.firstRow + r, group, inverse) * (u64)D + c * 8, w.firstRow + r < w.rows);
     #pragma unroll 1
     for (int first = thread / CHUNKS; first < ROWS && AWAITS; first += TOGETHER * STEP) {
       uint4 v[TOGETHER];
@@ -272,12 +334,12 @@ template <bool Q8, bool AWAITS> struct Loader {
         #pragma unroll
         for (int i = 0; i < TOGETHER; i++) {
           int row = w.firstRow + first + i * STEP;
-          v[i] = row < w.rows ? loadShared16(query(w, row, group, inverse) + c * 8) : make_uint4(0, 0, 0, 0);
+          v[i] = row < w.rows ? loadShared16(q + query(w, row, group, inverse) * (u64)D + c * 8) : make_uint4(0, 0, 0, 0);
           all &= written(v[i]);
         }
       } while (!all);
       #pragma unroll
-      for (int i = 0; i < TOGETHER; i++) *(uint4*)(shared + to + chunkAt(ROWS, first + i * STEP, c)) = v[i];
+      for (int i = 0; i < TOGETHER; i++) *(uint4*)shared(to + queryAt(first + i * STEP, c)) = v[i];
     }
   }
 
@@ -293,7 +355,7 @@ template <bool Q8, bool AWAITS> struct Loader {
   }
 
   DEVICE void fetchTile() {
-    u32 to = base + filling.stage * STAGE;
+    u32 to = base + stageOf(tile) * STAGE, copied = opaque(this->copied);
     if (plain && int8) {
       #pragma unroll
       for (int pass = 0; pass < PASSES; pass++)
@@ -309,13 +371,20 @@ template <bool Q8, bool AWAITS> struct Loader {
         Place p = {row.segment, row.token, row.capacity};
         bool isCoded = Q8 && p.keys & 1;
         const u8* from = (const u8*)(p.keys & ~1ull) + p.token * (u64)(isCoded ? D : 2 * D) + chunk * 16;
-        copyRow(to + copiedIn(copied, pass), p.keys ? from : (const u8*)a.table, p.toValues, isCoded, p.keys != 0);
+        copyRow(to + copiedIn(copied, pass), from, p.toValues, isCoded, p.keys != 0);
       }
     }
   }
 
+  // Eight numbers times their scales.
+  static DEVICE uint4 scaled(uint2 numbers, const u32 (&by)[4]) {
+    u32 first = numbers.x ^ 0x80808080u, second = numbers.y ^ 0x80808080u;
+    return make_uint4(scaledPair<0>(first, by[0]), scaledPair<1>(first, by[1]), scaledPair<0>(second, by[2]),
+        scaledPair<1>(second, by[3]));
+  }
+
   // The scales of this lane's eight channels of a head's keys.
-  DEVICE void takeScales(u64 keys) {
+  DEVICE void needScales(u64 keys) {
     if (keys == scalesOf) return;
     scalesOf = keys;
     const float4* from = (const float4*)(keys - 1 - 4 * D) + lane % SCALERS * 2;
@@ -326,35 +395,28 @@ template <bool Q8, bool AWAITS> struct Loader {
     scales[3] = packScales(y.z, y.w);
   }
 
-  // Eight numbers times their scales.
-  static DEVICE uint4 scaled(uint2 numbers, const u32 (&by)[4]) {
-    u32 first = numbers.x ^ 0x80808080u, second = numbers.y ^ 0x80808080u;
-    return make_uint4(scaledPair<0>(first, by[0]), scaledPair<1>(first, by[1]), scaledPair<0>(second, by[2]),
-        scaledPair<1>(second, by[3]));
-  }
-
   // Scales the int8 numbers of this warp's rows of a tile that has arrived; they lie at the start of the rows that they become.
   // Numbers of several rows are read before the first is scaled, since what takes time is waiting, and those of a row all before any
   // is written.
   DEVICE void scaleTile(int which) {
-    u32 bit = 1u << which % RING;
+    u32 bit = 1u << (which & RING - 1);
     if (!(coded & bit)) return;
-    u8* k = shared + scaling.stage * STAGE;
-    const float* valueScales = (const float*)(shared + SCALES_AT) + which % RING * KEYS + firstOfWarp;
+    u8* k = shared(stageOf(which) * STAGE);
+    const float* valueScales = (const float*)shared(SCALES_AT + ((which & RING - 1) * KEYS + firstOfWarp) * 4);
     int c = lane % SCALERS;
-    u32 written = D == 64 ? (scaledAt & ~127) + ((c ^ (firstOfWarp + scaledRow(0)) % 8) << 4)
-                          : c / 8 * HALF + (scaledAt & ~127) + ((c % 8 ^ (firstOfWarp + scaledRow(0)) % 8) << 4);
+    // Not kept in registers, of which there are too few, from tile to tile.
+    u32 read = opaque(scaledAt), row = read / 128, written = row * 128 + ((c % 8 ^ row % 8) << 4) + c / 8 * HALF;
     if (single & bit) {
-      takeScales(places(which)[0].segment);
-      constexpr int TOGETHER = 4;
+      needScales(places(which)[0].segment);
       const float* scaleAt = valueScales + scaledRow(0);
+      constexpr int TOGETHER = 4;  // rows, after which places are alike
       #pragma unroll 1
-      for (int done = 0; done < SCALED; done += TOGETHER, k += TOGETHER * 256, scaleAt += TOGETHER * 2) {
+      for (int done = 0; done < SCALED; done += TOGETHER, k += 1024, scaleAt += 8) {
         uint2 key[TOGETHER], value[TOGETHER];
         float scale[TOGETHER];
         #pragma unroll
         for (int i = 0; i < TOGETHER; i++) {
-          u32 at = scaledIn(scaledAt, i);
+          u32 at = scaledIn(read, i);
           key[i] = *(const uint2*)(k + at);
           value[i] = *(const uint2*)(k + TILE + at);
           scale[i] = scaleAt[scaledRow(i) - scaledRow(0)];
@@ -372,11 +434,11 @@ template <bool Q8, bool AWAITS> struct Loader {
     #pragma unroll 1
     for (int pass = 0; pass < SCALED; pass++) {
       u64 keys = places(which)[scaledRow(pass)].segment;
-      u32 from = scaledIn(scaledAt, pass), to = scaledIn(written, pass);
+      u32 from = scaledIn(read, pass), to = scaledIn(written, pass);
       uint2 key = *(const uint2*)(k + from), value = *(const uint2*)(k + TILE + from);
       __syncwarp();
       if (!(keys & 1)) continue;
-      takeScales(keys);
+      needScales(keys);
       float scale = valueScales[scaledRow(pass)];
       u32 same = packScales(scale, scale), four[4] = {same, same, same, same};
       *(uint4*)(k + to) = scaled(key, scales);
@@ -389,19 +451,19 @@ template <bool Q8, bool AWAITS> struct Loader {
     if (lane == 0) barrierArrive(barrier);
   }
 
-  // Tiles that have arrived, before they are asked for.
-  DEVICE void scaleBefore(int end) {
-    if (!Q8) return;
-    __syncwarp();
-    for (; scaledTiles < end; scaling.advance()) scaleTile(scaledTiles++);
+  // The barrier sees this thread arrive when what it has requested has.
+  static DEVICE void arriveWithCopies(u32 barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(barrier) : "memory");
   }
 
   // The copies of a tile have arrived: hands it to those who multiply.
   DEVICE void finish() {
-    scaleBefore(finished + 1);
-    signal(full + finishing.stage * 8);
-    finishing.advance();
-    u32 bit = 1u << finished % RING;
+    if (Q8) {
+      __syncwarp();
+      scaleTile(finished);
+    }
+    signal(full + stageOf(finished) * 8);
+    u32 bit = 1u << (finished & RING - 1);
     if (carries & bit) {
       carries &= ~bit;
       signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
@@ -409,32 +471,33 @@ template <bool Q8, bool AWAITS> struct Loader {
     finished++;
   }
 
-  // Queries that come with a tile.
-  DEVICE void requestQueries(const Work& w, int with) {
+  // Requests the queries of an item.
+  DEVICE void requestQueries(const Cursor& item) {
     int slot = uses % SLOTS;
     if (uses >= SLOTS) {
       // Who still needs the slot gets its tiles first.
-      if (finished < (SLOTS == 1 ? ended : endedBefore)) {
+      if (WAITS && finished < (SLOTS == 1 && !MANY ? ended : endedBefore)) {
         waitForCopies();
         while (finished < tile) finish();
       }
       barrierWait(&barriers->queryFree[slot], (uses / SLOTS - 1) & 1);
     }
-    if (thread == 0) barriers->work[slot] = w;
-    fetchQueries(w, slot);
-    carries |= 1u << with % RING;
     uses++;
+    Work w;
+    openItem(a, item, w);
+    if (thread == 0) barriers->work[(uses - 1) % WORKS] = w;
+    fetchQueries(w, slot);
   }
 
-  // Hands over the tiles before `end`, all requested, once their queries are there.
-  template <typename Ready> DEVICE void handOver(const Work& w, int end, Ready ready) {
-    waitForCopies();
-    scaleBefore(end);
-    ready(false);
-    requestQueries(w, end - 1);
-    commitCopies();
+  // Hands over the tiles before `end`, all requested, and the queries when they are there.
+  template <typename Ready> DEVICE void handOver(const Cursor& item, int end, Ready ready) {
     waitForCopies();
     while (finished < end) finish();
+    ready(false);
+    requestQueries(item);
+    commitCopies();
+    waitForCopies();
+    signal(sharedAddress(&barriers->queryFull[carried++ % SLOTS]));
   }
 
   // All items in one layer. Tiles of the first item's context are requested before ready(), which waits for what the kernel or
@@ -443,7 +506,9 @@ template <bool Q8, bool AWAITS> struct Loader {
     bool kept = isReady;
     layer = ofLayer;
     q = queries;
-    placedItem = blockIdx.x;
+    Cursor item;
+    item.begin(a, blockIdx.x);
+    placing = item;
     // Nobody needs the places that are fetched over.
     __syncwarp();
     openPlaces();
@@ -451,49 +516,60 @@ template <bool Q8, bool AWAITS> struct Loader {
     for (int i = 0; i < AHEAD; i++) fetchPlaces();
     commitCopies();
     waitForCopies();
-    prepare(tile, blockIdx.x % a.kvHeads);
+    prepare(tile, item.head);
     if (isReady) ready(true);
     #pragma unroll 1
-    for (int i = blockIdx.x; i < count; i += gridDim.x) {
-      Work w;
-      openItem(a, i, w);
-      int tiles = tilesOf(w.begin, w.end);
+    while (item.i < count) {
+      int begin, end, context;
+      {
+        Work w;
+        openItem(a, item, w);
+        begin = w.begin;
+        end = w.end;
+        context = w.context;
+      }
+      int tiles = tilesOf(begin, end);
       bool late = false;
       #pragma unroll 1
-      for (int t = 0; t < tiles; t++, tile++, filling.advance()) {
-        barrierWait(empty + filling.stage * 8, ~filling.round & 1);
-        if (!kept && min(w.begin + (t + 1) * KEYS, w.end) > w.context) {
-          if (late) handOver(w, tile, ready);
+      for (int t = 0; t < tiles; t++, tile++) {
+        barrierWait(empty + stageOf(tile) * 8, ~roundOf(tile) & 1);
+        if (!kept && min(begin + (t + 1) * KEYS, end) > context) {
+          if (late) handOver(item, tile, ready);
           ready(true);
           isReady = kept = true;
           late = false;
         }
         if (t == 0) {
           late = !isReady;
-          if (!late) requestQueries(w, tile);
+          if (!late) {
+            requestQueries(item);
+            if (!MANY) carries |= 1u << (tile & RING - 1);
+          }
         }
         fetchTile();
+        if (!WAITS) arriveWithCopies(full + stageOf(tile) * 8);
         // All of this warp have done with the places that are fetched over.
         __syncwarp();
         fetchPlaces();
         // There may be no room for another tile before one is used.
         if (late && (t == tiles - 1 || t == STAGES - 1)) {
           commitCopies();
-          handOver(w, tile + 1, ready);
+          handOver(item, tile + 1, ready);
           isReady = true;
           late = false;
         } else {
           commitCopies();
-          asm volatile("cp.async.wait_group %0;" :: "n"(LAG) : "memory");
-          if (tile - finished >= LAG) finish();
+          asm volatile("cp.async.wait_group %0;" :: "n"(WAITS ? LAG : AHEAD - 1) : "memory");
+          if (WAITS && tile - finished >= LAG) finish();
         }
-        prepare(tile + 1, t + 1 < tiles ? w.head : (i + gridDim.x) % a.kvHeads);
+        if (t == tiles - 1) item = after(item);
+        prepare(tile + 1, item.head);
       }
       endedBefore = ended;
       ended = tile;
     }
     waitForCopies();
-    while (finished < tile) finish();
+    while (WAITS && finished < tile) finish();
     // Nobody may leave out what ready() stands for.
     if (!isReady) ready(false);
   }
@@ -644,12 +720,12 @@ struct Rows {
 };
 
 // Requests the logits of the keys of a tile.
-DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&q)[HELD + 1][4], float (&w)[32]) {
+DEVICE void requestLogits(u32 stage, const Rows& r, const u32 (&held)[HELD + 1][4], float (&w)[32]) {
   u64 keys = descriptor(stage);
   #pragma unroll
   for (int k = 0; k < D / 16; k++) {
     u64 b = behind(keys, k / 4 * HALF + k % 4 * 32);
-    if (k < HELD) multiplyKeys(w, q[k], b, k > 0);
+    if (k < HELD) multiplyKeys(w, held[k], b, k > 0);
     else multiplyKeys(w, behind(r.queries, k / 4 * ROWS * 128 + k % 4 * 32), b, k > 0);
   }
   commitProducts();
@@ -712,36 +788,77 @@ DEVICE void storeRows(
 // What loaders wrote is seen by wgmma. A fence of theirs would wait for the copies that are under way.
 DEVICE void seeCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// The warpgroups that multiply, this block's items from `item` to before `end`; tiles and items are counted from the first to the
-// last layer.
+// The same as storeRows() for rows that nobody shares, by way of shared memory, this warp's from `rows` on, from where they are
+// copied while it goes on.
+DEVICE void sendRows(
+    const AttentionArgs& a, const Work& w, u32 rows, const float (&out)[D / 2], const Sums& sums,
+    int inTile0, int group, u32 inverse) {
+  int lane = threadIdx.x % 32;
+  float factor[2];
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    float total = sums.sum[h];
+    total += __shfl_xor_sync(~0u, total, 1);
+    total += __shfl_xor_sync(~0u, total, 2);
+    factor[h] = 1.0f / total;
+  }
+  // Those before have left.
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+  __syncwarp();
+  u32 at = rows + queryAt(lane % 16, lane / 16);
+  #pragma unroll
+  for (int d = 0; d < D / 8; d += 2) {
+    u32 v[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++)
+      v[i] = pack16(out[4 * (d + i / 2) + i % 2 * 2] * factor[i % 2], out[4 * (d + i / 2) + i % 2 * 2 + 1] * factor[i % 2]);
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
+        :: "r"(at + d * 16), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+  }
+  seeCopies();
+  __syncwarp();
+  int row = w.firstRow + inTile0 + lane;
+  if (lane < 16 && row < w.rows) {
+    int token = quotient(row, group, inverse);
+    num16* to = a.out + ((u64)(w.batchRow + token) * a.heads + w.head * group + row - token * group) * D;
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;"
+        :: "l"(to), "r"(rows + queryAt(lane, 0)), "r"(D * 2) : "memory");
+  }
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+// The warpgroups that multiply: items from `item` on before `count`; tiles and items are counted from the first to the last layer.
 DEVICE void multiplyItems(
-    const AttentionArgs& a, u32 base, Barriers* barriers, int& item, int end, Turn& turn, int& uses) {
+    const AttentionArgs& a, u32 base, Barriers* barriers, int& item, int count, Turn& turn, int& uses) {
   // The compiler shall know that these are the same for a whole warp.
   int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);
   int lane = threadIdx.x % 32, mine = warp / 4, inGroup = warp % 4;
   int group = a.heads / a.kvHeads;
   u32 inverse = 0xffffffffu / group + 1;
   float slack = SLACK / a.scale;
-  u32 full = held(sharedAddress(barriers->full)), empty = held(sharedAddress(barriers->empty));
+  u32 full = sharedAddress(barriers->full), empty = sharedAddress(barriers->empty);
+  int inTile0 = mine * 64 + inGroup * 16;
   #pragma unroll 1
-  for (; item < end; item += gridDim.x, uses++) {
+  for (; item < count; item += gridDim.x, uses++) {
     int slot = uses % SLOTS;
     barrierWait(&barriers->queryFull[slot], uses / SLOTS & 1);
-    Work w = barriers->work[slot];
-    int inTile0 = mine * 64 + inGroup * 16;
-    bool groupLives = w.firstRow + mine * 64 < w.rows;
+    const Work& w = barriers->work[uses % WORKS];
+    int first = w.firstRow + mine * 64, rows = w.rows, context = w.context, begin = w.begin, end = w.end;
     Rows r;
     r.sums = {{NOTHING, NOTHING}, {0, 0}};
-    r.live = w.firstRow + inTile0 < w.rows;
-    r.end = min(w.end, w.context + quotient(min(w.rows - 1, w.firstRow + mine * 64 + 63), group, inverse) + 1);
-    r.unmasked = min(r.end, w.context + quotient(w.firstRow + mine * 64, group, inverse));
-    r.queries = descriptor(base + Q_AT + slot * Q_BYTES + mine * 64 * 128);
+    r.live = first + inGroup * 16 < rows;
+    r.end = min(end, context + quotient(min(rows - 1, first + 63), group, inverse) + 1);
+    r.unmasked = min(r.end, context + quotient(first, group, inverse));
+    // Tiles of which this warpgroup's rows see something.
+    int all = tilesOf(begin, end), seen = first < rows ? min(all, (r.end - begin + KEYS - 1) / KEYS) : 0;
+    u32 queries = base + Q_AT + slot * Q_BYTES;
+    r.queries = descriptor(queries + mine * 64 * 128);
     u32 q[HELD + 1][4];
     #pragma unroll
     for (int k = 0; k < HELD; k++) {
-      u32 at = base + Q_AT + slot * Q_BYTES + chunkAt(ROWS, inTile0 + lane % 16, 2 * k + lane / 16);
+      u32 from = queries + queryAt(inTile0 + lane % 16, 2 * k + lane / 16);
       asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-          : "=r"(q[k][0]), "=r"(q[k][1]), "=r"(q[k][2]), "=r"(q[k][3]) : "r"(at) : "memory");
+          : "=r"(q[k][0]), "=r"(q[k][1]), "=r"(q[k][2]), "=r"(q[k][3]) : "r"(from) : "memory");
     }
     float out[D / 2];
     #pragma unroll
@@ -750,28 +867,26 @@ DEVICE void multiplyItems(
       barrierWait(full + t.stage * 8, t.round & 1);
       seeCopies();
     };
-    auto free = [&](const Turn& t) {
+    auto free = [&](u32 barrier) {
       __syncwarp();
-      if (lane == 0) barrierArrive(empty + t.stage * 8);
+      if (lane == 0) barrierArrive(barrier);
     };
     auto at = [&](const Turn& t) { return base + t.stage * STAGE; };
+    if (MANY) free(sharedAddress(&barriers->queryFree[slot]));
     // Makes weights of the logits of keys `from` on; as softmax().
     auto weigh = [&](float (&logits)[32], int from, float (&rescale)[2]) {
       if (!r.live) return false;
       if (__builtin_expect(from + KEYS > r.unmasked, 0)) {
-        const Work& work = barriers->work[slot];
         int last[2];
         #pragma unroll
         for (int h = 0; h < 2; h++)
-          last[h] = min(r.end - 1, work.context + tokenOf(work, inTile0 + lane / 4 + 8 * h, group, inverse)) - from - lane % 4 * 2;
+          last[h] = min(r.end - 1, w.context + tokenOf(w, inTile0 + lane / 4 + 8 * h, group, inverse)) - from - lane % 4 * 2;
         #pragma unroll
         for (int i = 0; i < 32; i++)
           if (i / 4 * 8 + i % 2 > last[i / 2 % 2]) logits[i] = -INFINITE;
       }
       return softmax(logits, r.sums, rescale, a.scale, slack);
     };
-    // Tiles of which this warpgroup's rows see something.
-    int all = tilesOf(w.begin, w.end), seen = groupLives ? min(all, (r.end - w.begin + KEYS - 1) / KEYS) : 0;
     if (seen > 0) {
       // The next tile's logits and this one's sum are computed while the next one's weights are.
       float logits[32], rescale[2];
@@ -781,7 +896,7 @@ DEVICE void multiplyItems(
       fenceProducts();
       requestLogits(at(turn), r, q, logits);
       waitForProducts<0>();
-      weigh(logits, w.begin, rescale);
+      weigh(logits, begin, rescale);
       packWeights(logits, p);
       #pragma unroll 1
       for (int t = 1; t < seen; t++) {
@@ -791,9 +906,9 @@ DEVICE void multiplyItems(
         requestLogits(at(next), r, q, logits);
         requestSum(at(turn), p, out);
         waitForProducts<1>();
-        bool grows = weigh(logits, w.begin + t * KEYS, rescale);
+        bool grows = weigh(logits, begin + t * KEYS, rescale);
         waitForProducts<0>();
-        free(turn);
+        free(empty + turn.stage * 8);
         turn = next;
         if (__builtin_expect(grows, 0)) rescaleRows(out, rescale);
         packWeights(logits, p);
@@ -801,18 +916,21 @@ DEVICE void multiplyItems(
       fenceProducts();
       requestSum(at(turn), p, out);
       waitForProducts<0>();
-      free(turn);
+      free(empty + turn.stage * 8);
       turn.advance();
     }
     #pragma unroll 1
     for (int t = max(seen, 0); t < all; t++) {
       arrived(turn);
-      free(turn);
+      free(empty + turn.stage * 8);
       turn.advance();
     }
-    Work done = barriers->work[slot];
-    __syncwarp();
-    if (lane == 0) barrierArrive(&barriers->queryFree[slot]);
-    if (r.live) storeRows(a, done, out, r.sums, inTile0, group, inverse);
+    if (!MANY) free(sharedAddress(&barriers->queryFree[slot]));
+    if (!r.live) continue;
+    Work done = barriers->work[uses % WORKS];
+    if (MANY && done.partial < 0) sendRows(a, done, base + ROWS_AT + inTile0 * ROW_BYTES, out, r.sums, inTile0, group, inverse);
+    else storeRows(a, done, out, r.sums, inTile0, group, inverse);
   }
+  // Shared memory is this block's until it has been read.
+  if (MANY) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }

@@ -4,8 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,7 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Attention and its masses against plain code in double precision, on sizes that fill no tile; with the
- * tolerances of 16-bit operands and results and fp32 sums. Skipped, saying so, without a GPU.
+ * tolerances of 16-bit operands and results and fp32 sums; int8 as the kernels round it. Skipped, saying so, without a GPU.
  */
 @ParameterizedClass
 @EnumSource(Numbers.class)
@@ -37,8 +39,12 @@ class AttentionKernelTest {
     Kernels kernels = gpu.kernels(config);
     boolean decode = tokens * heads / kvHeads <= 16;
     // Decoding over int8 is RaggedKernelTest's.
-    for (boolean int8 : decode ? new boolean[] {false} : new boolean[] {false, true}) {
-      attention(config, kernels, decode ? kernels.decodeAttention : kernels.wideAttention, tokens, contextTokens, int8);
+    Set<Kernels.Attention> kinds =
+        decode ? Set.of(kernels.decodeAttention) : new LinkedHashSet<>(List.of(kernels.wideAttention, kernels.documentAttention));
+    for (Kernels.Attention attention : kinds) {
+      for (boolean int8 : decode ? new boolean[] {false} : new boolean[] {false, true}) {
+        attention(config, kernels, attention, tokens, contextTokens, int8);
+      }
     }
   }
 
@@ -56,7 +62,7 @@ class AttentionKernelTest {
       int n = Math.min(left, 1 + random.nextInt(left > 1000 ? 900 : 200));
       CudaKvSegment whole = known.whole(n);
       // One of three stays as it is, so that tiles have both.
-      context.add(int8 && context.size() % 3 != 1 ? known.int8(whole) : whole);
+      context.add(int8 && context.size() % 3 != 1 ? known.int8(whole, true) : whole);
       left -= n;
     }
     CudaKvSegment own = known.whole(tokens);

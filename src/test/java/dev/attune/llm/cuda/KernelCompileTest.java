@@ -57,8 +57,10 @@ class KernelCompileTest {
         }
       }
     }
-    check(compiler, "wide.cu", "-DHEAD_SIZE=64");
-    check(compiler, "wide.cu", "-DHEAD_SIZE=128");
+    for (String size : List.of("-DHEAD_SIZE=64", "-DHEAD_SIZE=128")) {
+      check(compiler, "wide.cu", size);
+      check(compiler, "wide.cu", size, "-DDOCUMENTS");
+    }
     for (boolean fp8 : new boolean[] {false, true}) {
       for (int inputs : new int[] {576, 4096}) {
         for (int outputs : new int[] {192, 256}) {

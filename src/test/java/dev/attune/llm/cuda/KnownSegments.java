@@ -46,6 +46,16 @@ final class KnownSegments {
 
   /** The last segment in int8; its numbers become those that int8 stands for, and are checked against the device's. */
   CudaKvSegment int8(CudaKvSegment whole) {
+    return int8(whole, false);
+  }
+
+  /**
+   * Likewise.
+   *
+   * @param roundedScales whether its numbers become what attention of many rows makes of int8: codes times scales that were rounded
+   *     to 16 bits, rounded once
+   */
+  CudaKvSegment int8(CudaKvSegment whole, boolean roundedScales) {
     float[][] numbers = all.getLast();
     CudaKvSegment.Shape shape = whole.shape.in(KvCodec.INT8);
     long address = gpu.poisoned(shape.bytes());
@@ -70,13 +80,14 @@ final class KnownSegments {
         assertThat((int) stored[i]).isEqualTo((int) Math.rint(numbers[b][i] * (expected > 0 ? 1 / expected : 0)));
         // Once the last of a channel has been looked at, nobody needs it any more.
         if (value && i % d == d - 1) {
+          float by = roundedScales ? gpu.round(expected) : expected;
           for (int j = i - d + 1; j <= i; j++) {
-            numbers[b][j] = gpu.round(stored[j] * expected);
+            numbers[b][j] = gpu.round(stored[j] * by);
           }
         }
       }
       for (int i = 0; !value && i < stored.length; i++) {
-        numbers[b][i] = gpu.round(stored[i] * scale[i % d]);
+        numbers[b][i] = gpu.round(stored[i] * (roundedScales ? gpu.round(scale[i % d]) : scale[i % d]));
       }
       at += value ? shape.valueBytes() : shape.keyBytes();
     }
