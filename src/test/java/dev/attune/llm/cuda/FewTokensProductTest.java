@@ -24,6 +24,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 @ExtendWith(GpuExtension.class)
 class FewTokensProductTest {
 
+  /** Rows of which queries are computed alone. */
+  private static final int PICKED = 2;
+
   private final Gpu gpu;
 
   FewTokensProductTest(Numbers numbers, Gpu gpu) {
@@ -54,14 +57,12 @@ class FewTokensProductTest {
       Kernels kernels = gpu.kernels(config);
       int attention = each.heads * each.headSize;
       int qkv = attention + 2 * each.kvHeads * each.headSize;
-      for (int tokens : new int[] {each.tokens, 2}) {
-        sources.add(source(kernels, config, Epilogue.QKV, qkv, each.hidden, tokens));
-        sources.add(source(kernels, config, Epilogue.QKV, attention, each.hidden, tokens));
-        sources.add(source(kernels, config, Epilogue.RESIDUAL, each.hidden, attention, tokens));
-        sources.add(source(kernels, config, Epilogue.RESIDUAL, each.hidden, each.inner, tokens));
-        sources.add(source(kernels, config, Epilogue.SWIGLU, 2 * each.inner, each.hidden, tokens));
-        sources.add(source(kernels, config, Epilogue.LOGITS, config.vocabulary(), each.hidden, tokens));
-      }
+      sources.add(source(kernels, config, Epilogue.QKV, qkv, each.hidden, each.tokens));
+      sources.add(source(kernels, config, Epilogue.QKV, attention, each.hidden, PICKED));
+      sources.add(source(kernels, config, Epilogue.RESIDUAL, each.hidden, attention, each.tokens));
+      sources.add(source(kernels, config, Epilogue.RESIDUAL, each.hidden, each.inner, each.tokens));
+      sources.add(source(kernels, config, Epilogue.SWIGLU, 2 * each.inner, each.hidden, each.tokens));
+      sources.add(source(kernels, config, Epilogue.LOGITS, config.vocabulary(), each.hidden, each.tokens));
     }
     gpu.compile(sources);
   }
@@ -110,9 +111,9 @@ class FewTokensProductTest {
 
     // Queries of picked rows are bit for bit those of all rows.
     int[] pick = {tokens - 1, 0};
-    long picked = gpu.poisoned(2L * 2 * attention);
-    products.qkv(1, xDevice, gpu.ints(pick), 2, picked, 0, gpu.ints(positions));
-    float[] both = gpu.readNumbers(picked, 2 * attention);
+    long picked = gpu.poisoned(2L * PICKED * attention);
+    products.qkv(1, xDevice, gpu.ints(pick), PICKED, picked, 0, gpu.ints(positions));
+    float[] both = gpu.readNumbers(picked, PICKED * attention);
     assertThat(Arrays.copyOf(both, attention))
         .isEqualTo(Arrays.copyOfRange(all, (tokens - 1) * attention, tokens * attention));
     assertThat(Arrays.copyOfRange(both, attention, 2 * attention)).isEqualTo(Arrays.copyOf(all, attention));
