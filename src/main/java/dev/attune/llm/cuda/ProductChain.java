@@ -160,8 +160,9 @@ final class ProductChain {
 
   /**
    * The cut with which the block that has most ends first. What takes time is bringing weights and, at twice the rate,
-   * tokens, and the sums of each output, which other blocks read. A tile of gate and up is one block's, so that its sums need not be put together; with FP8 it makes all
-   * inputs of a step of the product after it, which have a scale in common.
+   * tokens, and the sums of each output, which other blocks read. A tile of gate and up is one block's, so that its
+   * sums need not be put together; with FP8 it makes all inputs of a step of the product after it, which have a scale
+   * in common.
    */
   private static Cut cut(Phase phase, int inputs, int outputs, boolean fp8, int blocks) {
     int steps = (inputs * (fp8 ? 1 : 2) + STEP_BYTES - 1) / STEP_BYTES;

@@ -181,8 +181,8 @@ struct Rooms {
 DEVICE void loadWeights(const ChainMaps& maps, const ChainArgs& a, u32 memory, ChainBarriers& b) {
   Ring<W_STAGES> ring, arrived;
   int count = 0;
-  // Weights would hold up the parts of attention, and in FP8 come faster than those.
-  if (FP8 && a.merging) barrierWait(&b.merged, 0);
+  // They would hold up the parts of attention.
+  if (a.merging) barrierWait(&b.merged, 0);
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     Shares shares(phase);
@@ -657,7 +657,7 @@ DEVICE void multiplyPhases(
   }
   if (begins(a)) arrive(&a.met->arrived);
   // All of this block have come there.
-  if (FP8 && a.merging && threadIdx.x == 0) barrierArrive(&b.merged);
+  if (a.merging && threadIdx.x == 0) barrierArrive(&b.merged);
   int position = a.positions[firstToFinish() % a.tokens];
   Reading at;
   #pragma unroll 1
@@ -722,7 +722,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
   if (threadIdx.x >= WORKERS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
     if (threadIdx.x == WORKERS) {
-      // Weights are requested before the kernel before has ended, which writes the tokens.
+      // Without parts of attention, weights are requested before the kernel before has ended, which writes the tokens.
       loadWeights(maps, a, rooms.weights, barriers);
     } else if (threadIdx.x == WORKERS + 32) {
       waitForPrevious();
