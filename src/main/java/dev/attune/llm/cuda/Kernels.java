@@ -238,11 +238,18 @@ final class Kernels {
   }
 
   Kernel skinny(Epilogue epilogue, SkinnyShape shape, int inputs, int tokenTiles) {
-    return kernels.computeIfAbsent(List.of(epilogue, shape, inputs, tokenTiles), key -> module("skinny.cu",
-        "-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=" + tokenTiles, "-DOUTPUT_TILES=" + shape.outputTiles,
+    return kernels.computeIfAbsent(List.of(epilogue, shape, inputs, tokenTiles),
+        key -> module("skinny.cu", skinnyOptions(config, epilogue, shape, inputs, tokenTiles))
+            .kernel("skinny", shape.sharedBytes(tokenTiles)));
+  }
+
+  /** What a product of few tokens is compiled for. */
+  static List<String> skinnyOptions(
+      ModelConfig config, Epilogue epilogue, SkinnyShape shape, int inputs, int tokenTiles) {
+    return List.of("-DEPILOGUE=" + epilogue, "-DTOKEN_TILES=" + tokenTiles, "-DOUTPUT_TILES=" + shape.outputTiles,
         "-DOUTPUT_WARPS=" + shape.outputWarps, "-DINPUT_WARPS=" + shape.inputWarps, "-DAHEAD=" + shape.ahead,
         "-DAHEAD_X=" + shape.aheadOfTokens(tokenTiles), "-DINPUTS=" + inputs, "-DSPLITS=" + shape.splits,
-        "-DHEAD_SIZE=" + config.headSize()).kernel("skinny", shape.sharedBytes(tokenTiles)));
+        "-DHEAD_SIZE=" + config.headSize());
   }
 
   /** The products of {@link ProductChain}. */

@@ -52,7 +52,11 @@ final class ProductChain {
   /** Bytes of an output's weights, and of a token, that are multiplied in a step. */
   private static final int STEP_BYTES = 128;
   private static final int MOST_ROWS = 256;
+  /** Of a tile whose sums come in parts: with fewer, too little of the weights would be under way. */
+  private static final int FEWEST_ROWS = 128;
   private static final int MOST_SPLITS = 8;
+  /** What the sums of an output cost, in steps of its weights. */
+  private static final int PART_COST = 8;
   private static final int MOST_TOKEN_STAGES = 16;
   /** Below, all weights of a layer are requested before the tokens are there, which other kernels do better. */
   private static final int SMALLEST_INPUTS = 2048;
@@ -156,8 +160,9 @@ final class ProductChain {
 
   /**
    * The cut with which the block that has most ends first. What takes time is bringing weights and, at twice the rate,
-   * tokens. A tile of gate and up is one block's, so that its sums need not be put together; with FP8 it makes all
-   * inputs of a step of the product after it, which have a scale in common.
+   * tokens, and the sums of each output, which other blocks read. A tile of gate and up is one block's, so that its
+   * sums need not be put together; with FP8 it makes all inputs of a step of the product after it, which have a scale
+   * in common.
    */
   private static Cut cut(Phase phase, int inputs, int outputs, boolean fp8, int blocks) {
     int steps = (inputs * (fp8 ? 1 : 2) + STEP_BYTES - 1) / STEP_BYTES;
@@ -168,11 +173,11 @@ final class ProductChain {
     }
     Cut best = new Cut(MOST_ROWS, 1);
     long least = Long.MAX_VALUE;
-    for (int rows = MOST_ROWS; rows >= 64; rows -= 64) {
+    for (int rows = MOST_ROWS; rows >= FEWEST_ROWS; rows -= 64) {
       int tiles = (outputs + rows - 1) / rows;
       for (int splits = 1; splits <= Math.min(MOST_SPLITS, steps); splits++) {
         long rounds = (tiles * splits + blocks - 1) / blocks;
-        long time = rounds * ((steps + splits - 1) / splits) * (rows + 32);
+        long time = rounds * ((steps + splits - 1) / splits * (rows + 32L) + rows * PART_COST);
         if (time < least) {
           least = time;
           best = new Cut(rows, splits);

@@ -77,21 +77,34 @@ final class SkinnyProducts {
     }
     SkinnyShape shape = kernels.skinnyShape(epilogue, outputs, inputs);
     int tiles = outputs / 16;
-    int tokenTiles = tokenTiles(tokens);
-    int rows = shape.splits();
-    if (rows == 1 && shape.outputWarps() == 1) {
-      // Small matrices: reading the tokens takes longer than the weights, so blocks share the tokens.
-      rows = ((tokens + 7) / 8 + MOST_TILES - 1) / MOST_TILES;
-      tokenTiles = ((tokens + 7) / 8 + rows - 1) / rows;
-    }
+    Share share = share(shape, tokens);
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment arguments = new Struct(scratch, 128).put(matrix).put(x).put(pick).put(tiles).put(tokens)
           .put((float) config.normEpsilon()).put(0).put(partial).put(arrived).put(q).put(places).put(positions)
           .put(weights.rope()).put(layer).put(config.heads()).put(config.kvHeads()).put(0).put(residual)
           .put(out).put(logits).memory();
-      kernels.skinny(epilogue, shape, inputs, tokenTiles).launchEarly(
-          (tiles + shape.blockTiles() - 1) / shape.blockTiles(), rows, shape.threads(), arguments);
+      kernels.skinny(epilogue, shape, inputs, share.tokenTiles).launchEarly(
+          (tiles + shape.blockTiles() - 1) / shape.blockTiles(), share.rows, shape.threads(), arguments);
     }
+  }
+
+  /**
+   * What a block has of the tokens.
+   *
+   * @param rows of blocks: splits of the inputs, or parts of the tokens
+   * @param tokenTiles that a block has
+   */
+  record Share(int rows, int tokenTiles) {}
+
+  /** How tokens are shared out between blocks. */
+  static Share share(SkinnyShape shape, int tokens) {
+    if (shape.splits() > 1 || shape.outputWarps() > 1) {
+      return new Share(shape.splits(), tokenTiles(tokens));
+    }
+    // Small matrices: reading the tokens takes longer than the weights, so blocks share the tokens.
+    int tiles = (tokens + 7) / 8;
+    int rows = (tiles + MOST_TILES - 1) / MOST_TILES;
+    return new Share(rows, (tiles + rows - 1) / rows);
   }
 
   /** Tiles of eight tokens that kernels are compiled for. */

@@ -8,7 +8,8 @@
 //
 // Gate and up: a block has all inputs of a tile. Otherwise blocks share the inputs of a tile and leave parts of its sums in
 // memory, which, when all blocks have, are put together in the order of the inputs. Before the first, parts of attention are.
-// RMSNorm is a factor per token, as in the other products; sums of squares come in parts of 128 outputs.
+// RMSNorm is a factor per token, as in the other products; sums of squares come in parts of 128 outputs. All blocks read those of
+// all tokens, so a token's lie together.
 //
 // With FP8, weights are E4M3 with a scale for each output, and tokens E4M3 with a scale for each token and step of 128 inputs,
 // which a head of attention fills. Whoever writes tokens quantises them, and those of a step lie in memory as they will lie in
@@ -64,7 +65,7 @@ struct ChainArgs {
   int merging;              // whether attention left parts
   float epsilon;
   int squareParts;          // that a chain of queries, keys and values alone finds
-  float* squares;           // [HIDDEN / PART][MAX_TOKENS]
+  float* squares;           // [MAX_TOKENS][parts]
   float* residual;          // [token][HIDDEN], added to
   num16* x;                  // [token][HIDDEN]: the residual, rounded
   num16* inner;              // [token][FEED_FORWARD]
@@ -127,6 +128,8 @@ template <int N> DEVICE void multiplyWait() { asm volatile("wgmma.wait_group.syn
 struct ChainBarriers {
   u64 wFull[W_STAGES], wEmpty[W_STAGES];
   u64 xFull[X_STAGES], xEmpty[X_STAGES];
+  u64 merged;
+  u64 normed;
 };
 
 template <int STAGES> struct Ring {
@@ -178,6 +181,8 @@ struct Rooms {
 DEVICE void loadWeights(const ChainMaps& maps, const ChainArgs& a, u32 memory, ChainBarriers& b) {
   Ring<W_STAGES> ring, arrived;
   int count = 0;
+  // They would hold up the parts of attention.
+  if (a.merging) barrierWait(&b.merged, 0);
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     Shares shares(phase);
@@ -229,8 +234,9 @@ DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, const Rooms& r
   for (int phase = a.first; phase <= a.last; phase++) {
     if (met) {
       awaitBlocks(&a.met->arrived, met * gridDim.x);
-      // What other blocks wrote is read by the accelerator.
-      asm volatile("fence.proxy.async;" ::: "memory");
+      // What other blocks wrote is read by the accelerator. This suffices: a fence of those who write would wait for all that
+      // their multiprocessor has under way.
+      asm volatile("fence.proxy.async.global;" ::: "memory");
     }
     met += meetings(phase);
     const TensorMap* map = phase == OUTPUT ? &maps.mixed : phase == DOWN ? &maps.inner : &maps.x;
@@ -291,11 +297,11 @@ DEVICE float loadOne(const float* p) {
 
 // A lane's share of a token's sum of squares: the first part, which may be requested long before it is used, and the rest.
 DEVICE float firstSquares(const ChainArgs& a, int token, int parts, int lane) {
-  return lane < parts ? loadOne(a.squares + lane * MAX_TOKENS + token) : 0;
+  return lane < parts ? loadOne(a.squares + token * parts + lane) : 0;
 }
 
 DEVICE float normFactor(const ChainArgs& a, float sum, int token, int parts, int lane) {
-  for (int i = lane + 32; i < parts; i += 32) sum += loadOne(a.squares + i * MAX_TOKENS + token);
+  for (int i = lane + 32; i < parts; i += 32) sum += loadOne(a.squares + token * parts + i);
   return rsqrtf(warpSum(sum) / HIDDEN + a.epsilon);
 }
 
@@ -334,7 +340,7 @@ struct Finish {
       storeFour(a.x + at, v);
       if (FP8) storeCodes(a.xCodes, token, output(), v);
       float square = warpSum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
-      if (lane == 0) a.squares[part * MAX_TOKENS + token] = square;
+      if (lane == 0) a.squares[token * (HIDDEN / PART) + part] = square;
       return;
     }
     float factor = normFactor(a, squares, token, parts, lane);
@@ -471,6 +477,21 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, const Rooms& rooms,
 }
 #endif
 
+// Of a warpgroup whose rows the tile does not have.
+DEVICE void passSteps(int steps, ChainBarriers& b, Reading& at) {
+  #pragma unroll 1
+  for (int step = 0; step < steps; step++) {
+    barrierWait(&b.wFull[at.w.stage], at.w.phase);
+    barrierWait(&b.xFull[at.x.stage], at.x.phase);
+    if (threadIdx.x % (FP8 ? 32 : 128) == 0) {
+      barrierArrive(&b.wEmpty[at.w.stage]);
+      barrierArrive(&b.xEmpty[at.x.stage]);
+    }
+    at.w.next();
+    at.x.next();
+  }
+}
+
 // d[4 j + 2 h + e]: token 8 j + 2 (lane % 4) + e, output h * 8 + lane / 4 of the warp.
 DEVICE void storePart(const ChainArgs& a, const float (&d)[TOKENS / 2], int outputs, int output, int split) {
   int lane = threadIdx.x % 32;
@@ -596,10 +617,24 @@ DEVICE void quantiseTokens(const ChainArgs& a) {
   }
 }
 
-// What this block wrote is there for the accelerators of all.
-DEVICE void arriveWritten(u32* met) {
-  asm volatile("fence.proxy.async;" ::: "memory");
-  arrive(met);
+// The factors of gate and up's tokens, by a warp that does nothing else.
+DEVICE void findFactors(const ChainArgs& a, float* factors, ChainBarriers& b) {
+  int lane = threadIdx.x % 32, met = begins(a) + (a.first == OUTPUT ? meetings(OUTPUT) : 0);
+  if (lane == 0) awaitBlocks(&a.met->arrived, met * gridDim.x);
+  __syncwarp();
+  constexpr int TOGETHER = 8;
+  #pragma unroll 1
+  for (int token = 0; token < TOKENS; token += TOGETHER) {
+    float sums[TOGETHER];
+    #pragma unroll
+    for (int i = 0; i < TOGETHER; i++) sums[i] = firstSquares(a, token + i, HIDDEN / PART, lane);
+    #pragma unroll
+    for (int i = 0; i < TOGETHER; i++) {
+      float factor = normFactor(a, sums[i], token + i, HIDDEN / PART, lane);
+      if (lane == 0) factors[token + i] = factor;
+    }
+  }
+  if (lane == 0) barrierArrive(&b.normed);
 }
 
 DEVICE void multiplyPhases(
@@ -620,23 +655,17 @@ DEVICE void multiplyPhases(
     waitForPrevious();
     if (FP8) quantiseTokens(a);
   }
-  if (begins(a)) arriveWritten(&a.met->arrived);
+  if (begins(a)) arrive(&a.met->arrived);
+  // All of this block have come there.
+  if (a.merging && threadIdx.x == 0) barrierArrive(&b.merged);
   int position = a.positions[firstToFinish() % a.tokens];
   Reading at;
   #pragma unroll 1
   for (int phase = a.first; phase <= a.last; phase++) {
     Shares shares(phase);
     int outputs = outputsOf(phase);
-    float squares[TOKENS / 16];
-    if (blockIdx.x >= shares.units) {
-      // Nothing to do, but not to come to the next meeting before this one is over.
-      meet(&a.met->arrived, met * gridDim.x);
-    } else if (phase == GATE_UP) {
-      // The tokens are there, so are their sums of squares.
-      barrierWait(&b.xFull[at.x.stage], at.x.phase);
-      #pragma unroll
-      for (int i = 0; i < TOKENS / 16; i++) squares[i] = firstSquares(a, warp + 16 * i, HIDDEN / PART, lane);
-    }
+    // Nothing to do, but not to come to the next meeting before this one is over.
+    if (blockIdx.x >= shares.units) meet(&a.met->arrived, met * gridDim.x);
     #pragma unroll 1
     for (int unit = blockIdx.x; unit < shares.units; unit += gridDim.x) {
       // The first of the 16 outputs of this warp, which may lie behind those of the tile.
@@ -648,20 +677,15 @@ DEVICE void multiplyPhases(
         upScale = __ldg(a.scales[GATE_UP] + output + 8 + lane / 4);
       }
       float d[TOKENS / 2];
-      multiplySteps(d, shares.count(unit), rooms, b, at);
+      if (threadIdx.x / 128 * 64 < shares.rows) multiplySteps(d, shares.count(unit), rooms, b, at);
+      else passSteps(shares.count(unit), b, at);
       if (phase != GATE_UP) {
         if (live) storePart(a, d, outputs, output, shares.split(unit));
         continue;
       }
-      if (unit == blockIdx.x) {
-        #pragma unroll
-        for (int i = 0; i < TOKENS / 16; i++) {
-          float factor = normFactor(a, squares[i], warp + 16 * i, HIDDEN / PART, lane);
-          if (lane == 0) factors[warp + 16 * i] = factor;
-        }
-      }
-      // Factors are there, and codes of the tile before have been made.
-      if (FP8 || unit == blockIdx.x) syncWorkers();
+      barrierWait(&b.normed, 0);
+      // Codes of the tile before have been made.
+      if (FP8) syncWorkers();
       float v[TOKENS / 8][2];
       swiglu(d, gateScale, upScale, factors, v);
       if (FP8) storeInnerCodes(a, v, shares.output(unit), live, rooms.inner);
@@ -670,7 +694,7 @@ DEVICE void multiplyPhases(
     if (phase != GATE_UP) finish(a, phase, position, ++met);
     met++;
     if (phase == a.last) break;
-    arriveWritten(&a.met->arrived);
+    arrive(&a.met->arrived);
   }
 }
 
@@ -689,6 +713,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
       barrierInit(&barriers.xFull[i], 1);
       barrierInit(&barriers.xEmpty[i], FP8 ? WORKERS / 32 : GROUPS);
     }
+    barrierInit(&barriers.merged, 1);
+    barrierInit(&barriers.normed, 1);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async;" ::: "memory");
   }
@@ -696,12 +722,16 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void chain(
   if (threadIdx.x >= WORKERS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
     if (threadIdx.x == WORKERS) {
-      // Weights are requested before the kernel before has ended, which writes the tokens.
+      // Without parts of attention, weights are requested before the kernel before has ended, which writes the tokens.
       loadWeights(maps, a, rooms.weights, barriers);
     } else if (threadIdx.x == WORKERS + 32) {
       waitForPrevious();
       releaseNext();
       loadTokens(maps, a, rooms, barriers);
+    } else if (threadIdx.x / 32 == WORKERS / 32 + 2 && a.first <= GATE_UP && a.last >= GATE_UP
+        && blockIdx.x < Shares(GATE_UP).units) {
+      waitForPrevious();
+      findFactors(a, factors, barriers);
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 112;");

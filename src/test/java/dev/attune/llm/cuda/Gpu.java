@@ -8,7 +8,16 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 import dev.attune.llm.ModelConfig;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Queue;
 import java.util.Random;
+import java.util.Set;
+import java.util.SplittableRandom;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Assumptions;
 
 /** The GPU of this machine for tests, and transfers of arrays. */
@@ -41,6 +50,40 @@ final class Gpu implements AutoCloseable {
 
   Kernels kernels(ModelConfig config) {
     return new Kernels(device, compiler, config, numbers);
+  }
+
+  /** A kernel's source and what it is compiled for. */
+  record Source(String resource, List<String> options) {}
+
+  /**
+   * Compiles what tests will need side by side, in all types of numbers, which each would otherwise wait for.
+   *
+   * @param sources beside those that all tests of a model need
+   */
+  void compile(Collection<Source> sources) {
+    Set<Source> all = new LinkedHashSet<>(sources);
+    for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
+      all.add(new Source(resource, List.of()));
+    }
+    all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=64")));
+    all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=128")));
+    Queue<Runnable> left = new ConcurrentLinkedQueue<>();
+    for (Source source : all) {
+      for (Numbers type : Numbers.values()) {
+        left.add(() -> compiler.compile(source.resource, device.architecture, type, source.options));
+      }
+    }
+    List<Thread> threads = new ArrayList<>();
+    for (int i = 0; i < Runtime.getRuntime().availableProcessors(); i++) {
+      Thread thread = new Thread(null, () -> {
+        for (Runnable next = left.poll(); next != null; next = left.poll()) {
+          next.run();
+        }
+      }, "compile " + i, Nvrtc.STACK_BYTES);
+      thread.start();
+      threads.add(thread);
+    }
+    ThreadEnd.await(threads);
   }
 
   long rope(ModelConfig config) {
@@ -88,13 +131,26 @@ final class Gpu implements AutoCloseable {
     return values;
   }
 
+  /** The same of a large matrix, whose rows are drawn side by side. */
+  float[] matrix(Random random, int rows, int columns, double deviation) {
+    long seed = random.nextLong();
+    float[] values = new float[rows * columns];
+    IntStream.range(0, rows).parallel().forEach(row -> {
+      SplittableRandom own = new SplittableRandom(seed + row);
+      for (int i = row * columns; i < (row + 1) * columns; i++) {
+        values[i] = round((float) (own.nextGaussian() * deviation));
+      }
+    });
+    return values;
+  }
+
   long numbers(float[] values) {
     long address = device.allocate(2L * values.length + 16, "a test");
+    short[] bits = new short[values.length];
+    IntStream.range(0, bits.length).parallel().forEach(i -> bits[i] = numbers.bits(values[i]));
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment memory = arena.allocate(2L * values.length, 8);
-      for (int i = 0; i < values.length; i++) {
-        memory.setAtIndex(JAVA_SHORT, i, numbers.bits(values[i]));
-      }
+      MemorySegment memory = arena.allocate(2L * bits.length, 8);
+      MemorySegment.copy(bits, 0, memory, JAVA_SHORT, 0, bits.length);
       device.upload(address, memory);
       device.synchronize("Copying");
     }

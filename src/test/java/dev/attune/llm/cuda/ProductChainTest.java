@@ -6,14 +6,16 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.cuda.ProductChain.Phase;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * The products between two attentions against plain code in double precision, on sizes that fill no tile; with the
@@ -64,21 +66,73 @@ class ProductChainTest {
     return floats;
   }
 
+  /** A number of tokens and a model. */
+  record Case(int tokens, int hidden, int heads, int kvHeads, int headSize, int inner, boolean fp8) {
+
+    ModelConfig config() {
+      return TestShapes.llama(hidden, heads, kvHeads, headSize, inner);
+    }
+  }
+
+  static List<Case> cases() {
+    return List.of(new Case(17, 2304, 36, 4, 64, 704, false), new Case(64, 2304, 20, 2, 128, 832, false),
+        new Case(1, 2304, 36, 4, 64, 704, false), new Case(17, 2304, 20, 2, 128, 704, true),
+        new Case(1, 2304, 20, 2, 128, 832, true), new Case(64, 2304, 20, 2, 128, 832, true),
+        new Case(37, 2304, 20, 2, 128, 3008, true), new Case(48, 4096, 32, 8, 128, 2112, false),
+        new Case(48, 4096, 32, 8, 128, 2112, true));
+  }
+
+  /** Some tokens, and how many parts attention left of each. */
+  record Parted(int tokens, int heads, int kvHeads, int headSize, int parts, boolean fp8) {
+
+    ModelConfig config() {
+      return TestShapes.llama(2304, heads, kvHeads, headSize, 2240);
+    }
+  }
+
+  static List<Parted> partedCases() {
+    return List.of(new Parted(17, 36, 4, 64, 3, false), new Parted(48, 20, 2, 128, 16, false),
+        new Parted(1, 36, 4, 64, 90, false), new Parted(17, 20, 2, 128, 3, true), new Parted(48, 20, 2, 128, 16, true),
+        new Parted(1, 20, 2, 128, 90, true));
+  }
+
+  @BeforeAll
+  static void compile(Gpu gpu) {
+    List<Gpu.Source> sources = new ArrayList<>();
+    for (Case each : cases()) {
+      sources.add(source(gpu, each.config(), each.fp8, each.tokens));
+      sources.add(source(gpu, each.config(), each.fp8, 1));
+    }
+    for (Parted each : partedCases()) {
+      sources.add(source(gpu, each.config(), each.fp8, each.tokens));
+    }
+    gpu.compile(sources);
+  }
+
+  private static Gpu.Source source(Gpu gpu, ModelConfig config, boolean fp8, int tokens) {
+    return new Gpu.Source(
+        "chain.cu", ProductChain.options(config, fp8, (tokens + 15) / 16 * 16, gpu.device.multiprocessors));
+  }
+
   @ParameterizedTest
-  @CsvSource({"17,2304,36,4,64,704,false", "64,2304,20,2,128,832,false", "1,2304,36,4,64,704,false",
-    "17,2304,20,2,128,704,true", "1,2304,20,2,128,832,true", "64,2304,20,2,128,832,true", "37,2304,20,2,128,3008,true",
-    "48,4096,32,8,128,2112,false", "48,4096,32,8,128,2112,true"})
-  void productsBetweenTwoAttentions(
-      int tokens, int hidden, int heads, int kvHeads, int headSize, int inner, boolean fp8) {
+  @MethodSource("cases")
+  void productsBetweenTwoAttentions(Case shape) {
+    int tokens = shape.tokens;
+    int hidden = shape.hidden;
+    int heads = shape.heads;
+    int kvHeads = shape.kvHeads;
+    int headSize = shape.headSize;
+    int inner = shape.inner;
+    boolean fp8 = shape.fp8;
     Random random = new Random(tokens);
-    ModelConfig config = TestShapes.llama(hidden, heads, kvHeads, headSize, inner);
+    ModelConfig config = shape.config();
     assertThat(ProductChain.fits(config)).isTrue();
     int attention = heads * headSize;
     int qkvWidth = (heads + 2 * kvHeads) * headSize;
-    float[] wQkv = gpu.random(random, qkvWidth * hidden, 1 / Math.sqrt(hidden));
-    float[] wOut = gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
-    float[] wGateUp = gpu.random(random, 2 * inner * hidden, 1 / Math.sqrt(hidden));
-    float[] wDown = gpu.random(random, hidden * inner, 1 / Math.sqrt(inner));
+    float[] wQkv = gpu.matrix(random, qkvWidth, hidden, 1 / Math.sqrt(hidden));
+    float[] wOut = gpu.matrix(random, hidden, attention, 1 / Math.sqrt(attention));
+    float[] wGateUp = gpu.matrix(random, 2 * inner, hidden, 1 / Math.sqrt(hidden));
+    float[] wDown = gpu.matrix(random, hidden, inner, 1 / Math.sqrt(inner));
     CudaWeights.Layer layer =
         new CudaWeights.Layer(gpu.numbers(wQkv), gpu.numbers(wOut), gpu.numbers(wGateUp), gpu.numbers(wDown), 0, 0);
     Kernels kernels = gpu.kernels(config);
@@ -171,18 +225,23 @@ class ProductChainTest {
 
   /** Parts that attention left are put together before the first product. */
   @ParameterizedTest
-  @CsvSource({"17,36,4,64,3,false", "48,20,2,128,16,false", "1,36,4,64,90,false", "17,20,2,128,3,true",
-    "48,20,2,128,16,true", "1,20,2,128,90,true"})
-  void productsAfterPartsOfAttention(int tokens, int heads, int kvHeads, int headSize, int parts, boolean fp8) {
+  @MethodSource("partedCases")
+  void productsAfterPartsOfAttention(Parted shape) {
+    int tokens = shape.tokens;
+    int heads = shape.heads;
+    int kvHeads = shape.kvHeads;
+    int headSize = shape.headSize;
+    int parts = shape.parts;
+    boolean fp8 = shape.fp8;
     Random random = new Random(tokens);
-    int hidden = 2304;
-    ModelConfig config = TestShapes.llama(hidden, heads, kvHeads, headSize, 2240);
+    ModelConfig config = shape.config();
+    int hidden = config.hidden();
     int attention = heads * headSize;
     int tileRows = 192;
     int group = heads / kvHeads;
     int tiles = (tokens * group + tileRows - 1) / tileRows;
     int rows = SkinnyProducts.MAX_TOKENS;
-    float[] wOut = gpu.random(random, hidden * attention, 1 / Math.sqrt(attention));
+    float[] wOut = gpu.matrix(random, hidden, attention, 1 / Math.sqrt(attention));
     long unused = gpu.poisoned(2L * 2 * config.feedForward() * hidden);
     CudaWeights.Layer layer = new CudaWeights.Layer(unused, gpu.numbers(wOut), unused, unused, 0, 0);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer), 0, gpu.rope(config));

@@ -25,16 +25,32 @@ final class Reference {
   /** {@code x [rows][inputs] . w [outputs][inputs]^T}. */
   static double[] multiply(float[] x, float[] w, int rows, int outputs, int inputs) {
     double[] out = new double[rows * outputs];
-    IntStream.range(0, rows).parallel().forEach(i -> {
-      for (int o = 0; o < outputs; o++) {
-        double sum = 0;
-        for (int j = 0; j < inputs; j++) {
-          sum += (double) x[i * inputs + j] * w[o * inputs + j];
-        }
-        out[i * outputs + o] = sum;
+    // All rows of an output, whose weights are at hand then.
+    IntStream.range(0, outputs).parallel().forEach(o -> {
+      for (int i = 0; i < rows; i++) {
+        out[i * outputs + o] = product(x, i * inputs, w, o * inputs, inputs);
       }
     });
     return out;
+  }
+
+  /** Four sums that do not wait for each other. */
+  private static double product(float[] x, int xAt, float[] w, int wAt, int count) {
+    double a = 0;
+    double b = 0;
+    double c = 0;
+    double d = 0;
+    int i = 0;
+    for (; i + 3 < count; i += 4) {
+      a += (double) x[xAt + i] * w[wAt + i];
+      b += (double) x[xAt + i + 1] * w[wAt + i + 1];
+      c += (double) x[xAt + i + 2] * w[wAt + i + 2];
+      d += (double) x[xAt + i + 3] * w[wAt + i + 3];
+    }
+    for (; i < count; i++) {
+      a += (double) x[xAt + i] * w[wAt + i];
+    }
+    return a + b + (c + d);
   }
 
   /** {@code 1 / sqrt(mean(x^2) + epsilon)} of each row. */
