@@ -3,6 +3,7 @@ package dev.attune.llm.cuda;
 import dev.attune.llm.ModelConfig;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /** Launches attention and merge over what a plan laid out; checks nothing, the plan is built from checked passes. */
 final class AttentionLauncher {
@@ -32,7 +33,8 @@ final class AttentionLauncher {
     private final long q;
     private final long out;
     private final int few;
-    private final MemorySegment merge;
+    /** Made when it is needed: it stays as long as the launcher. */
+    private @Nullable MemorySegment merge;
 
     Launch(Kernels.Attention attention, BatchPlan plan, long q, long out) {
       this.attention = attention;
@@ -40,9 +42,6 @@ final class AttentionLauncher {
       this.q = q;
       this.out = out;
       few = attention.tileRows() == kernels.decodeAttention.tileRows() ? FEW_PARTS : 0;
-      merge = new Struct(arena, 64).put(plan.partialOut).put(plan.partialSums).put(plan.sequences).put(plan.merges)
-          .put(plan.counts + 4).put(out).put(config.heads()).put(config.kvHeads()).put(attention.tileRows()).put(few)
-          .memory();
     }
 
     /** Whether there are tiles with more parts than attention itself puts together. */
@@ -52,7 +51,14 @@ final class AttentionLauncher {
 
     /** Arguments for putting parts together: {@code MergeArgs}. */
     MemorySegment mergeArguments() {
-      return merge;
+      MemorySegment made = merge;
+      if (made == null) {
+        made = new Struct(arena, 64).put(plan.partialOut).put(plan.partialSums).put(plan.sequences).put(plan.merges)
+            .put(plan.counts + 4).put(out).put(config.heads()).put(config.kvHeads()).put(attention.tileRows()).put(few)
+            .memory();
+        merge = made;
+      }
+      return made;
     }
 
     /** Arguments of attention in a layer: {@code AttentionArgs}. */
@@ -75,7 +81,7 @@ final class AttentionLauncher {
         int blocks = Math.min(attention.atOnce(), items * config.kvHeads());
         attention.kernel(plan.quantised()).launchEarly(blocks, 1, attention.threads(), arguments);
         if (merging) {
-          attention.merge().launchEarly(4 * device.multiprocessors, 1, MERGE_THREADS, merge);
+          attention.merge().launchEarly(4 * device.multiprocessors, 1, MERGE_THREADS, mergeArguments());
         }
       }
     }
