@@ -52,9 +52,9 @@ class Fp8DecodingTest {
   }
 
   private BatchPlan.Sequence decoding(int context, int token) {
-    CudaKvSegment.Shape before = CudaKvSegment.Shape.whole(
+    CudaKvSegment.Shape before = CudaKvSegment.Shape.whole(kernels.numbers.codec,
         config.kvHeads(), config.headSize(), context, config.layers(), config.layers(), 0);
-    CudaKvSegment.Shape own = CudaKvSegment.Shape.whole(
+    CudaKvSegment.Shape own = CudaKvSegment.Shape.whole(kernels.numbers.codec,
         config.kvHeads(), config.headSize(), 1, config.layers(), config.layers(), context);
     return new BatchPlan.Sequence(new int[] {token}, context,
         List.of(new CudaKvSegment(before, random(before.bytes() / 2, 1, context), 1)),
