@@ -175,8 +175,8 @@ final class Kernels {
   }
 
   /**
-   * Shared memory of wide attention: stages of keys and values, queries, rows of documents that leave, where keys lie with scales,
-   * and what aligning takes.
+   * Shared memory of wide attention: stages of keys and values, queries, rows of documents that leave, where keys lie
+   * with scales, and what aligning takes.
    */
   private static int wideBytes(int d, int rows, boolean documents) {
     int keys = (d == 64 ? 8 : documents ? 4 : 5) * 2 * KEY_TILE * d * 2;
@@ -190,8 +190,8 @@ final class Kernels {
     String size = "-DHEAD_SIZE=" + d;
     KernelModule module = documents ? module("wide.cu", size, "-DDOCUMENTS") : module("wide.cu", size);
     int bytes = wideBytes(d, rows, documents);
-    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge, rows,
-        (warpgroups + 1) * 128, device.multiprocessors);
+    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
+        rows, (warpgroups + 1) * 128, device.multiprocessors);
   }
 
   /** Shared memory of a warp: two stages of keys and values, three of where they lie. */

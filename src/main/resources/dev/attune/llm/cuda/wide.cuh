@@ -1,7 +1,8 @@
 // Attention of the packed query rows of documents and last blocks: two or three warpgroups of 64 rows a block, which multiply by
 // wgmma; another brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
 // overlaps the end of another. Places in the key table are fetched before the tiles that lie there. What an item is, and what it
-// leaves, is said in attention.cuh. Compiled for HEAD_SIZE and for last blocks, one item a block, or with DOCUMENTS for many short items.
+// leaves, is said in attention.cuh. Compiled for HEAD_SIZE, and for last blocks, one item a block, or with DOCUMENTS for many short
+// items.
 
 #ifdef DOCUMENTS
 constexpr bool MANY = true;

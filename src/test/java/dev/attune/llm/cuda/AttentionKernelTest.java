@@ -4,10 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Random;
-import java.util.Set;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -17,7 +15,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Attention and its masses against plain code in double precision, on sizes that fill no tile; with the
- * tolerances of 16-bit operands and results and fp32 sums; int8 as the kernels round it. Skipped, saying so, without a GPU.
+ * tolerances of 16-bit operands and results and fp32 sums; int8 as the kernels round it. Skipped, saying so, without a
+ * GPU.
  */
 @ParameterizedClass
 @EnumSource(Numbers.class)
@@ -39,8 +38,8 @@ class AttentionKernelTest {
     Kernels kernels = gpu.kernels(config);
     boolean decode = tokens * heads / kvHeads <= 16;
     // Decoding over int8 is RaggedKernelTest's.
-    Set<Kernels.Attention> kinds =
-        decode ? Set.of(kernels.decodeAttention) : new LinkedHashSet<>(List.of(kernels.wideAttention, kernels.documentAttention));
+    List<Kernels.Attention> kinds = decode ? List.of(kernels.decodeAttention)
+        : List.of(kernels.wideAttention, kernels.documentAttention);
     for (Kernels.Attention attention : kinds) {
       for (boolean int8 : decode ? new boolean[] {false} : new boolean[] {false, true}) {
         attention(config, kernels, attention, tokens, contextTokens, int8);

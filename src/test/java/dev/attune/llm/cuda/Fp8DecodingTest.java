@@ -75,7 +75,7 @@ class Fp8DecodingTest {
     plan.pick(0, rows);
     plan.upload();
     int width = weights.paddedVocabulary();
-    float[] all = gpu.readFloats(engine.run(plan, config.layers(), Tiles.DECODING, 0, count), count * width);
+    float[] all = gpu.readFloats(engine.run(plan, config.layers(), Tiles.DECODING, List.of(), count), count * width);
     float[][] each = new float[count][];
     Arrays.setAll(each, i -> Arrays.copyOfRange(all, i * width, (i + 1) * width));
     return each;

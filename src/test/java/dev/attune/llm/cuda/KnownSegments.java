@@ -52,8 +52,8 @@ final class KnownSegments {
   /**
    * Likewise.
    *
-   * @param roundedScales whether its numbers become what attention of many rows makes of int8: codes times scales that were rounded
-   *     to 16 bits, rounded once
+   * @param roundedScales whether its numbers become what attention of many rows makes of int8: codes times scales that
+   *     were rounded to 16 bits, rounded once
    */
   CudaKvSegment int8(CudaKvSegment whole, boolean roundedScales) {
     float[][] numbers = all.getLast();
