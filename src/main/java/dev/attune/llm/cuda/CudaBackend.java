@@ -89,19 +89,15 @@ public final class CudaBackend implements OwningBackend {
       KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
       @Nullable Path kernels) {
 
+    /** Makes the policy name what the device keeps. */
     public Settings {
-      policy = policy.in(onDevice(policy.codec(), numbers));
+      policy = policy.in(numbers.kept(policy.codec()));
     }
 
     /** Without a place for compiled kernels. */
     public Settings(
         KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams) {
       this(policy, numbers, fp8, deviceMemory, hostMemory, streams, null);
-    }
-
-    /** There is one type of 16 bits on a device. */
-    private static KvCodec onDevice(KvCodec codec, Numbers numbers) {
-      return codec == KvCodec.BF16 || codec == KvCodec.FP16 ? numbers.codec : codec;
     }
 
     private Settings in(Numbers others) {
@@ -314,8 +310,7 @@ public final class CudaBackend implements OwningBackend {
     CudaKvSegment.Shape first = parts.getFirst().shape;
     int tokens = KeptSlots.tokens(parts);
     KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
-    KvCodec codec =
-        parts.size() == 1 ? first.codec() : Settings.onDevice(shared.settings.policy().codec(tokens), numbers());
+    KvCodec codec = parts.size() == 1 ? first.codec() : numbers().kept(shared.settings.policy().codec(tokens));
     return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
@@ -333,7 +328,7 @@ public final class CudaBackend implements OwningBackend {
       throw new UnsupportedOperationException("The CUDA backend keeps segments in 16 bits or int8, not " + codec);
     }
     CudaKvSegment own = own(segment);
-    return on(List.of(own), lane -> editor(lane).recode(own, Settings.onDevice(codec, numbers())));
+    return on(List.of(own), lane -> editor(lane).recode(own, numbers().kept(codec)));
   }
 
   private SegmentEditor editor(Lane lane) {

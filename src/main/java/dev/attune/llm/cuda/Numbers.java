@@ -56,6 +56,11 @@ public enum Numbers {
 
   abstract float value(short bits);
 
+  /** What segments are in that are asked for in a codec: of 16 bits there is one type on a device. */
+  KvCodec kept(KvCodec asked) {
+    return asked == KvCodec.BF16 || asked == KvCodec.FP16 ? codec : asked;
+  }
+
   /** What kernels are compiled with. */
   String option() {
     return "-DNUMBERS_" + name();

@@ -1,6 +1,6 @@
 package dev.attune.llm.kv;
 
-/** How kept key and value rows of one head are stored. Images name codecs by their place here: new ones go to the end. */
+/** How kept key and value rows of one head are stored. Images name a codec by its place here: new ones come last. */
 public enum KvCodec {
   /** IEEE single precision: what passes compute with. */
   F32(4),

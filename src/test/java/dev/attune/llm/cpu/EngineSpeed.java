@@ -43,9 +43,9 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
    * Runs one measurement.
    *
    * @param work {@code prefill N}: a prompt of N tokens through all layers and the head of its last token; {@code
-   *     documents B}: B documents of 160 tokens through 18 layers; {@code rank B}: a last block of 50 tokens over B such
-   *     documents, which were read before; {@code decode P N B}: N steps of B continuations of
-   *     a prompt of P tokens, each step keeping its keys and values
+   *     documents B}: B documents of 160 tokens through 18 layers; {@code rank B}: a last block of 50 tokens over B
+   *     such documents, which were read before; {@code decode P N B}: N steps of B continuations of a prompt of P
+   *     tokens, each step keeping its keys and values
    * @return milliseconds
    */
   @Override
@@ -88,8 +88,8 @@ public final class EngineSpeed implements ToDoubleFunction<String> {
           result -> documents.add(Objects.requireNonNull(result.kv())));
     }
     Probe probe = new Probe(new int[] {40, 49}, IntStream.range(0, count).toArray());
-    return millis(List.of(
-        new Pass(tokens(50), 2048, List.copyOf(documents.subList(0, count)), RANKING_LAYERS, false, Logits.NONE, probe)));
+    List<KvSegment> context = List.copyOf(documents.subList(0, count));
+    return millis(List.of(new Pass(tokens(50), 2048, context, RANKING_LAYERS, false, Logits.NONE, probe)));
   }
 
   private double decode(int prompt, int steps, int parallel) {
