@@ -18,7 +18,7 @@ final class ContentIds {
 
   /** Of what a pass keeps in a codec. */
   static long of(Pass pass, KvCodec codec) {
-    ContentIds hash = new ContentIds(pass.layers()).add(kind(codec)).add(pass.firstPosition());
+    ContentIds hash = new ContentIds(pass.layers()).add(codec.ordinal()).add(pass.firstPosition());
     for (int token : pass.tokens()) {
       hash.add(token);
     }
@@ -28,7 +28,7 @@ final class ContentIds {
 
   /** Of slots of segments, counted through them in order, in a codec. */
   static long of(List<? extends KvSegment> parts, KvCodec codec, int[] kept) {
-    ContentIds hash = new ContentIds(parts.size()).add(kind(codec)).add(kept.length);
+    ContentIds hash = new ContentIds(parts.size()).add(codec.ordinal()).add(kept.length);
     parts.forEach(segment -> hash.add(segment.contentId()));
     for (int slot : kept) {
       hash.add(slot);
@@ -38,7 +38,7 @@ final class ContentIds {
 
   /** Of slots that heads keep of segments, in a codec. */
   static long of(List<? extends KvSegment> parts, KvCodec codec, KeptSlots kept) {
-    ContentIds hash = new ContentIds(parts.size()).add(kind(codec)).add(-1);
+    ContentIds hash = new ContentIds(parts.size()).add(codec.ordinal()).add(-1);
     parts.forEach(segment -> hash.add(segment.contentId()));
     for (KeptSlots.Head head : kept.heads()) {
       hash.add(head.slots().length).add(head.dropped().length);
@@ -47,11 +47,6 @@ final class ContentIds {
       }
     }
     return hash.state;
-  }
-
-  /** The same for both types of 16 bits, so that they sum in one order. */
-  private static int kind(KvCodec codec) {
-    return codec == KvCodec.INT8 ? 2 : 1;
   }
 
   /** A context in the order in which it is summed. */

@@ -2,13 +2,9 @@ package dev.attune.llm.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.attune.llm.InferenceBackend.Logits;
-import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.kv.KvCodec;
 import dev.attune.llm.kv.KvPolicy;
-import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -59,14 +55,6 @@ class NumbersTest {
     KvPolicy asked = KvPolicy.parse("razor(retrieval=0.5)+" + (numbers == Numbers.FP16 ? "bf16" : "fp16"));
     assertThat(new CudaBackend.Settings(asked, numbers, false, 0, 0, 1).policy().toString())
         .startsWith("razor(retrieval=0.5,").endsWith("+" + numbers);
-  }
-
-  /** Contexts are summed in the order of these, whichever type of 16 bits they are in. */
-  @Test
-  void contentIdsTellInt8ApartAndNotTypesOfSixteenBits() {
-    Pass pass = new Pass(new int[] {1, 2}, 0, List.of(), 1, true, Logits.NONE, null);
-    assertThat(ContentIds.of(pass, KvCodec.FP16)).isEqualTo(ContentIds.of(pass, KvCodec.BF16))
-        .isNotEqualTo(ContentIds.of(pass, KvCodec.INT8));
   }
 
   /** The residual is kept exactly, and far from what fp16 cannot be. */
