@@ -128,11 +128,11 @@ function EntityRow({ entity, userId }: { entity: api.StoredEntity; userId: strin
           <p className="dim small">
             {entity.lastSeen === entity.firstSeen ? (
               <>
-                Met {count(entity.count, 'time')}, <Time at={entity.firstSeen} />
+                Met {entity.count === 1 ? 'once' : count(entity.count, 'time')}, <Time at={entity.firstSeen} />
               </>
             ) : (
               <>
-                Met {count(entity.count, 'time')}, first <Time at={entity.firstSeen} />, last{' '}
+                Met {entity.count === 1 ? 'once' : count(entity.count, 'time')}, first <Time at={entity.firstSeen} />, last{' '}
                 <Time at={entity.lastSeen} />
               </>
             )}

@@ -128,6 +128,12 @@ class AdminBrowserTest extends BrowserFixture {
     dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
     assertThat(sources.getByRole(AriaRole.STATUS)).hasText("zr:1" + id + " removed.");
 
+    page.getByLabel("Id of a loaded entity").fill("person:ilse-varnhagen");
+    page.getByLabel("Id of a loaded entity").press("Enter");
+    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
+    assertThat(dialog.getByRole(AriaRole.ALERT)).containsText("follows from documents");
+    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Keep")).click();
+
     Locator all =
         sources.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove… all of " + source));
     all.press("Enter");
@@ -141,11 +147,6 @@ class AdminBrowserTest extends BrowserFixture {
     assertThat(
             sources.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove… all of documents")))
         .hasCount(0);
-
-    page.getByLabel("Id of a loaded entity").fill("person:ilse-varnhagen");
-    page.getByLabel("Id of a loaded entity").press("Enter");
-    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
-    assertThat(dialog.getByRole(AriaRole.ALERT)).containsText("follows from documents");
   }
 
   @Test
