@@ -6,14 +6,17 @@ import dev.attune.llm.ModelConfig;
 import dev.attune.llm.RopeScaling;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Layers in one kernel against the kernels that {@link FewTokensProductTest} and {@link AttentionKernelTest} check, one
@@ -33,19 +36,64 @@ class FusedLayersTest {
     this.gpu = gpu.in(numbers);
   }
 
-  @ParameterizedTest
-  @CsvSource({"48,576,9,3,1536,1000,false", "48,576,9,3,1536,9000,true", "17,576,9,3,1536,5,false",
-    "64,128,6,2,192,777,true", "30,960,15,5,2560,3000,false", "6,576,9,3,1536,160,true"})
-  void layersAreThoseOfSingleKernels(
-      int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {
-    Random random = new Random(tokens + contextTokens);
-    ModelConfig config = new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
+  /** A last block over a context, and a model. */
+  record Alone(int tokens, int hidden, int heads, int kvHeads, int inner, int contextTokens, boolean int8) {}
+
+  static List<Alone> alone() {
+    return List.of(new Alone(48, 576, 9, 3, 1536, 1000, false), new Alone(48, 576, 9, 3, 1536, 9000, true),
+        new Alone(17, 576, 9, 3, 1536, 5, false), new Alone(64, 128, 6, 2, 192, 777, true),
+        new Alone(30, 960, 15, 5, 2560, 3000, false), new Alone(6, 576, 9, 3, 1536, 160, true));
+  }
+
+  /** Last blocks of some lengths, each over another context of at most so many tokens, and a model. */
+  record Together(int hidden, int heads, int kvHeads, int inner, List<Integer> tokens, int contextTokens) {}
+
+  static List<Together> together() {
+    return List.of(new Together(576, 9, 3, 1536, List.of(48, 48, 48, 48, 48, 48, 48, 48), 1500),
+        new Together(576, 9, 3, 1536, List.of(48, 17, 33, 48, 6, 41), 3000),
+        new Together(576, 9, 3, 1536, List.of(7, 3), 40), new Together(128, 6, 2, 192, List.of(64, 50, 64), 700),
+        new Together(960, 15, 5, 2560, List.of(30, 12), 900));
+  }
+
+  @BeforeAll
+  static void compile(Gpu gpu) {
+    Set<Gpu.Source> sources = new LinkedHashSet<>();
+    for (Alone each : alone()) {
+      sources.add(source(config(each.hidden, each.heads, each.kvHeads, each.inner), each.tokens, each.int8, 1));
+    }
+    for (Together each : together()) {
+      ModelConfig config = config(each.hidden, each.heads, each.kvHeads, each.inner);
+      for (boolean int8 : new boolean[] {false, true}) {
+        each.tokens.forEach(tokens -> sources.add(source(config, tokens, int8, 1)));
+        sources.add(source(config, Collections.max(each.tokens), int8, FusedLayers.MOST));
+      }
+    }
+    gpu.compile(sources);
+  }
+
+  private static Gpu.Source source(ModelConfig config, int tokens, boolean int8, int most) {
+    return new Gpu.Source(
+        Kernels.LAYERS, Kernels.layersOptions(config, SkinnyProducts.tokenTiles(tokens), int8, most));
+  }
+
+  private static ModelConfig config(int hidden, int heads, int kvHeads, int inner) {
+    return new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
         RopeScaling.NONE, 1e-5);
+  }
+
+  @ParameterizedTest
+  @MethodSource("alone")
+  void layersAreThoseOfSingleKernels(Alone one) {
+    int tokens = one.tokens;
+    int hidden = one.hidden;
+    int inner = one.inner;
+    Random random = new Random(tokens + one.contextTokens);
+    ModelConfig config = config(hidden, one.heads, one.kvHeads, inner);
     assertThat(FusedLayers.fits(config)).isTrue();
     Kernels kernels = gpu.kernels(config);
-    int attention = heads * 64;
+    int attention = one.heads * 64;
     CudaWeights weights = weights(config, random);
-    List<BatchPlan.Sequence> batch = List.of(lastBlock(config, kernels, random, tokens, contextTokens, int8));
+    List<BatchPlan.Sequence> batch = List.of(lastBlock(config, kernels, random, tokens, one.contextTokens, one.int8));
     CudaKvSegment own = batch.getFirst().own();
     Kernels.Attention tiles = kernels.wideAttention;
     BatchPlan plan = planned(config, kernels, batch);
@@ -92,24 +140,21 @@ class FusedLayersTest {
     }
   }
 
-  /** As many as {@code tokens} has, each with another context, some without int8. */
+  /** Some of them without int8. */
   @ParameterizedTest
-  @CsvSource({"576,9,3,1536,48 48 48 48 48 48 48 48,1500", "576,9,3,1536,48 17 33 48 6 41,3000", "576,9,3,1536,7 3,40",
-    "128,6,2,192,64 50 64,700", "960,15,5,2560,30 12,900"})
-  void lastBlocksTogetherAreWhatTheyAreAlone(
-      int hidden, int heads, int kvHeads, int inner, String tokens, int contextTokens) {
-    int[] lengths = Arrays.stream(tokens.split(" ")).mapToInt(Integer::parseInt).toArray();
-    Random random = new Random(hidden + contextTokens);
-    ModelConfig config = new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
-        RopeScaling.NONE, 1e-5);
+  @MethodSource("together")
+  void lastBlocksTogetherAreWhatTheyAreAlone(Together some) {
+    int hidden = some.hidden;
+    Random random = new Random(hidden + some.contextTokens);
+    ModelConfig config = config(hidden, some.heads, some.kvHeads, some.inner);
     Kernels kernels = gpu.kernels(config);
     FusedLayers fused = new FusedLayers(gpu.device, kernels, weights(config, random));
     AttentionLauncher launcher = new AttentionLauncher(gpu.device, config, kernels);
     List<BatchPlan.Sequence> all = new ArrayList<>();
-    for (int n : lengths) {
-      all.add(lastBlock(config, kernels, random, n, 1 + random.nextInt(contextTokens), random.nextBoolean()));
+    for (int n : some.tokens) {
+      all.add(lastBlock(config, kernels, random, n, 1 + random.nextInt(some.contextTokens), random.nextBoolean()));
     }
-    int rows = Arrays.stream(lengths).sum();
+    int rows = some.tokens.stream().mapToInt(Integer::intValue).sum();
     float[] start = gpu.random(random, rows * hidden, 1);
     long x = gpu.numbers(start);
     long residual = gpu.floats(start);

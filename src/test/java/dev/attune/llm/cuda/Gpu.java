@@ -65,8 +65,10 @@ final class Gpu implements AutoCloseable {
     for (String resource : List.of("elementwise.cu", "attention.cu", "probe.cu")) {
       all.add(new Source(resource, List.of()));
     }
-    all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=64")));
-    all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=128")));
+    for (int size : new int[] {64, 128}) {
+      all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=" + size)));
+      all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=" + size, "-DDOCUMENTS")));
+    }
     Queue<Runnable> left = new ConcurrentLinkedQueue<>();
     for (Source source : all) {
       for (Numbers type : Numbers.values()) {
