@@ -1,8 +1,9 @@
 const numbers = new Intl.NumberFormat('en');
+const fractions = new Intl.NumberFormat('en', { maximumSignificantDigits: 6 });
 
-/** 12,957; small numbers in full: 0.00001 */
+/** 12,957; what is below 1 with six digits: 0.00001 */
 export function number(value: number): string {
-  return value !== 0 && Math.abs(value) < 0.001 ? String(value) : numbers.format(value);
+  return (Math.abs(value) < 1 ? fractions : numbers).format(value);
 }
 
 /** “1 film”, “2 films”, “3 entities”. */

@@ -1,6 +1,6 @@
 import { Button, Modal, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { useRef, useState, type FormEvent } from 'react';
 import * as api from '../../api';
 import { ErrorNotice } from '../../components/Parts';
 import { count, number } from '../../lib/words';
@@ -17,6 +17,7 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
   const [target, setTarget] = useState<Target | null>(null);
   const [asking, setAsking] = useState(false);
   const [entity, setEntity] = useState('');
+  const heading = useRef<HTMLHeadingElement>(null);
   const remove = useMutation({
     mutationFn: async (what: Target) => {
       if ('source' in what) {
@@ -37,6 +38,11 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
     setTarget(what);
     setAsking(true);
   };
+  const close = () => {
+    if (!remove.isPending) {
+      setAsking(false);
+    }
+  };
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (entity.trim() !== '') {
@@ -46,7 +52,9 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
   const sources = Object.entries(bySource).sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
   return (
     <section className="card" aria-label="By source">
-      <h2>By source</h2>
+      <h2 ref={heading} tabIndex={-1}>
+        By source
+      </h2>
       {sources.length === 0 && <p className="dim">Nothing is loaded, and no document names an entity.</p>}
       <dl className="fields">
         {sources.map(([source, entities]) => (
@@ -82,7 +90,10 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
       </p>
       <Modal
         opened={asking}
-        onClose={() => setAsking(false)}
+        onClose={close}
+        // What was pressed may be gone.
+        returnFocus={false}
+        onExitTransitionEnd={() => heading.current?.focus()}
         title={target && ('source' in target ? `Remove all of ${target.source}?` : `Remove ${target.entityId}?`)}
         closeButtonProps={{ 'aria-label': 'Close' }}
       >
@@ -96,7 +107,7 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
           </p>
           {remove.isError && <ErrorNotice error={remove.error} />}
           <div className="buttons">
-            <Button variant="default" onClick={() => setAsking(false)}>
+            <Button variant="default" onClick={close}>
               Keep
             </Button>
             <Button color="red.9" loading={remove.isPending} onClick={() => target && remove.mutate(target)}>

@@ -38,7 +38,7 @@ export function UserStore() {
         </Link>{' '}
         / {displayName(userId)}
       </p>
-      {user.isError ? (
+      {user.isLoadingError ? (
         <ErrorNotice error={user.error} retry={() => void user.refetch()} />
       ) : (
         <>

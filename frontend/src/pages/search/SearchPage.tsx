@@ -248,7 +248,13 @@ function Status({ state }: { state: SearchState }) {
 }
 
 function useHasDocuments(): boolean {
-  const documents = useQuery({ queryKey: ['documents'], queryFn: ({ signal }) => api.hasDocuments(signal) });
+  const documents = useQuery({
+    queryKey: ['documents'],
+    queryFn: ({ signal }) => api.hasDocuments(signal),
+    // Once there are some it is not asked again; until then they may be loading.
+    staleTime: (query) => (query.state.data ? Infinity : 0),
+    refetchInterval: (query) => (query.state.data === false ? 5_000 : false),
+  });
   return documents.data !== false;
 }
 

@@ -72,7 +72,8 @@ final class KnowledgeSnapshot {
     for (Part part : parts) {
       Part remaining = without(part, gone);
       if (remaining.liveCount() > 0) {
-        kept.add(remaining);
+        kept.add(remaining != part && mostlyDead(remaining)
+            ? new Part(builder.build(rowsOf(remaining)), null) : remaining);
       }
     }
     List<KnowledgeRow> rows = new ArrayList<>(put);
@@ -93,6 +94,11 @@ final class KnowledgeSnapshot {
 
   KnowledgeSnapshot withOverrides(Map<String, Optional<String>> replaced) {
     return new KnowledgeSnapshot(parts, replaced, builder);
+  }
+
+  /** Names, relations and memory of dead rows stay until their part is built anew. */
+  private static boolean mostlyDead(Part part) {
+    return 2 * part.liveCount() < part.segment().size();
   }
 
   private static Part without(Part part, Set<String> gone) {

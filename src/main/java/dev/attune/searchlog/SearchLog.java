@@ -9,7 +9,10 @@ import tools.jackson.databind.JsonNode;
 /** The durable log of queries and events. */
 public interface SearchLog {
 
-  /** Most characters of an id in the log: of a user, a session, a query, an event or an object. */
+  /**
+   * Most characters of an id in the log: of a user, a session, a query, an event or an object. The UBI schema says 100
+   * for most and 256 for objects; the wider bound serves all.
+   */
   int MAX_ID = 256;
 
   /**

@@ -16,8 +16,6 @@ import tools.jackson.databind.JsonNode;
  */
 final class UbiParser {
 
-  /** The schema says 100 for most ids and 256 for object ids; the wider bound serves all. */
-
   static final int MAX_ACTION = 100;
   static final int MAX_QUERY = 2_000;
   static final int MAX_TITLE = 1_000;

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Objects;
 import org.apache.catalina.connector.Request;
 import org.apache.catalina.connector.Response;
+import org.apache.catalina.core.StandardHost;
 import org.apache.catalina.valves.ErrorReportValve;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -24,7 +25,7 @@ class ContainerProblems implements WebServerFactoryCustomizer<ConfigurableTomcat
   private static final Logger log = LoggerFactory.getLogger(ContainerProblems.class);
   private static final String UNREADABLE =
       "The request cannot be read. In its address, letters beyond ASCII, spaces and marks such as { and | must be "
-          + "percent-encoded.";
+          + "percent-encoded; its path cannot hold an encoded slash, backslash or zero character.";
 
   private final JsonMapper json;
 
@@ -34,7 +35,12 @@ class ContainerProblems implements WebServerFactoryCustomizer<ConfigurableTomcat
 
   @Override
   public void customize(ConfigurableTomcatWebServerFactory factory) {
-    factory.addContextCustomizers(context -> context.getParent().getPipeline().addValve(new Reports()));
+    factory.addContextCustomizers(context -> {
+      StandardHost host = (StandardHost) context.getParent();
+      host.getPipeline().addValve(new Reports());
+      // Otherwise it adds its page, with a stack trace, where the setting include-stacktrace asks for it.
+      host.setErrorReportValveClass("");
+    });
   }
 
   /** In the place of Tomcat's page in HTML. */

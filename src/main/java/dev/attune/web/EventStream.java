@@ -3,10 +3,12 @@ package dev.attune.web;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.Map;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.springframework.http.HttpStatus;
 import org.springframework.http.MediaType;
 import org.springframework.web.ErrorResponseException;
 import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
@@ -19,6 +21,9 @@ import org.springframework.web.servlet.mvc.method.annotation.SseEmitter;
 public final class EventStream {
 
   private static final Logger log = LoggerFactory.getLogger(EventStream.class);
+
+  /** Streams at a time, each with a thread: while a database does not answer, threads must not be used up. */
+  private static final Semaphore FREE = new Semaphore(256);
 
   private final SseEmitter emitter;
   private final Duration heartbeat;
@@ -35,8 +40,12 @@ public final class EventStream {
    * @param timeout longest life of the stream
    * @param heartbeat how often to check that the client is still there, with a comment that it ignores
    * @param abandoned called when the client left before the work was done
+   * @throws ErrorResponseException 503 when too many streams are open
    */
   public static SseEmitter open(Duration timeout, Duration heartbeat, Work work, Runnable abandoned) {
+    if (!FREE.tryAcquire()) {
+      throw Problems.of(HttpStatus.SERVICE_UNAVAILABLE, "Too many answers are being streamed; try again in a moment.");
+    }
     // The stream ends itself a moment earlier than the container would.
     EventStream stream = new EventStream(new SseEmitter(timeout.toMillis() + 5_000), heartbeat);
     stream.start(timeout, work, abandoned);
@@ -70,6 +79,8 @@ public final class EventStream {
         log.error("A streamed answer failed", e);
         fail("Something went wrong in the service; its log has the details.", 500);
       }
+    } finally {
+      FREE.release();
     }
   }
 

@@ -97,4 +97,19 @@ class KnowledgeSnapshotTest {
     assertThat(snapshot.find("person:denis")).isEqualTo(curated);
     assertThat(snapshot.size()).isEqualTo(4);
   }
+
+  @Test
+  void whatWasRemovedTakesNoRoom() {
+    List<KnowledgeRow> rows = new ArrayList<>();
+    for (int i = 0; i < 100; i++) {
+      rows.add(new KnowledgeRow(entity(i, "Label " + i), i < 90 ? "wikidata" : "test", null));
+    }
+    KnowledgeSnapshot all = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
+    KnowledgeSnapshot few =
+        all.with(List.of(), rows.subList(0, 90).stream().map(KnowledgeRow::id).toList());
+    KnowledgeSnapshot fresh =
+        KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows.subList(90, 100), List.of());
+    assertThat(few.stats()).isEqualTo(fresh.stats());
+    assertThat(few.stats().aliases()).isLessThan(all.stats().aliases());
+  }
 }

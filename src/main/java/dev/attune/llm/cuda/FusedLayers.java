@@ -72,8 +72,12 @@ final class FusedLayers {
    * @param plan of up to {@link #MOST} last blocks, laid out in turn
    * @param x the embedded tokens, then the residual, rounded, {@code [tokens][hidden]}
    * @param residual the same in fp32
+   * @throws IllegalArgumentException for more last blocks than that
    */
   void run(BatchPlan plan, AttentionLauncher.Launch attention, int layers, long x, long residual) {
+    if (plan.sequenceCount() > MOST) {
+      throw new IllegalArgumentException("%d last blocks, of at most %d".formatted(plan.sequenceCount(), MOST));
+    }
     int most = plan.sequenceCount() == 1 ? 1 : MOST;
     device.fill(sets, UNWRITTEN, most * SETS * setBytes);
     try (Arena scratch = Arena.ofConfined()) {

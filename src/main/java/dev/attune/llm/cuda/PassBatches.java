@@ -86,7 +86,9 @@ final class PassBatches {
     boolean together = FusedLayers.fits(config);
     for (int i : order) {
       int most = switch (ways[i]) {
-        case LAST_BLOCK -> together && batch.size() < FusedLayers.MOST
+        // Those before are shorter: where the first fills tiles of last blocks, all do.
+        case LAST_BLOCK -> together && batch.size() < FusedLayers.MOST && !batch.isEmpty()
+            && Kernels.wide(passes.get(batch.getFirst()).tokens().length, config)
             && picked + picked(passes.get(i)) <= SkinnyProducts.MAX_TOKENS ? Integer.MAX_VALUE : 0;
         case DECODE, RAGGED_FEW -> SkinnyProducts.MAX_TOKENS;
         case RAGGED_MANY, PREFILL -> BATCH_TOKENS;

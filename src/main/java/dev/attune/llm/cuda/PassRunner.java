@@ -294,7 +294,10 @@ final class PassRunner {
 
   private void reservePinned(long bytes) {
     if (pinned.byteSize() < bytes) {
-      pinned = device.allocatePinned(bytes);
+      MemorySegment larger = device.allocatePinned(Math.max(bytes, 2 * pinned.byteSize()));
+      // What was copied into it has been read.
+      device.freePinned(pinned);
+      pinned = larger;
     }
   }
 }

@@ -8,8 +8,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Runs few tokens through the layers: last blocks of a ranking and steps of decoding. Latency is what counts, so each
- * combination of numbers of tokens, layers, probed rows and logits is captured as a graph and replayed; contexts of any
- * length use the same graph, since kernels read the numbers of items from memory.
+ * combination of numbers of tokens, layers, probed rows and logits is captured as a graph and replayed, but for several
+ * last blocks; contexts of any length use the same graph, since kernels read the numbers of items from memory.
  */
 final class SkinnyEngine {
 

@@ -210,12 +210,6 @@ DEVICE int begins(const ChainArgs& a) { return FP8 || a.merging; }
 // How often blocks meet in a phase.
 DEVICE int meetings(int phase) { return phase == GATE_UP ? 1 : 2; }
 
-// Bytes that lie together, a multiple of 16.
-DEVICE void copyBytes(u32 to, const void* from, int bytes, u64* barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-               :: "r"(to), "l"(from), "r"(bytes), "r"(sharedAddress(barrier)) : "memory");
-}
-
 DEVICE const Codes& codesOf(const ChainArgs& a, int phase) {
   return phase == OUTPUT ? a.mixedCodes : phase == DOWN ? a.innerCodes : a.xCodes;
 }
@@ -223,8 +217,8 @@ DEVICE const Codes& codesOf(const ChainArgs& a, int phase) {
 // A step's tokens and their scales.
 DEVICE void loadCodes(const Codes& from, int step, u32 numbers, u32 scales, u64* barrier) {
   barrierExpect(barrier, X_BYTES + TOKENS * 4);
-  copyBytes(numbers, from.numbers + (u64)step * MAX_TOKENS * 128, X_BYTES, barrier);
-  copyBytes(scales, from.scales + step * MAX_TOKENS, TOKENS * 4, barrier);
+  copyBulk(numbers, from.numbers + (u64)step * MAX_TOKENS * 128, X_BYTES, barrier);
+  copyBulk(scales, from.scales + step * MAX_TOKENS, TOKENS * 4, barrier);
 }
 
 DEVICE void loadTokens(const ChainMaps& maps, const ChainArgs& a, const Rooms& rooms, ChainBarriers& b) {

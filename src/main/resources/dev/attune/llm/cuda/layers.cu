@@ -145,9 +145,10 @@ constexpr int QUERY_BYTES = SLOTS * Q_BYTES;
 // Whether weights of gate and up, and of down, find room in the place of queries and the rest of the memory, beside sums.
 __device__ constexpr int rowsThere(int inputs) { return QUERY_BYTES / pitch(inputs); }
 __device__ constexpr bool fitting(int rows, int inputs, int rest) { return rows - rowsThere(inputs) <= rest / pitch(inputs); }
-constexpr int LEAST_BUFFER = REQUESTS == 1 ? 18 << 10
-    : larger(sumBytes(HIDDEN, 3), larger(sumBytes(ATTENTION_WIDTH, 2), sumBytes(FEED_FORWARD, 2)));
-constexpr int LEAST_REST_AT = PRODUCTS_AT + BUFFERS * LEAST_BUFFER, LEAST_REST = ROOM - LEAST_REST_AT;
+constexpr int TOGETHER_BUFFER = larger(sumBytes(HIDDEN, 3), larger(sumBytes(ATTENTION_WIDTH, 2), sumBytes(FEED_FORWARD, 2)));
+constexpr int LEAST_BUFFER = REQUESTS == 1 ? 18 << 10 : TOGETHER_BUFFER;
+// The same for one request and for several: the order of sums depends on it.
+constexpr int LEAST_REST = ROOM - PRODUCTS_AT - larger(18 << 10, 2 * TOGETHER_BUFFER);
 constexpr bool WEIGHTS_AHEAD = fitting(48, HIDDEN, LEAST_REST) && fitting(16, FEED_FORWARD, LEAST_REST);
 constexpr int BUFFER_BYTES = WEIGHTS_AHEAD ? LEAST_BUFFER : 18 << 10, REST_AT = PRODUCTS_AT + BUFFERS * BUFFER_BYTES;
 static_assert(REST_AT <= ROOM, "Sums find room");
@@ -411,6 +412,9 @@ struct Product {
     int ow = warp / INPUT_WARPS, iw = warp % INPUT_WARPS, first = iw * PER_WARP;
     float d[EACH][NT][4] = {};
     float square[NT] = {};
+    // Turns with the sums: the last of one unit and the first of the next are two.
+    static_assert(BUFFERS == 1 || ROUNDS % 2 == 1, "Buffers take turns");
+    int slot = BUFFERS == 2 ? buffer : 0;
     Early later[2];
     if (REQUESTS > 1) later[0] = later[1] = {};
     if (warp < WARPS) {
@@ -488,7 +492,7 @@ struct Product {
           if (NORM && ow == 0 && round == 0) {
             square[n] += __shfl_xor_sync(~0u, square[n], 1);
             square[n] += __shfl_xor_sync(~0u, square[n], 2);
-            if (q == 0) squares[index % BUFFERS][iw][n * 8 + g] = square[n];
+            if (q == 0) squares[slot][iw][n * 8 + g] = square[n];
           }
         }
       }
@@ -502,8 +506,8 @@ struct Product {
           float4 v = sums[(k * IN_ROUND * NT + warp) * 32 + lane];
           sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
           if (NORM) {
-            square0 += squares[index % BUFFERS][k][inUnit];
-            square1 += squares[index % BUFFERS][k][inUnit + 1];
+            square0 += squares[slot][k][inUnit];
+            square1 += squares[slot][k][inUnit + 1];
           }
         }
         if (NORM) {

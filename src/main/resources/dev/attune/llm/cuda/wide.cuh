@@ -1,8 +1,8 @@
 // Attention of the packed query rows of documents and last blocks: two or three warpgroups of 64 rows a block, which multiply by
 // wgmma; another brings keys and values into a ring of tiles of 64 keys, running ahead over items, so that the start of one
 // overlaps the end of another. Places in the key table are fetched before the tiles that lie there. What an item is, and what it
-// leaves, is said in attention.cuh. Compiled for HEAD_SIZE, and for last blocks, one item a block, or with DOCUMENTS for many short
-// items.
+// leaves, is said in attention.cuh. Compiled for HEAD_SIZE, and for last blocks, whose items are few and long, or with DOCUMENTS for
+// many short items.
 
 #ifdef DOCUMENTS
 constexpr bool MANY = true;
@@ -89,6 +89,9 @@ template <bool Q8> DEVICE void initBarriers(Barriers& barriers) {
     barrierInit(&barriers.queryFull[i], WARPS);
     barrierInit(&barriers.queryFree[i], GROUPS * 4);
   }
+  // Copies of queries arrive at them.
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async;" ::: "memory");
 }
 
 DEVICE void syncLoaders() { asm volatile("bar.sync 1, 128;" ::: "memory"); }
@@ -746,7 +749,7 @@ DEVICE int tokenOf(const Work& w, int inTile, int group, u32 inverse) {
   return quotient(min(w.firstRow + inTile, w.rows - 1), group, inverse);
 }
 
-// Rows that are not there have queries of zero, so their logits are weights of zero.
+// Of rows that are not there nothing is stored.
 DEVICE void packWeights(const float (&w)[32], u32 (&p)[16]) {
   #pragma unroll
   for (int j = 0; j < 16; j++) p[j] = pack16(w[2 * j], w[2 * j + 1]);

@@ -42,6 +42,7 @@ class FusedLayersTest {
   static List<Alone> alone() {
     return List.of(new Alone(48, 576, 9, 3, 1536, 1000, false), new Alone(48, 576, 9, 3, 1536, 9000, true),
         new Alone(17, 576, 9, 3, 1536, 5, false), new Alone(64, 128, 6, 2, 192, 777, true),
+        new Alone(64, 576, 9, 3, 1536, 900, false),
         new Alone(30, 960, 15, 5, 2560, 3000, false), new Alone(6, 576, 9, 3, 1536, 160, true));
   }
 
@@ -52,6 +53,7 @@ class FusedLayersTest {
     return List.of(new Together(576, 9, 3, 1536, List.of(48, 48, 48, 48, 48, 48, 48, 48), 1500),
         new Together(576, 9, 3, 1536, List.of(48, 17, 33, 48, 6, 41), 3000),
         new Together(576, 9, 3, 1536, List.of(7, 3), 40), new Together(128, 6, 2, 192, List.of(64, 50, 64), 700),
+        new Together(576, 9, 3, 1536, List.of(64, 50, 64), 700), new Together(640, 10, 2, 1536, List.of(48, 20, 30), 500),
         new Together(960, 15, 5, 2560, List.of(30, 12), 900));
   }
 
