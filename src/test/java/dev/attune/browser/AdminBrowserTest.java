@@ -143,6 +143,7 @@ class AdminBrowserTest extends BrowserFixture {
     all.press("Enter");
     dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
     assertThat(sources.getByRole(AriaRole.STATUS)).hasText("1 entity of " + source + " removed.");
+    assertThat(sources.getByRole(AriaRole.HEADING)).isFocused();
     assertThat(all).hasCount(0);
     assertThat(
             sources.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove… all of documents")))
