@@ -18,8 +18,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Whether a backend computes the same by its different ways: a text read at once, its end as a last block over the
- * rest, and its end token by token. A GPU has kernels of its own for each, compiled for it by the driver's compiler, so
- * that what one of them does wrong shows before it answers anybody.
+ * rest, alone and beside others, and its end token by token. A GPU has kernels of its own for each, compiled for it by
+ * the driver's compiler, so that what one of them does wrong shows before it answers anybody.
  */
 final class SelfCheck {
 
@@ -33,6 +33,8 @@ final class SelfCheck {
   /** More tiles of keys than a kernel has room for at once. */
   private static final int[] LONG = {127, 16, 417};
   private static final int LAST = 40;
+  /** Most tokens that kernels of few tokens take. */
+  private static final int FEW = 64;
 
   private final InferenceBackend backend;
   private final ModelConfig config;
@@ -49,8 +51,8 @@ final class SelfCheck {
   }
 
   /**
-   * How far each way is from reading at once: the length of the difference of two vectors, of logits less their mean or of
-   * masses, over the length of the first.
+   * How far each way is from reading at once: the length of the difference of two vectors, of logits less their mean or
+   * of masses, over the length of the first.
    *
    * @param byWay in the order in which they were tried
    */
@@ -60,7 +62,8 @@ final class SelfCheck {
     Optional<String> beyond(double limit) {
       // Not a number is not below it either.
       return byWay.entrySet().stream().filter(way -> !(way.getValue() <= limit)).findFirst()
-          .map(way -> String.format(Locale.ROOT, "%s differs by %.3f from reading at once", way.getKey(), way.getValue()));
+          .map(way ->
+              String.format(Locale.ROOT, "%s differs by %.3f from reading at once", way.getKey(), way.getValue()));
     }
 
     @Override
@@ -87,6 +90,7 @@ final class SelfCheck {
     found.put("a last block" + what, difference(atOnce, logits(context, tokens.length, read)));
     // What a GPU records of a pass it plays the second time.
     found.put("a repeated last block" + what, difference(atOnce, logits(context, tokens.length, read)));
+    found.put("a last block beside others" + what, together(atOnce, read));
     found.put("decoding" + what, difference(atOnce, decoded(read)));
     int middle = config.layers() / 2;
     List<KvSegment> scored = read(middle);
@@ -104,6 +108,22 @@ final class SelfCheck {
       difference += Math.pow((double) expected[i] - actual[i], 2);
     }
     return Math.sqrt(difference / squares);
+  }
+
+  /** The most that a last block of one call of several differs: two ends, and another start where that is near. */
+  private double together(float[] atOnce, List<KvSegment> read) {
+    int earlier = tokens.length - 7;
+    List<Pass> passes = new ArrayList<>(List.of(ending(context, tokens.length, read), ending(context, earlier, read),
+        ending(context, tokens.length, read)));
+    List<float[]> expected = new ArrayList<>(List.of(atOnce, logits(0, earlier, List.of()), atOnce));
+    int last = segments[segments.length - 1];
+    if (last + LAST <= FEW) {
+      passes.add(ending(context - last, tokens.length, read.subList(0, read.size() - 1)));
+      expected.add(atOnce);
+    }
+    List<PassResult> results = backend.run(passes);
+    return IntStream.range(0, results.size())
+        .mapToDouble(i -> difference(expected.get(i), centred(results.get(i)))).max().orElseThrow();
   }
 
   private List<KvSegment> read(int layers) {
@@ -124,10 +144,16 @@ final class SelfCheck {
     return logits(tokens.length - 1, tokens.length, all);
   }
 
+  private Pass ending(int from, int to, List<KvSegment> over) {
+    return new Pass(Arrays.copyOfRange(tokens, from, to), from, over, config.layers(), false, Logits.LAST, null);
+  }
+
   private float[] logits(int from, int to, List<KvSegment> over) {
-    Pass pass = new Pass(
-        Arrays.copyOfRange(tokens, from, to), from, over, config.layers(), false, Logits.LAST, null);
-    float[] found = backend.run(List.of(pass)).getFirst().logits()[0];
+    return centred(backend.run(List.of(ending(from, to, over))).getFirst());
+  }
+
+  private static float[] centred(PassResult result) {
+    float[] found = result.logits()[0];
     // Probabilities do not depend on the mean, which is most of what a real model's logits are.
     double mean = IntStream.range(0, found.length).mapToDouble(i -> found[i]).average().orElseThrow();
     for (int i = 0; i < found.length; i++) {
