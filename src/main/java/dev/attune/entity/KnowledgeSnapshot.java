@@ -72,7 +72,7 @@ final class KnowledgeSnapshot {
     for (Part part : parts) {
       Part remaining = without(part, gone);
       if (remaining.liveCount() > 0) {
-        kept.add(remaining != part && mostlyDead(remaining)
+        kept.add(remaining != part && tenthDead(remaining)
             ? new Part(builder.build(rowsOf(remaining)), null) : remaining);
       }
     }
@@ -97,8 +97,8 @@ final class KnowledgeSnapshot {
   }
 
   /** Names, relations and memory of dead rows stay until their part is built anew. */
-  private static boolean mostlyDead(Part part) {
-    return 2 * part.liveCount() < part.segment().size();
+  private static boolean tenthDead(Part part) {
+    return 10L * part.liveCount() < 9L * part.segment().size();
   }
 
   private static Part without(Part part, Set<String> gone) {

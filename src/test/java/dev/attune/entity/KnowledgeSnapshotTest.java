@@ -102,13 +102,13 @@ class KnowledgeSnapshotTest {
   void whatWasRemovedTakesNoRoom() {
     List<KnowledgeRow> rows = new ArrayList<>();
     for (int i = 0; i < 100; i++) {
-      rows.add(new KnowledgeRow(entity(i, "Label " + i), i < 90 ? "wikidata" : "test", null));
+      rows.add(new KnowledgeRow(entity(i, "Label " + i), i < 15 ? "wikidata" : "test", null));
     }
     KnowledgeSnapshot all = KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows, List.of());
     KnowledgeSnapshot few =
-        all.with(List.of(), rows.subList(0, 90).stream().map(KnowledgeRow::id).toList());
+        all.with(List.of(), rows.subList(0, 15).stream().map(KnowledgeRow::id).toList());
     KnowledgeSnapshot fresh =
-        KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows.subList(90, 100), List.of());
+        KnowledgeSnapshot.empty(new SegmentBuilder(WORDS)).with(rows.subList(15, 100), List.of());
     assertThat(few.stats()).isEqualTo(fresh.stats());
     assertThat(few.stats().aliases()).isLessThan(all.stats().aliases());
   }
