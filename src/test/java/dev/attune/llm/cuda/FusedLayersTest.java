@@ -3,7 +3,6 @@ package dev.attune.llm.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.attune.llm.ModelConfig;
-import dev.attune.llm.RopeScaling;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -79,8 +78,7 @@ class FusedLayersTest {
   }
 
   private static ModelConfig config(int hidden, int heads, int kvHeads, int inner) {
-    return new ModelConfig("llama", "test", LAYERS, hidden, heads, kvHeads, 64, inner, 512, 4096, 10_000,
-        RopeScaling.NONE, 1e-5);
+    return TestShapes.llama(LAYERS, hidden, heads, kvHeads, 64, inner);
   }
 
   @ParameterizedTest
