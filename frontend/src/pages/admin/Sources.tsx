@@ -1,8 +1,8 @@
-import { Button, Modal, TextInput } from '@mantine/core';
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { Button, TextInput } from '@mantine/core';
+import { useQueryClient } from '@tanstack/react-query';
 import { useRef, useState, type FormEvent } from 'react';
 import * as api from '../../api';
-import { ErrorNotice } from '../../components/Parts';
+import { RemovalDialog } from '../../components/RemovalDialog';
 import { count, number } from '../../lib/words';
 
 /** What documents name follows from them: it cannot be removed here. */
@@ -11,37 +11,33 @@ const DOCUMENTS = 'documents';
 /** What is to be removed: everything of a source, or one entity. */
 type Target = { source: string; entities: number } | { entityId: string };
 
+/** Removes it, and says so. */
+async function remove(target: Target): Promise<string> {
+  if ('source' in target) {
+    const { removed } = await api.removeSource(target.source);
+    return `${count(removed, 'entity', 'entities')} of ${target.source} removed.`;
+  }
+  await api.removeEntity(target.entityId);
+  return `${target.entityId} removed.`;
+}
+
 /** Where entities come from, with a way to remove what was loaded. */
 export function Sources({ bySource }: { bySource: Record<string, number> }) {
   const queries = useQueryClient();
   const [target, setTarget] = useState<Target | null>(null);
   const [asking, setAsking] = useState(false);
   const [entity, setEntity] = useState('');
+  const [done, setDone] = useState('');
   const heading = useRef<HTMLHeadingElement>(null);
-  const remove = useMutation({
-    mutationFn: async (what: Target) => {
-      if ('source' in what) {
-        const { removed } = await api.removeSource(what.source);
-        return `${count(removed, 'entity', 'entities')} of ${what.source} removed.`;
-      }
-      await api.removeEntity(what.entityId);
-      return `${what.entityId} removed.`;
-    },
-    onSuccess: () => {
-      setAsking(false);
-      setEntity('');
-      void queries.invalidateQueries({ queryKey: ['admin'] });
-    },
-  });
+  const removed = (words: string) => {
+    setDone(words);
+    setEntity('');
+    void queries.invalidateQueries({ queryKey: ['admin'] });
+  };
   const ask = (what: Target) => {
-    remove.reset();
+    setDone('');
     setTarget(what);
     setAsking(true);
-  };
-  const close = () => {
-    if (!remove.isPending) {
-      setAsking(false);
-    }
   };
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -86,36 +82,23 @@ export function Sources({ bySource }: { bySource: Record<string, number> }) {
         </form>
       )}
       <p className="dim small" role="status">
-        {remove.data}
+        {done}
       </p>
-      <Modal
+      <RemovalDialog
         opened={asking}
-        onClose={close}
-        // What was pressed may be gone.
-        returnFocus={false}
-        onExitTransitionEnd={() => heading.current?.focus()}
         title={target && ('source' in target ? `Remove all of ${target.source}?` : `Remove ${target.entityId}?`)}
-        closeButtonProps={{ 'aria-label': 'Close' }}
+        verb="Remove"
+        remove={() => remove(target!)}
+        onRemoved={removed}
+        onClose={() => setAsking(false)}
+        landing={heading}
       >
-        <div className="stack">
-          <p>
-            {target && 'source' in target
-              ? `${count(target.entities, 'entity', 'entities')} with names and relations are`
-              : 'The entity with its names and relations is'}{' '}
-            removed for everybody and at once; what was replaced when it was loaded does not come back. Stores keep what
-            they learned until the job that rebuilds them has run.
-          </p>
-          {remove.isError && <ErrorNotice error={remove.error} />}
-          <div className="buttons">
-            <Button variant="default" onClick={close}>
-              Keep
-            </Button>
-            <Button color="red.9" loading={remove.isPending} onClick={() => target && remove.mutate(target)}>
-              Remove
-            </Button>
-          </div>
-        </div>
-      </Modal>
+        {target && 'source' in target
+          ? `${count(target.entities, 'entity', 'entities')} with names and relations are`
+          : 'The entity with its names and relations is'}{' '}
+        removed for everybody and at once; what was replaced when it was loaded does not come back. Stores keep what they
+        learned until the job that rebuilds them has run.
+      </RemovalDialog>
     </section>
   );
 }

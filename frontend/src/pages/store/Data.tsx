@@ -1,9 +1,10 @@
-import { Button, Checkbox, Modal } from '@mantine/core';
-import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { Button } from '@mantine/core';
+import { useQueryClient } from '@tanstack/react-query';
+import { useRef, useState } from 'react';
 import * as api from '../../api';
 import { Icon } from '../../components/Icon';
-import { ErrorNotice, Time } from '../../components/Parts';
+import { Time } from '../../components/Parts';
+import { RemovalDialog } from '../../components/RemovalDialog';
 import { displayName } from '../../lib/who';
 import { number } from '../../lib/words';
 import { forgetSearches } from '../search/useSearchStream';
@@ -11,25 +12,22 @@ import { forgetSearches } from '../search/useSearchStream';
 /** Take the data along, or have all of it erased. */
 export function Data({ userId }: { userId: string }) {
   const [asking, setAsking] = useState(false);
-  const [sure, setSure] = useState(false);
   const [receipt, setReceipt] = useState<api.Receipt | null>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   const queries = useQueryClient();
-  const erase = useMutation({
-    mutationFn: () => api.erase(userId),
-    onSuccess: (answer) => {
-      setReceipt(answer);
-      setAsking(false);
-      setSure(false);
-      forgetSearches();
-      void queries.invalidateQueries({ queryKey: ['user', userId] });
-      void queries.invalidateQueries({ queryKey: ['users'] });
-      void queries.invalidateQueries({ queryKey: ['admin'] });
-    },
-  });
+  const erased = (answer: api.Receipt) => {
+    setReceipt(answer);
+    forgetSearches();
+    void queries.invalidateQueries({ queryKey: ['user', userId] });
+    void queries.invalidateQueries({ queryKey: ['users'] });
+    void queries.invalidateQueries({ queryKey: ['admin'] });
+  };
   const name = displayName(userId);
   return (
     <section className="card" aria-label="Your data">
-      <h2>Your data</h2>
+      <h2 ref={heading} tabIndex={-1}>
+        Your data
+      </h2>
       <p className="dim small">Everything held about you, as one JSON file: searches, visits and what was learned.</p>
       <Button
         component="a"
@@ -49,33 +47,19 @@ export function Data({ userId }: { userId: string }) {
         Erase everything…
       </Button>
       {receipt && <ReceiptNote receipt={receipt} />}
-      <Modal
+      <RemovalDialog
         opened={asking}
-        onClose={() => setAsking(false)}
         title={`Erase everything about ${name}?`}
-        closeButtonProps={{ 'aria-label': 'Close' }}
+        verb="Erase"
+        acknowledge="I understand that this cannot be undone"
+        remove={() => api.erase(userId)}
+        onRemoved={erased}
+        onClose={() => setAsking(false)}
+        landing={heading}
       >
-        <div className="stack">
-          <p>
-            Searches, visits, learned entities, settings and what was forgotten are removed from the database, the
-            indexes and the caches. Nobody can bring them back. Download them before, if you want to keep a copy.
-          </p>
-          <Checkbox
-            label="I understand that this cannot be undone"
-            checked={sure}
-            onChange={(event) => setSure(event.currentTarget.checked)}
-          />
-          {erase.isError && <ErrorNotice error={erase.error} />}
-          <div className="buttons">
-            <Button variant="default" onClick={() => setAsking(false)}>
-              Keep it
-            </Button>
-            <Button color="red.9" disabled={!sure} loading={erase.isPending} onClick={() => erase.mutate()}>
-              Erase
-            </Button>
-          </div>
-        </div>
-      </Modal>
+        Searches, visits, learned entities, settings and what was forgotten are removed from the database, the indexes
+        and the caches. Nobody can bring them back. Download them before, if you want to keep a copy.
+      </RemovalDialog>
     </section>
   );
 }

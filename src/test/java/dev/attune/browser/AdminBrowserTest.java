@@ -132,14 +132,18 @@ class AdminBrowserTest extends BrowserFixture {
     page.getByLabel("Id of a loaded entity").press("Enter");
     dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
     assertThat(dialog.getByRole(AriaRole.ALERT)).containsText("follows from documents");
-    dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Keep")).click();
+    assertThat(dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Keep"))).isFocused();
+    page.keyboard().press("Enter");
+    assertThat(page.getByLabel("Id of a loaded entity")).isFocused();
 
     Locator all =
         sources.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove… all of " + source));
     all.press("Enter");
     assertThat(dialog).containsText("1 entity with");
+    assertThat(dialog.getByRole(AriaRole.ALERT)).hasCount(0);
     dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Keep")).click();
     assertThat(sources).containsText(source);
+    assertThat(all).isFocused();
     all.press("Enter");
     dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Remove")).click();
     assertThat(sources.getByRole(AriaRole.STATUS)).hasText("1 entity of " + source + " removed.");

@@ -6,11 +6,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.microsoft.playwright.Download;
 import com.microsoft.playwright.Locator;
 import com.microsoft.playwright.Page;
+import com.microsoft.playwright.Route;
 import com.microsoft.playwright.options.AriaRole;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class StoreBrowserTest extends BrowserFixture {
@@ -69,13 +72,28 @@ class StoreBrowserTest extends BrowserFixture {
             () -> page.getByRole(AriaRole.LINK, new Page.GetByRoleOptions().setName("Download")).click());
     assertThat(Files.readString(download.path())).contains(user, "films by " + OKONKWO);
 
-    page.getByRole(AriaRole.BUTTON, new Page.GetByRoleOptions().setName("Erase everything")).click();
+    Locator everything = page.getByRole(AriaRole.BUTTON, new Page.GetByRoleOptions().setName("Erase everything"));
+    everything.click();
     Locator dialog = page.getByRole(AriaRole.DIALOG);
     Locator erase = dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Erase").setExact(true));
     assertThat(erase).isDisabled();
     dialog.getByRole(AriaRole.CHECKBOX).check();
-    erase.click();
+    page.keyboard().press("Escape");
+    assertThat(everything).isFocused();
+    everything.press("Enter");
+    assertThat(dialog.getByRole(AriaRole.CHECKBOX)).not().isChecked();
+    dialog.getByRole(AriaRole.CHECKBOX).check();
+
+    // Nothing closes the dialog until the answer is there.
+    List<Route> held = new ArrayList<>();
+    page.route("**/api/v1/users/" + user, held::add);
+    page.waitForRequest(request -> request.method().equals("DELETE"), erase::click);
+    page.keyboard().press("Escape");
+    assertThat(dialog.getByRole(AriaRole.BUTTON, new Locator.GetByRoleOptions().setName("Keep"))).isDisabled();
+    assertThat(dialog).isVisible();
+    held.forEach(Route::resume);
     assertThat(page.locator(".receipt")).containsText("0 records remain");
+    assertThat(page.getByRole(AriaRole.HEADING, new Page.GetByRoleOptions().setName("Your data"))).isFocused();
     assertThat(page.getByText("Nothing learned yet")).isVisible();
   }
 
