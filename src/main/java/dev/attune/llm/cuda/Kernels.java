@@ -174,24 +174,23 @@ final class Kernels {
     probeMasses = probe.kernel("probe_masses");
   }
 
-  /**
-   * Shared memory of wide attention: stages of keys and values, queries, rows of documents that leave, where keys lie
-   * with scales, and what aligning takes.
-   */
-  private static int wideBytes(int d, int rows, boolean documents) {
-    int keys = (d == 64 ? 8 : documents ? 4 : 5) * 2 * KEY_TILE * d * 2;
-    int slots = (d == 64 ? 2 : 1) + (documents ? 1 : 0);
-    return keys + slots * rows * (2 * d + (documents ? 16 : 0)) + 8 * KEY_TILE * (16 + 4) + 1024;
+  private Attention wideAttention(Kernel merge, int warpgroups, boolean documents) {
+    KernelModule module = module("wide.cu", wideOptions(config.headSize(), documents));
+    int bytes = wideBytes(config.headSize(), documents);
+    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
+        warpgroups * WARPGROUP_ROWS, (warpgroups + 1) * 128, device.multiprocessors);
   }
 
-  private Attention wideAttention(Kernel merge, int warpgroups, boolean documents) {
-    int d = config.headSize();
-    int rows = warpgroups * WARPGROUP_ROWS;
-    String size = "-DHEAD_SIZE=" + d;
-    KernelModule module = documents ? module("wide.cu", size, "-DDOCUMENTS") : module("wide.cu", size);
-    int bytes = wideBytes(d, rows, documents);
-    return new Attention(module.kernel("attention_wide", bytes), module.kernel("attention_wide_int8", bytes), merge,
-        rows, (warpgroups + 1) * 128, device.multiprocessors);
+  /** What attention of documents or of last blocks is compiled for. */
+  static List<String> wideOptions(int headSize, boolean documents) {
+    String size = "-DHEAD_SIZE=" + headSize;
+    String room = "-DSHARED_ROOM=" + wideBytes(headSize, documents);
+    return documents ? List.of(size, room, "-DDOCUMENTS") : List.of(size, room);
+  }
+
+  /** Shared memory of a block of wide attention: what {@code wide.cuh} needs, which does not compile with less. */
+  private static int wideBytes(int headSize, boolean documents) {
+    return (headSize == 64 && !documents ? 187 : 220) << 10;
   }
 
   /** Shared memory of a warp: two stages of keys and values, three of where they lie. */

@@ -1,5 +1,8 @@
 #include "wide.cuh"
 
+// Compiled also for SHARED_ROOM, the shared memory that a block is started with.
+static_assert(SHARED_BYTES + 1024 <= SHARED_ROOM, "What lies in shared memory, aligned, finds room");
+
 constexpr int REGISTERS = GROUPS == 2 ? 200 : D == 64 ? 136 : 144, LOADER_REGISTERS = GROUPS == 2 || D == 64 ? 104 : 80;
 template <bool Q8> DEVICE void attendItems(const AttentionArgs& a) {
   extern __shared__ u8 unaligned[];

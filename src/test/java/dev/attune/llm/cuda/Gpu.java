@@ -66,8 +66,8 @@ final class Gpu implements AutoCloseable {
       all.add(new Source(resource, List.of()));
     }
     for (int size : new int[] {64, 128}) {
-      all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=" + size)));
-      all.add(new Source("wide.cu", List.of("-DHEAD_SIZE=" + size, "-DDOCUMENTS")));
+      all.add(new Source("wide.cu", Kernels.wideOptions(size, false)));
+      all.add(new Source("wide.cu", Kernels.wideOptions(size, true)));
     }
     Queue<Runnable> left = new ConcurrentLinkedQueue<>();
     for (Source source : all) {

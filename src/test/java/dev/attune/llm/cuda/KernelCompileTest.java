@@ -50,16 +50,15 @@ class KernelCompileTest {
     }
     for (int headSize : new int[] {64, 128}) {
       check(compiler, "retain.cu", "-DHEAD_SIZE=" + headSize);
+      for (boolean documents : new boolean[] {false, true}) {
+        check(compiler, "wide.cu", Kernels.wideOptions(headSize, documents));
+      }
       for (int queryHeads : new int[] {1, 2, 3, 4}) {
         for (int blocks : new int[] {1, 8}) {
           check(compiler, "ragged.cu", "-DHEAD_SIZE=" + headSize, "-DHEADS=" + 3 * queryHeads, "-DKV_HEADS=3",
               "-DPER=" + queryHeads, "-DCLUSTER=" + blocks);
         }
       }
-    }
-    for (String size : List.of("-DHEAD_SIZE=64", "-DHEAD_SIZE=128")) {
-      check(compiler, "wide.cu", size);
-      check(compiler, "wide.cu", size, "-DDOCUMENTS");
     }
     for (boolean fp8 : new boolean[] {false, true}) {
       for (int inputs : new int[] {576, 4096}) {
