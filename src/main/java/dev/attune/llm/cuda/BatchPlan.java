@@ -27,28 +27,6 @@ final class BatchPlan {
   private static final int REQUEST_BYTES = 16;
   private static final int SPAN_BYTES = 24;
 
-  /**
-   * Most of each kind.
-   *
-   * @param keys rows of the key table: for each sequence its context and its own tokens
-   */
-  record Capacity(int rows, int sequences, int items, int spans, long keys) {
-
-    boolean holds(Capacity other) {
-      return rows >= other.rows && sequences >= other.sequences && items >= other.items && spans >= other.spans
-          && keys >= other.keys;
-    }
-
-    Capacity grownTo(Capacity other) {
-      return new Capacity(grown(rows, other.rows), grown(sequences, other.sequences), grown(items, other.items),
-          grown(spans, other.spans), keys >= other.keys ? keys : Math.max(other.keys, 2 * keys));
-    }
-
-    private static int grown(int has, int needs) {
-      return has >= needs ? has : Math.max(needs, Math.min(2 * has, Integer.MAX_VALUE / 4));
-    }
-  }
-
   /** One sequence of a batch; {@code context} in the order in which it is summed. */
   record Sequence(
       int[] tokens, int firstPosition, List<CudaKvSegment> context, CudaKvSegment own, boolean keepsNextKeys) {
@@ -87,7 +65,7 @@ final class BatchPlan {
   private final CudaDevice device;
   private final ModelConfig config;
   private final Kernels kernels;
-  final Capacity capacity;
+  final BatchCapacity capacity;
   private final MemorySegment host;
   final long tokens;
   final long positions;
@@ -128,25 +106,25 @@ final class BatchPlan {
   private int longestMerge;
   private boolean quantised;
 
-  BatchPlan(CudaDevice device, ModelConfig config, Kernels kernels, Capacity capacity) {
+  BatchPlan(CudaDevice device, ModelConfig config, Kernels kernels, BatchCapacity capacity) {
     this.device = device;
     this.config = config;
     this.kernels = kernels;
     this.capacity = capacity;
-    long[] at = {0};
+    long at = 0;
     long[] offsets = new long[12];
-    long[] sizes = {4L * capacity.rows, 4L * capacity.rows, (long) ROW_BYTES * capacity.rows,
-        (long) ROW_BYTES * capacity.rows, 4L * capacity.rows, (long) SEQUENCE_BYTES * capacity.sequences,
-        (long) ITEM_BYTES * capacity.items, (long) MERGE_BYTES * capacity.items, 8 + 4L * capacity.sequences,
-        (long) REQUEST_BYTES * capacity.sequences, (long) SPAN_BYTES * capacity.spans,
-        (long) SPAN_BYTES * capacity.spans};
+    long[] sizes = {4L * capacity.rows(), 4L * capacity.rows(), (long) ROW_BYTES * capacity.rows(),
+        (long) ROW_BYTES * capacity.rows(), 4L * capacity.rows(), (long) SEQUENCE_BYTES * capacity.sequences(),
+        (long) ITEM_BYTES * capacity.items(), (long) MERGE_BYTES * capacity.items(), 8 + 4L * capacity.sequences(),
+        (long) REQUEST_BYTES * capacity.sequences(), (long) SPAN_BYTES * capacity.spans(),
+        (long) SPAN_BYTES * capacity.spans()};
     for (int i = 0; i < sizes.length; i++) {
-      offsets[i] = at[0];
-      at[0] += sizes[i] + 255 & ~255L;
+      offsets[i] = at;
+      at += sizes[i] + 255 & ~255L;
     }
-    bytes = at[0];
+    bytes = at;
     host = device.allocatePinned(bytes);
-    start = device.allocate(bytes, "a batch of %d rows".formatted(capacity.rows));
+    start = device.allocate(bytes, "a batch of %d rows".formatted(capacity.rows()));
     tokens = start + offsets[0];
     positions = start + offsets[1];
     places = start + offsets[2];
@@ -159,10 +137,10 @@ final class BatchPlan {
     requests = start + offsets[9];
     probeSpans = start + offsets[10];
     spans = start + offsets[11];
-    long arrivedBytes = 4L * capacity.items * config.kvHeads();
+    long arrivedBytes = 4L * capacity.items() * config.kvHeads();
     arrived = device.allocate(arrivedBytes, "counters of parts");
     device.fill(arrived, 0, arrivedBytes);
-    table = device.allocate(ROW_BYTES * capacity.keys, "a key table of %d rows".formatted(capacity.keys));
+    table = device.allocate(ROW_BYTES * capacity.keys(), "a key table of %d rows".formatted(capacity.keys()));
   }
 
   /** Gives its memory back. */
@@ -173,28 +151,6 @@ final class BatchPlan {
     device.free(partialOut);
     device.free(partialSums);
     device.freePinned(host);
-  }
-
-  /**
-   * How many of each kind some sequences need.
-   *
-   * @param smallestPart fewest keys of a part of a split context
-   */
-  static Capacity needs(
-      ModelConfig config, List<Sequence> batch, Kernels.Attention attention, int smallestPart) {
-    int rows = 0;
-    int items = 0;
-    int spans = 0;
-    long keys = 0;
-    for (Sequence s : batch) {
-      int own = s.contextTokens() + s.tokens.length;
-      rows += s.tokens.length;
-      items += AttentionCut.rowTiles(config, s, attention)
-          * AttentionCut.of(config, s, attention, smallestPart).parts();
-      spans += s.context.size() + 1;
-      keys += own;
-    }
-    return new Capacity(rows, batch.size(), items, spans, keys);
   }
 
   /** Lays out a batch; {@link #upload} brings it to the device. */

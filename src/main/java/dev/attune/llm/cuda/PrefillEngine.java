@@ -112,7 +112,7 @@ final class PrefillEngine {
   }
 
   private BatchPlan lay(List<BatchPlan.Sequence> batch) {
-    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, kernels.documentAttention, SMALLEST_PART);
+    BatchCapacity needed = BatchCapacity.of(config, batch, kernels.documentAttention, SMALLEST_PART);
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {
       if (current != null) {

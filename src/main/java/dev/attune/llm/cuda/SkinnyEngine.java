@@ -103,9 +103,9 @@ final class SkinnyEngine {
       batch = sequences.stream().map(BatchPlan.Sequence::alone).toList();
     }
     Kernels.Attention tiles = attention(tiles(batch));
-    BatchPlan.Capacity needed = BatchPlan.needs(config, batch, tiles, SMALLEST_PART);
+    BatchCapacity needed = BatchCapacity.of(config, batch, tiles, SMALLEST_PART);
     int rows = SkinnyProducts.MAX_TOKENS;
-    needed = new BatchPlan.Capacity(Math.max(needed.rows(), rows), rows, Math.max(needed.items(), 1024),
+    needed = new BatchCapacity(Math.max(needed.rows(), rows), rows, Math.max(needed.items(), 1024),
         Math.max(needed.spans(), probedSpans + 1), Math.max(needed.keys(), 8192));
     BatchPlan current = plan;
     if (current == null || !current.capacity.holds(needed)) {

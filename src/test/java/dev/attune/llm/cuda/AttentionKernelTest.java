@@ -71,7 +71,7 @@ class AttentionKernelTest {
     BatchPlan.Sequence second = new BatchPlan.Sequence(new int[tokens], 0, context, own, false);
     int part = decode ? 64 : 512;
     List<BatchPlan.Sequence> batch = List.of(first, second);
-    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, attention, part));
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchCapacity.of(config, batch, attention, part));
     plan.lay(batch, attention, part);
     plan.upload();
     int rows = plan.rows();
@@ -133,7 +133,7 @@ class AttentionKernelTest {
     }
     BatchPlan.Sequence last = new BatchPlan.Sequence(new int[rows], 0, segments, segments.getFirst(), false);
     BatchPlan plan = new BatchPlan(gpu.device, config, kernels,
-        BatchPlan.needs(config, List.of(last), kernels.wideAttention, 64));
+        BatchCapacity.of(config, List.of(last), kernels.wideAttention, 64));
     plan.lay(List.of(last), kernels.wideAttention, 64);
     plan.probe(segments);
     plan.upload();

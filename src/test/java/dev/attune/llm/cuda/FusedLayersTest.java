@@ -190,7 +190,7 @@ class FusedLayersTest {
 
   private BatchPlan planned(ModelConfig config, Kernels kernels, List<BatchPlan.Sequence> batch) {
     Kernels.Attention tiles = kernels.wideAttention;
-    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchPlan.needs(config, batch, tiles, 64));
+    BatchPlan plan = new BatchPlan(gpu.device, config, kernels, BatchCapacity.of(config, batch, tiles, 64));
     plan.layInTurn(batch, tiles, 64);
     plan.upload();
     return plan;
