@@ -32,7 +32,7 @@ import org.springframework.validation.annotation.Validated;
  * @param fieldWeight factor for what a document's fields name, beside the document's own entity
  * @param entitiesPerField most entities learned from one field of a document, in the order of the field
  * @param mentionsPerPage most entities learned from the text of a page that is no indexed document
- * @param sensitiveTypes entity types that are learned only if the user allows them
+ * @param sensitiveTypes entity types that are learned and suggested only if the user allows them
  * @param cachedUsers stores kept in memory
  */
 @Validated

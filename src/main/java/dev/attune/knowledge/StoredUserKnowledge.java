@@ -196,4 +196,9 @@ class StoredUserKnowledge implements UserKnowledge {
   public UserSettings settings(String userId) {
     return policies.state(userId).map(UserPolicyStore.State::settings).orElse(UserSettings.DEFAULT);
   }
+
+  @Override
+  public Set<String> sensitiveTypes() {
+    return properties.sensitiveTypes();
+  }
 }

@@ -32,6 +32,9 @@ public interface UserKnowledge {
 
   UserSettings settings(String userId);
 
+  /** Entity types that are neither learned nor suggested unless the settings of the user allow them. */
+  Set<String> sensitiveTypes();
+
   /**
    * What the user is looking at.
    *

@@ -18,6 +18,7 @@ import dev.attune.suggestion.Suggester.SuggestionRequest;
 import dev.attune.suggestion.SuggestionLadder.Rung;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -75,7 +76,10 @@ class ContextReader {
     UserSettings settings =
         request.userId() == null || rung == Rung.QUERY ? null : knowledge.settings(request.userId());
     String userId = settings != null && settings.personalization() ? request.userId() : null;
-    Set<String> allowed = userId == null || settings == null ? Set.of() : settings.sensitive();
+    Set<String> hidden = new HashSet<>(knowledge.sensitiveTypes());
+    if (userId != null && settings != null) {
+      hidden.removeAll(settings.sensitive());
+    }
 
     List<String> recent = List.of();
     List<String> session = List.of();
@@ -92,7 +96,7 @@ class ContextReader {
     }
     focuses.addAll(around(named, query));
     return new SuggestionContext(
-        userId, query, page, distinct(focuses, allowed), recent, session, history, allowed, now);
+        userId, query, page, distinct(focuses, hidden), recent, session, history, hidden, now);
   }
 
   private List<String> session(String userId, String sessionId) {
@@ -171,11 +175,10 @@ class ContextReader {
     return new Focus(entity.id(), entity.label(), entity.type(), null, relevance, 0, null, via, List.of());
   }
 
-  private List<Focus> distinct(List<Focus> focuses, Set<String> allowed) {
+  private List<Focus> distinct(List<Focus> focuses, Set<String> hidden) {
     Map<String, Focus> kept = new LinkedHashMap<>();
     for (Focus focus : focuses) {
-      boolean hidden = properties.sensitiveTypes().contains(focus.type()) && !allowed.contains(focus.type());
-      if (!hidden && !QueryText.words(focus.label()).isEmpty()) {
+      if (!hidden.contains(focus.type()) && !QueryText.words(focus.label()).isEmpty()) {
         kept.putIfAbsent(QueryText.normalize(focus.label()), focus);
       }
     }

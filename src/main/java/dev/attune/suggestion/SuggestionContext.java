@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param recent the user's own newest queries, newest first
  * @param session queries and pages of the current session, oldest first
  * @param history queries of the user for the prompt as they are, newest first; empty where the store is used
- * @param allowedSensitive sensitive entity types that the user allows
+ * @param hiddenTypes sensitive entity types that the user does not allow
  */
 record SuggestionContext(
     @Nullable String userId,
@@ -25,7 +25,7 @@ record SuggestionContext(
     List<String> recent,
     List<String> session,
     List<String> history,
-    Set<String> allowedSensitive,
+    Set<String> hiddenTypes,
     Instant now) {
 
   SuggestionContext {
@@ -33,6 +33,6 @@ record SuggestionContext(
     recent = List.copyOf(recent);
     session = List.copyOf(session);
     history = List.copyOf(history);
-    allowedSensitive = Set.copyOf(allowedSensitive);
+    hiddenTypes = Set.copyOf(hiddenTypes);
   }
 }

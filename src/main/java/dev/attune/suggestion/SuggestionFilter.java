@@ -37,19 +37,13 @@ class SuggestionFilter {
   private final EntityLinker linker;
   private final KnowledgeBase knowledgeBase;
   private final BlockedTexts blocked;
-  private final SuggestionProperties properties;
 
   SuggestionFilter(
-      DocumentIndex index,
-      EntityLinker linker,
-      KnowledgeBase knowledgeBase,
-      BlockedTexts blocked,
-      SuggestionProperties properties) {
+      DocumentIndex index, EntityLinker linker, KnowledgeBase knowledgeBase, BlockedTexts blocked) {
     this.index = index;
     this.linker = linker;
     this.knowledgeBase = knowledgeBase;
     this.blocked = blocked;
-    this.properties = properties;
   }
 
   /**
@@ -92,12 +86,8 @@ class SuggestionFilter {
   }
 
   private boolean sensitive(String text, SuggestionContext context) {
-    Set<String> hidden =
-        properties.sensitiveTypes().stream()
-            .filter(type -> !context.allowedSensitive().contains(type))
-            .collect(Collectors.toSet());
     List<String> ids = linker.link(text, LinkContext.NONE).stream().map(mention -> mention.entityId()).toList();
-    return knowledgeBase.findAll(ids).values().stream().map(Entity::type).anyMatch(hidden::contains);
+    return knowledgeBase.findAll(ids).values().stream().map(Entity::type).anyMatch(context.hiddenTypes()::contains);
   }
 
   /**

@@ -6,7 +6,6 @@ import jakarta.validation.constraints.Max;
 import jakarta.validation.constraints.Min;
 import jakarta.validation.constraints.NotNull;
 import java.time.Duration;
-import java.util.Set;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
 import org.springframework.util.unit.DataSize;
@@ -26,7 +25,6 @@ import org.springframework.validation.annotation.Validated;
  * @param minUsers different users who must have asked a query before others see it (k-anonymity)
  * @param prefixEntries user prompt prefixes kept ready between requests
  * @param prefixSize bytes of keys and values that these may take
- * @param sensitiveTypes entity types that are never suggested unless the user's settings allow them
  * @param streamTimeout longest life of a streamed answer
  * @param heartbeat how often a streamed answer checks that its client is still there
  */
@@ -44,6 +42,5 @@ record SuggestionProperties(
     @DefaultValue("3") @Min(2) @Max(1000) int minUsers,
     @DefaultValue("64") @Min(0) @Max(100_000) int prefixEntries,
     @DefaultValue("256MB") @NotNull DataSize prefixSize,
-    @DefaultValue({"health", "religion", "sexuality", "politics"}) Set<String> sensitiveTypes,
     @DefaultValue("30s") @NotNull Duration streamTimeout,
     @DefaultValue("250ms") @NotNull Duration heartbeat) {}

@@ -22,6 +22,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -142,6 +143,37 @@ class SuggestionIntegrationTest {
     JsonNode off = post("{\"userId\":\"" + user + "\",\"query\":\"starlore\",\"budgetMs\":60000}");
     assertThat(off.get("suggestions"))
         .isEqualTo(post("{\"query\":\"starlore\",\"budgetMs\":60000}").get("suggestions"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"health", "religion", "sexuality", "politics", "ethnicity"})
+  void whatIsSensitiveIsSuggestedToThoseAloneWhoAllowIt(String type) {
+    String id = "suggestion-" + type;
+    String name = "Ombrellian " + type;
+    rest.post().uri("/api/v1/admin/kb?source=suggestion").contentType(MediaType.parseMediaType("application/x-ndjson"))
+        .body(
+            """
+            {"id":"%s","label":"%s","type":"%s"}
+            {"id":"%1$s-town","label":"Plainford %3$s","type":"place"}
+            {"id":"%1$s-band","label":"Quillmark %3$s Trio","type":"band",\
+            "neighbours":[{"id":"%1$s","relation":"about"},{"id":"%1$s-town","relation":"from"}]}
+            """
+                .formatted(id, name, type))
+        .exchange().expectStatus().isOk();
+    String user = id + "-fan";
+    SuggestionRequest request = request(user, "Quillmark " + type + " Trio", null);
+    SuggestionContext before = reader.read(request, SuggestionLadder.Rung.STORE, Instant.now());
+    assertThat(before.focuses()).extracting(Focus::label).containsExactly("Plainford " + type);
+    String text = name.toLowerCase(Locale.ROOT) + " songs";
+    assertThat(filter.judge(text, null, before, List.of()).rejection())
+        .isEqualTo(SuggestionFilter.Rejection.UNSAFE);
+
+    rest.put().uri("/api/v1/users/" + user + "/settings").contentType(MediaType.APPLICATION_JSON)
+        .body("{\"personalization\":\"on\",\"learning\":\"on\",\"sensitive\":[\"" + type + "\"]}").exchange().expectStatus().isOk();
+    SuggestionContext after = reader.read(request, SuggestionLadder.Rung.STORE, Instant.now());
+    assertThat(after.focuses()).extracting(Focus::label).containsExactlyInAnyOrder(name, "Plainford " + type);
+    assertThat(filter.judge(text, null, after, List.of()).rejection())
+        .isNotEqualTo(SuggestionFilter.Rejection.UNSAFE);
   }
 
   @Test
