@@ -25,7 +25,7 @@ class PostgresUserLogs implements UserLogs {
       """
       select user_id, count(*) filter (where kind = 'query') as queries,
         count(*) filter (where kind = 'event') as events,
-        min(at) as first_seen, max(at) as last_seen, bool_and(simulated) as simulated
+        min(at) as first_seen, max(at) as last_seen, bool_or(simulated) as simulated
       from log_step
       """;
 

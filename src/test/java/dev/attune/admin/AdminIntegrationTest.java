@@ -192,6 +192,17 @@ class AdminIntegrationTest {
     JsonNode user = get("/api/v1/admin/users/" + prefix + "-some");
     assertThat(user.get("recentQueries").size()).isEqualTo(2);
     assertThat(user.get("simulated").asBoolean()).isFalse();
+    // Who searches as a user of the demo does not make a person of it.
+    String invented = prefix + "-invented";
+    rest.post().uri("/api/v1/events").contentType(MediaType.APPLICATION_NDJSON).body(
+            """
+            {"query_id":"%s-1","user_query":"a","timestamp":"2026-10-01T10:00:00Z",\
+            "query_attributes":{"user_id":"%1$s","simulated":true}}
+            {"query_id":"%1$s-2","user_query":"b","timestamp":"2026-10-02T10:00:00Z",\
+            "query_attributes":{"user_id":"%1$s"}}
+            """.formatted(invented))
+        .exchange().expectStatus().isOk();
+    assertThat(get("/api/v1/admin/users/" + invented).get("simulated").asBoolean()).isTrue();
     rest.get().uri("/api/v1/admin/users/nobody-" + prefix).exchange().expectStatus().isNotFound();
     rest.get().uri("/api/v1/admin/users?sort=shoeSize").exchange().expectStatus().isBadRequest();
     rest.get().uri(URI.create("/api/v1/admin/users?q=%00")).exchange().expectStatus().isBadRequest();
