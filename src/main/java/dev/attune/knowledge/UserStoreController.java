@@ -1,5 +1,6 @@
 package dev.attune.knowledge;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import dev.attune.entity.KnowledgeBase;
 import dev.attune.searchlog.SearchLog;
 import dev.attune.web.Problems;
@@ -115,8 +116,9 @@ class UserStoreController {
    * @param defaultRetentionDays what holds without {@code retentionDays}; not read
    */
   record Settings(@Nullable String personalization, @Nullable String learning, @Nullable Integer retentionDays,
-      @Nullable List<String> sensitive, @Nullable List<String> sensitiveTypes,
-      @Nullable Integer defaultRetentionDays) {
+      @Nullable List<String> sensitive,
+      @JsonInclude(JsonInclude.Include.NON_NULL) @Nullable List<String> sensitiveTypes,
+      @JsonInclude(JsonInclude.Include.NON_NULL) @Nullable Integer defaultRetentionDays) {
 
     static Settings of(UserSettings settings) {
       return new Settings(settings.personalization() ? "on" : "off", settings.learning() ? "on" : "paused",

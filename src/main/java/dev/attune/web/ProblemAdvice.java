@@ -228,6 +228,9 @@ class ProblemAdvice extends ResponseEntityExceptionHandler {
     if (CharSequence.class.isAssignableFrom(type)) {
       return "a text";
     }
+    if (type == UUID.class) {
+      return "a UUID";
+    }
     return Temporal.class.isAssignableFrom(type) ? "a time in ISO 8601" : "an object";
   }
 }

@@ -149,7 +149,8 @@ class UserStoreIntegrationTest {
     call(HttpMethod.GET, user + "/entities?mode=best", null, null, 400);
     call(HttpMethod.GET, user + "/entities?page=-1", null, null, 400);
     call(HttpMethod.GET, user + "/entities?size=x", null, null, 400);
-    call(HttpMethod.GET, "/api/v1/erasures/nonsense", null, null, 400);
+    assertThat(call(HttpMethod.GET, "/api/v1/erasures/nonsense", null, null, 400).path("detail").asString())
+        .isEqualTo("receiptId must be a UUID");
     call(HttpMethod.GET, "/api/v1/erasures/" + UUID.randomUUID(), null, null, 404);
   }
 

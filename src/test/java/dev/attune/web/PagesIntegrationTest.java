@@ -51,6 +51,7 @@ class PagesIntegrationTest {
     JsonNode api = json.readTree(rest.get().uri("/v3/api-docs").exchange().expectStatus().isOk()
         .expectBody().returnResult().getResponseBody());
     assertThat(api.get("openapi").asString()).startsWith("3.1");
+    assertThat(api.at("/info/title").asString()).isEqualTo("Attune");
     assertThat(api.get("paths").propertyNames()).contains("/api/v1/admin/overview", "/api/v1/admin/users/{userId}");
     String page = rest.get().uri("/swagger-ui/index.html").exchange().expectStatus().isOk()
         .expectBody(String.class).returnResult().getResponseBody();
