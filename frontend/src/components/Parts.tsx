@@ -37,6 +37,24 @@ export function ModeMark({ mode }: { mode: string }) {
   );
 }
 
+/** How many places something stands higher or lower than elsewhere; keeps its room while that is not known (null). */
+export function RankChange({ change, words }: { change: number | 'new' | null; words: string }) {
+  if (change === 0) {
+    return null;
+  }
+  if (change === null) {
+    return <span className="rank-change" />;
+  }
+  const up = change === 'new' || change > 0;
+  return (
+    <span className={up ? 'rank-change rank-up' : 'rank-change rank-down'} title={words}>
+      <Icon name={up ? 'up' : 'down'} size={14} />
+      <span aria-hidden="true">{change === 'new' ? 'new' : up ? `+${change}` : `−${-change}`}</span>
+      <span className="sr-only">{words}</span>
+    </span>
+  );
+}
+
 /** Text with its matches marked; nothing in it becomes markup. */
 export function Snippet({ html }: { html: string }) {
   return (

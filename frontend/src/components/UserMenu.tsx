@@ -1,4 +1,4 @@
-import { Button, Popover, TextInput, VisuallyHidden } from '@mantine/core';
+import { Button, Popover, TextInput } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import * as api from '../api';
@@ -53,9 +53,9 @@ export function UserMenu() {
         >
           <Icon name={who.privacy === 'private' ? 'lock' : 'person'} />
           <span className="user-button-text">
-            <VisuallyHidden>Searching as </VisuallyHidden>
+            <span className="sr-only">Searching as </span>
             <span className="user-name">{name}</span>
-            <VisuallyHidden>, personalization: </VisuallyHidden>
+            <span className="sr-only">, personalization: </span>
             <span className="user-state">{state}</span>
           </span>
           <Icon name="chevron" size={14} />

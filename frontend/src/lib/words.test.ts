@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, count, degradation, initials, list, number } from './words';
+import { bytes, count, degradation, initials, list, number, worthSaying } from './words';
 
 test('counts in words', () => {
   expect(count(1, 'entity', 'entities')).toBe('1 entity');
@@ -38,4 +38,6 @@ test('says what is missing', () => {
   expect(degradation('ranking', { model: null })).toContain('not ready in time');
   expect(degradation('ranking', { model: 'SmolLM2' })).toContain('ran out of time');
   expect(degradation('something new', { model: null })).toContain('something new');
+  expect(worthSaying(['context', 'model'], 0)).toEqual(['model']);
+  expect(worthSaying(['context', 'model'], 2)).toEqual(['context', 'model']);
 });

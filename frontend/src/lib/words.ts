@@ -38,6 +38,11 @@ export function bytes(value: number): string {
   return `${size >= 100 || unit === 0 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
 }
 
+/** Of what suggestions had to do without, what is worth a word: what the back-off stands in for only where it stands. */
+export function worthSaying(degraded: string[], suggestions: number): string[] {
+  return degraded.filter((part) => suggestions > 0 || !['generation', 'context'].includes(part));
+}
+
 /** What an answer had to do without, in words for the person who reads it. */
 export function degradation(part: string, context: { model: string | null }): string {
   switch (part) {

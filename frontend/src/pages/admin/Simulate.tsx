@@ -4,9 +4,9 @@ import { Link, useParams } from '@tanstack/react-router';
 import { useState, type FormEvent, type ReactNode } from 'react';
 import * as api from '../../api';
 import { Icon } from '../../components/Icon';
-import { ErrorNotice, ModeMark, Skeletons } from '../../components/Parts';
+import { ErrorNotice, ModeMark, RankChange, Skeletons } from '../../components/Parts';
 import { displayName, shortName, useWho } from '../../lib/who';
-import { count, degradation, list } from '../../lib/words';
+import { count, degradation, list, worthSaying } from '../../lib/words';
 import { Attention, Prompts } from './SimulatedPrompts';
 
 /** What a user would get for a query, beside what somebody unknown would, and how both came about. */
@@ -128,7 +128,7 @@ function Hits(props: { label: string; title: string; of: api.Simulated; other: a
             <div>
               <div className="hit-head">
                 <span className="simulated-title">{hit.title}</span>
-                <Standing rank={hit.rank} other={ranks.get(hit.id)} />
+                {standing(hit.rank, ranks.get(hit.id))}
               </div>
               {hit.why.length > 0 && (
                 <p className="dim small">
@@ -144,18 +144,11 @@ function Hits(props: { label: string; title: string; of: api.Simulated; other: a
 }
 
 /** Where a hit stands against the other list. */
-function Standing({ rank, other }: { rank: number; other: number | undefined }) {
-  if (other === rank) {
-    return <span className="rank-change" />;
-  }
-  const up = other === undefined || rank < other;
-  const words = other === undefined ? 'not among these of the other list' : `at ${other} of the other list`;
-  return (
-    <span className={up ? 'rank-change rank-up' : 'rank-change rank-down'} title={words}>
-      <Icon name={up ? 'up' : 'down'} size={14} />
-      <span aria-hidden="true">{other === undefined ? 'new' : up ? `+${other - rank}` : `−${rank - other}`}</span>
-      <span className="sr-only">{words}</span>
-    </span>
+function standing(rank: number, other: number | undefined) {
+  return other === undefined ? (
+    <RankChange change="new" words="not among these of the other list" />
+  ) : (
+    <RankChange change={other - rank} words={`at ${other} of the other list`} />
   );
 }
 
@@ -164,7 +157,7 @@ function Suggested({ label, title, of }: { label: string; title: string; of: api
   return (
     <section className="card" aria-label={label}>
       <h3>{title}</h3>
-      <Degraded parts={degraded} model={null} />
+      <Degraded parts={worthSaying(degraded, suggestions.length)} model={null} />
       {suggestions.length === 0 && <p className="dim">No suggestions.</p>}
       <ul className="simulated">
         {suggestions.map((suggestion) => (

@@ -3,8 +3,8 @@ import { useId, useState } from 'react';
 import type { FieldValue, Hit, Why } from '../../api';
 import { Events } from '../../components/Events';
 import { Icon } from '../../components/Icon';
-import { ModeMark, Poster, Snippet } from '../../components/Parts';
-import { list } from '../../lib/words';
+import { ModeMark, Poster, RankChange, Snippet } from '../../components/Parts';
+import { count, list } from '../../lib/words';
 import type { SearchParams } from '../../router';
 
 /** Values of a field as texts. */
@@ -43,7 +43,7 @@ export function HitCard(props: {
               </Link>
             </h2>
             {year && <span className="hit-year">{year}</span>}
-            <RankChange hit={hit} ranked={props.ranked} />
+            <RankChange change={props.ranked ? hit.retrievalRank - hit.rank : null} words={moved(hit)} />
           </div>
           <p className="hit-snippet">
             <Snippet html={hit.snippet} />
@@ -65,21 +65,11 @@ export function HitCard(props: {
   );
 }
 
-function RankChange({ hit, ranked }: { hit: Hit; ranked: boolean }) {
-  const change = hit.retrievalRank - hit.rank;
-  if (!ranked || change === 0) {
-    return <span className="rank-change" />;
-  }
-  const up = change > 0;
-  const places = Math.abs(change) === 1 ? 'place' : 'places';
-  const words = `${up ? 'up' : 'down'} ${Math.abs(change)} ${places} by ranking: retrieval had it at ${hit.retrievalRank}`;
-  return (
-    <span className={up ? 'rank-change rank-up' : 'rank-change rank-down'} title={words}>
-      <Icon name={up ? 'up' : 'down'} size={14} />
-      <span aria-hidden="true">{up ? `+${change}` : `−${-change}`}</span>
-      <span className="sr-only">{words}</span>
-    </span>
-  );
+/** How ranking moved a hit, in words. */
+function moved({ rank, retrievalRank }: Hit): string {
+  const places = Math.abs(retrievalRank - rank);
+  const direction = rank < retrievalRank ? 'up' : 'down';
+  return `${direction} ${count(places, 'place')} by ranking: retrieval had it at ${retrievalRank}`;
 }
 
 function WhyLine({ why, userId }: { why: Why[]; userId: string }) {

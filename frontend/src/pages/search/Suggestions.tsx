@@ -1,11 +1,10 @@
-import { VisuallyHidden } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useId, useState } from 'react';
 import type { Suggestion, SuggestionAnswer } from '../../api';
 import { Events } from '../../components/Events';
 import { Icon } from '../../components/Icon';
 import { ModeMark, Skeletons } from '../../components/Parts';
-import { degradation } from '../../lib/words';
+import { degradation, worthSaying } from '../../lib/words';
 import type { SearchParams } from '../../router';
 
 /** Next searches, each with its reason and the own searches behind it. */
@@ -29,10 +28,8 @@ export function Suggestions(props: {
         </ul>
       )}
       {(answer?.suggestions.length === 0 || (answer === null && !props.loading)) && <p className="dim">{props.empty}</p>}
-      {answer?.degraded
-        // What the back-off stands in for is worth a word only where it stands.
-        .filter((part) => !['generation', 'context'].includes(part) || answer.suggestions.length > 0)
-        .map((part) => (
+      {answer &&
+        worthSaying(answer.degraded, answer.suggestions.length).map((part) => (
           <p key={part} className="dim small">
             {degradation(part, { model: null })}
           </p>
@@ -68,7 +65,7 @@ function SuggestionCard({ suggestion, userId }: { suggestion: Suggestion; userId
             onClick={() => setOpen(!open)}
           >
             {open ? 'hide' : 'searches behind it'}
-            <VisuallyHidden>: {suggestion.text}</VisuallyHidden>
+            <span className="sr-only">: {suggestion.text}</span>
           </button>
         )}
       </p>

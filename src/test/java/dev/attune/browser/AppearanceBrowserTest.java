@@ -32,6 +32,7 @@ class AppearanceBrowserTest extends BrowserFixture {
         "/?user=" + user,
         "/?q=lighthouse&user=" + user,
         "/?q=lighthouse&doc=browser-1&user=" + user,
+        "/?q=" + encoded(VARNHAGEN + " " + OKONKWO) + "&user=" + user,
         "/store?user=" + user,
         "/admin?user=" + user,
         "/admin/users?user=" + user,
@@ -47,6 +48,7 @@ class AppearanceBrowserTest extends BrowserFixture {
   @CsvSource({"320, DARK", "320, LIGHT", "390, DARK", "1280, DARK", "2560, LIGHT"})
   void nothingScrollsSideways(int width, ColorScheme scheme) {
     looksFor(user, "films by " + VARNHAGEN, "browser-1", Instant.now());
+    looksFor(user, "films by " + OKONKWO, "browser-4", Instant.now());
     Page page = open("/?user=" + user, width, scheme);
     for (String path : pages()) {
       show(page, path);
