@@ -76,6 +76,11 @@ final class DeviceRoom implements SegmentCopies.Accounts {
     return locked(residency::used);
   }
 
+  /** Most bytes on the device. */
+  long limit() {
+    return residency.limit();
+  }
+
   /** Bytes in pinned memory of the host. */
   long hostUsed() {
     return locked(residency::hostBytes);
