@@ -119,6 +119,11 @@ public interface InferenceBackend {
    */
   default void forget(KvSegment segment) {}
 
+  /** Bytes of segments that the backend holds in memory of its own; 0 where segments are in memory of the service. */
+  default long ownMemory() {
+    return 0;
+  }
+
   /** Calls of {@link #run} that are worth having under way at the same time; the others had better wait. */
   default int callsAtOnce() {
     return 1;

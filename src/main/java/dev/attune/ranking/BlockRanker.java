@@ -34,6 +34,9 @@ final class BlockRanker implements Ranker {
   /** Share of the budget that is planned with. */
   private static final double PLANNED = 0.85;
 
+  /** Nanoseconds that a call for more than a batch may take. */
+  private static final double LONGEST_CALL = 50e6;
+
   private final Models models;
   private final RankingProperties properties;
   private final DocumentKvStore store;
@@ -233,9 +236,12 @@ final class BlockRanker implements Ranker {
         List<Integer> batch = new ArrayList<>();
         List<int[]> tokens = new ArrayList<>();
         int batchTokens = 0;
-        while (next < cold.size() && batch.size() < properties.batch()) {
+        while (next < cold.size()) {
           RankCandidate candidate = candidates.get(cold.get(next));
           int[] document = model.prompt().document(candidate.title(), candidate.text());
+          if (batch.size() >= properties.batch() && model.cost().reading(batchTokens + document.length) > LONGEST_CALL) {
+            break;
+          }
           if (!affordable(batchTokens + document.length, batchTokens + document.length)) {
             break;
           }

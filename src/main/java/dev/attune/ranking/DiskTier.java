@@ -208,7 +208,7 @@ final class DiskTier implements AutoCloseable {
 
   private void write(Key key, @Nullable KvSegment segment) throws IOException {
     InferenceBackend backend = backends.get(key.space());
-    if (segment == null || backend == null) {
+    if (segment == null || backend == null || backend.ownMemory() > 0 && !store.hasRoom(segment.bytes())) {
       return;
     }
     Digest document = Digest.of(key.documentId());

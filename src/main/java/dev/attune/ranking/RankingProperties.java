@@ -30,11 +30,11 @@ import org.springframework.validation.annotation.Validated;
  * @param memoryTokens most tokens of the user's memory in the last block; lines that do not fit are left out
  * @param lastPosition RoPE position of the last block, beyond every document
  * @param budget time a request may take for reading and ranking unless it names its own
- * @param batch documents read in one call of the backend
+ * @param batch documents read in one call of the backend, or as many as it reads in 50 ms if those are more
  * @param residentSize bytes of document keys and values kept in memory of the service, which are those not on disk; the
- *     least recently used go first
+ *     least recently used go first. On a GPU, four fifths of {@code attune.llm.gpu-memory} if that is more
  * @param storeSize bytes of document keys and values kept on disk, in the data directory; what was used least goes
- *     first, 0 keeps nothing on disk
+ *     first, 0 keeps nothing on disk. On a GPU nothing goes for another document, which is kept on the GPU alone
  * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read
  * @param warm which documents are read in the background while no request runs
  * @param warmField numeric document field that orders documents nobody has searched for yet, highest first

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class ResidentTier {
 
-  private final long limit;
+  private long limit;
 
   /** In order of use, last used last. */
   private final LinkedHashMap<Slot, Entry> entries = new LinkedHashMap<>();
@@ -58,6 +58,11 @@ final class ResidentTier {
     entries.put(slot, new Entry(key.contentHash(), segment));
     entriesOfDocument.merge(slot.documentId, 1, Integer::sum);
     bytes += segment.bytes();
+    evict();
+    return true;
+  }
+
+  private void evict() {
     Iterator<Map.Entry<Slot, Entry>> eldest = entries.entrySet().iterator();
     while (bytes > limit) {
       Map.Entry<Slot, Entry> out = eldest.next();
@@ -65,7 +70,6 @@ final class ResidentTier {
       forget(out.getKey(), out.getValue());
       evicted++;
     }
-    return true;
   }
 
   /** Drops the entry if it is still this one. */
@@ -111,6 +115,11 @@ final class ResidentTier {
 
   long limit() {
     return limit;
+  }
+
+  void limit(long bytes) {
+    limit = bytes;
+    evict();
   }
 
   long evicted() {

@@ -15,18 +15,26 @@ import org.jspecify.annotations.Nullable;
 /**
  * Memory above disk. What was just read is held in memory until it is written; from then on it is used where the file
  * is mapped and no longer counts as memory of the service. Without a disk tier, or when the disk refuses, memory is
- * all.
+ * all. A backend with memory of its own reads a document again in less time than it takes to write it: what it read
+ * stays in that memory, and nothing on disk is given up for it.
  */
 final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
 
+  /** Of a backend's own memory; the rest is for what calls need beside documents. */
+  private static final double DOCUMENTS_SHARE = 0.8;
+
+  private final long residentLimit;
   /** Guarded by this, as {@link #readings}. */
   private final ResidentTier resident;
 
   private final Map<Key, Reading> readings = new HashMap<>();
   private final @Nullable DiskTier disk;
+  /** Whether documents lie in memory of the backend. */
+  private volatile boolean apart;
 
-  /** @param residentLimit bytes in memory */
+  /** @param residentLimit bytes in memory of the service */
   TieredDocumentKv(long residentLimit, @Nullable DiskTier disk) {
+    this.residentLimit = residentLimit;
     this.resident = new ResidentTier(residentLimit);
     this.disk = disk;
     if (disk != null) {
@@ -36,6 +44,11 @@ final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
 
   @Override
   public void use(String space, InferenceBackend backend) {
+    long own = backend.ownMemory();
+    apart = own > 0;
+    synchronized (this) {
+      resident.limit(Math.max(residentLimit, (long) (own * DOCUMENTS_SHARE)));
+    }
     if (disk != null) {
       disk.use(space, backend);
     }
@@ -118,7 +131,7 @@ final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
     int documents = usage.documents() + stored.documents();
     long twice = documents == 0 ? 0 : 2 * ((usage.bytes() + stored.bytes()) / documents);
     boolean inMemory = usage.bytes() + twice <= usage.limit();
-    return inMemory && (disk == null || disk.hasRoom(usage.bytes() + twice));
+    return inMemory && (disk == null || apart || disk.hasRoom(usage.bytes() + twice));
   }
 
   @Override

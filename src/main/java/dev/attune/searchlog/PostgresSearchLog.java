@@ -19,6 +19,7 @@ class PostgresSearchLog implements SearchLog {
 
   private final UbiParser parser;
   private final LogWriter writer;
+  private final GroupCommit<UbiItem.Query> recorded;
   private final LogTables tables;
   private final QueryRepository queries;
   private final EventRepository events;
@@ -34,6 +35,8 @@ class PostgresSearchLog implements SearchLog {
       SearchLogProperties properties) {
     this.parser = new UbiParser(properties);
     this.writer = writer;
+    this.recorded = new GroupCommit<>(
+        items -> writer.store(new LogWriter.Batch(Instant.now(), items, List.of(), List.of())));
     this.tables = tables;
     this.queries = queries;
     this.events = events;
@@ -57,7 +60,7 @@ class PostgresSearchLog implements SearchLog {
   @Override
   public void record(LoggedQuery query) {
     String text = LogText.cut(LogText.clean(query.text()).strip(), UbiParser.MAX_QUERY);
-    UbiItem.Query item =
+    recorded.store(
         new UbiItem.Query(
             query.queryId(),
             query.userId(),
@@ -68,8 +71,7 @@ class PostgresSearchLog implements SearchLog {
             query.resultIds(),
             null,
             query.simulated(),
-            "");
-    writer.store(new LogWriter.Batch(Instant.now(), List.of(item), List.of(), List.of()));
+            ""));
   }
 
   @Override

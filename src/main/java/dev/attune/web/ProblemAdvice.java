@@ -21,6 +21,7 @@ import org.springframework.http.HttpStatusCode;
 import org.springframework.http.ProblemDetail;
 import org.springframework.http.ResponseEntity;
 import org.springframework.http.converter.HttpMessageNotReadableException;
+import org.springframework.http.converter.HttpMessageNotWritableException;
 import org.springframework.security.access.AccessDeniedException;
 import org.springframework.validation.ObjectError;
 import org.springframework.web.bind.MethodArgumentNotValidException;
@@ -137,13 +138,33 @@ class ProblemAdvice extends ResponseEntityExceptionHandler {
       if (t instanceof BodyTooLargeException tooLarge) {
         return bodyTooLarge(tooLarge, request);
       }
-      if (t instanceof AsyncRequestNotUsableException
-          || t.getClass().getName().startsWith("org.apache.catalina.connector.ClientAbort")) {
-        log.debug("{} {} broke off", servlet.getMethod(), servlet.getRequestURI());
-        return null;
-      }
+    }
+    if (clientLeft(e)) {
+      log.debug("{} {} broke off", servlet.getMethod(), servlet.getRequestURI());
+      return null;
     }
     return unexpected(e, request);
+  }
+
+  /** The answer was on its way when the client went. */
+  @Override
+  protected @Nullable ResponseEntity<Object> handleHttpMessageNotWritable(
+      HttpMessageNotWritableException e, HttpHeaders headers, HttpStatusCode status, WebRequest request) {
+    if (clientLeft(e)) {
+      log.debug("{} broke off", request.getDescription(false));
+      return null;
+    }
+    return unexpected(e, request);
+  }
+
+  private static boolean clientLeft(Throwable e) {
+    for (Throwable t = e; t != null; t = t.getCause()) {
+      if (t instanceof AsyncRequestNotUsableException
+          || t.getClass().getName().startsWith("org.apache.catalina.connector.ClientAbort")) {
+        return true;
+      }
+    }
+    return false;
   }
 
   @ExceptionHandler

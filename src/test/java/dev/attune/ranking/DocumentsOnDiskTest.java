@@ -4,11 +4,14 @@ import static dev.attune.ranking.RankingFixture.TEXTS;
 import static dev.attune.ranking.RankingFixture.candidates;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.attune.llm.InferenceBackend;
+import dev.attune.llm.LanguageModel;
 import dev.attune.llm.TestModel;
 import dev.attune.ranking.DocumentKvStore.Key;
 import dev.attune.ranking.Ranker.Ranking;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -108,6 +111,48 @@ class DocumentsOnDiskTest {
     assertThat(stored.evicted()).isEqualTo(10 - stored.documents());
     assertThat(small.store.hasRoom()).isFalse();
     assertThat(small.rank(QUERY, candidates("d", TEXTS)).documents()).isEqualTo(10);
+  }
+
+  @Test
+  void whatABackendHoldsItselfTakesNoPlaceOnAFullDisk() {
+    LanguageModel apart = withOwnMemory(TestModel.get(), 10_000_000);
+    RankingFixture small = new RankingFixture(
+        Map.of("layer", "2", "store-size", "300KB", "resident-size", "100KB"), apart, directory);
+    running = small;
+    double[] cold = small.rank(QUERY, candidates("d", TEXTS)).scores();
+    Awaitility.await().atMost(Duration.ofSeconds(30)).until(() -> small.store.usage().stored().documents() > 0);
+    Ranking again = small.rank(QUERY, candidates("d", TEXTS));
+    assertThat(again.warmDocuments()).isEqualTo(10);
+    assertThat(again.scores()).isEqualTo(cold);
+    DocumentKvStore.Usage usage = small.store.usage();
+    assertThat(usage.limit()).isEqualTo(8_000_000);
+    assertThat(usage.documents() + usage.stored().documents()).isEqualTo(10);
+    assertThat(usage.stored().evicted()).isZero();
+    assertThat(small.store.hasRoom()).as("where the backend holds them").isTrue();
+  }
+
+  @Test
+  void withoutSuchABackendTheLimitIsThatOfTheServiceAgain() {
+    RankingFixture fixture = new RankingFixture(
+        Map.of("layer", "2", "store-size", "0", "resident-size", "200KB"), withOwnMemory(TestModel.get(), 10_000_000));
+    fixture.rank(QUERY, candidates("d", TEXTS));
+    assertThat(fixture.store.usage().documents()).isEqualTo(10);
+    fixture.store.use(fixture.model().space(), TestModel.get().backend());
+    DocumentKvStore.Usage usage = fixture.store.usage();
+    assertThat(usage.limit()).isEqualTo(200 << 10);
+    assertThat(usage.bytes()).isLessThanOrEqualTo(usage.limit());
+    assertThat(usage.documents() + usage.evicted()).isEqualTo(10);
+  }
+
+  /** The same model, whose backend says that its segments are in memory of its own. */
+  private static LanguageModel withOwnMemory(LanguageModel model, long bytes) {
+    InferenceBackend backend = replaced(InferenceBackend.class, model.backend(), "ownMemory", bytes);
+    return replaced(LanguageModel.class, model, "backend", backend);
+  }
+
+  private static <T> T replaced(Class<T> type, T original, String name, Object result) {
+    return type.cast(Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, (_, method, arguments) ->
+        method.getName().equals(name) ? result : method.invoke(original, arguments)));
   }
 
   private static Key key(RankingFixture fixture, int i) {

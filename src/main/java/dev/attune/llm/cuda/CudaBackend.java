@@ -394,6 +394,11 @@ public final class CudaBackend implements OwningBackend {
   }
 
   @Override
+  public long ownMemory() {
+    return shared.memory().room().limit();
+  }
+
+  @Override
   public int callsAtOnce() {
     return lanes.count() + BRINGING;
   }

@@ -25,6 +25,8 @@ final class DeviceRoom implements SegmentCopies.Accounts {
   /** How often the collector is asked for segments that nobody can reach, and how long it may take each time. */
   private static final int COLLECTIONS = 20;
   private static final long COLLECTION_NANOS = TimeUnit.MILLISECONDS.toNanos(10);
+  /** Others may have let go of segments that only the collector finds: asked on the second turn and each so many later. */
+  private static final int TURNS_A_COLLECTION = 20;
   /** How long a call waits for others to end their use of the device's memory. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);
 
@@ -74,6 +76,11 @@ final class DeviceRoom implements SegmentCopies.Accounts {
   /** Bytes on the device that are taken, those of segments that nobody can reach any more among them. */
   long used() {
     return locked(residency::used);
+  }
+
+  /** Most bytes on the device. */
+  long limit() {
+    return residency.limit();
   }
 
   /** Bytes in pinned memory of the host. */
@@ -150,6 +157,7 @@ final class DeviceRoom implements SegmentCopies.Accounts {
     }
     long until = System.nanoTime() + PATIENCE_NANOS;
     int collections = 0;
+    int turns = 0;
     CompletableFuture<Long> last = null;
     List<Move> moves = new ArrayList<>();
     reclaim(moves);
@@ -161,9 +169,10 @@ final class DeviceRoom implements SegmentCopies.Accounts {
       if (claimed) {
         return last;
       }
-      if (uses > 0 && System.nanoTime() < until) {
+      boolean patient = uses > 0 && System.nanoTime() < until;
+      if (patient && turns++ % TURNS_A_COLLECTION != 1) {
         interruptibly(() -> released.awaitNanos(COLLECTION_NANOS));
-      } else if (collections++ < COLLECTIONS) {
+      } else if (patient || collections++ < COLLECTIONS) {
         collect();
       } else {
         throw full(all);

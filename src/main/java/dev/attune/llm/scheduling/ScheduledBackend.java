@@ -82,6 +82,11 @@ final class ScheduledBackend implements InferenceBackend {
   }
 
   @Override
+  public long ownMemory() {
+    return backend.ownMemory();
+  }
+
+  @Override
   public int callsAtOnce() {
     return backend.callsAtOnce();
   }

@@ -1,0 +1,95 @@
+package dev.attune.searchlog;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Stores items of many threads, one transaction at a time: whoever comes while one runs waits, and the first of those
+ * who wait stores what all of them brought. Thread-safe.
+ */
+final class GroupCommit<T> {
+
+  /** Keeps a transaction, which others wait for, short. */
+  private static final int MOST = 64;
+
+  private final Consumer<List<T>> store;
+  private final ConcurrentLinkedQueue<Waiting<T>> waiting = new ConcurrentLinkedQueue<>();
+  private final ReentrantLock turn = new ReentrantLock(true);
+
+  /** @param store stores all items or, when it throws, none of them */
+  GroupCommit(Consumer<List<T>> store) {
+    this.store = store;
+  }
+
+  /**
+   * Stores an item; it is committed when the call returns.
+   *
+   * @throws RuntimeException what storing this item alone throws
+   */
+  void store(T item) {
+    Waiting<T> mine = new Waiting<>(item);
+    waiting.add(mine);
+    turn.lock();
+    try {
+      while (!mine.done) {
+        storeWaiting();
+      }
+    } finally {
+      turn.unlock();
+    }
+    if (mine.failure != null) {
+      throw mine.failure;
+    }
+  }
+
+  /** Items that nobody has begun to store. */
+  int waiting() {
+    return waiting.size();
+  }
+
+  private void storeWaiting() {
+    List<Waiting<T>> group = new ArrayList<>();
+    Waiting<T> next;
+    while (group.size() < MOST && (next = waiting.poll()) != null) {
+      group.add(next);
+    }
+    try {
+      store.accept(group.stream().map(w -> w.item).toList());
+    } catch (RuntimeException e) {
+      if (group.size() == 1) {
+        group.getFirst().failure = e;
+      } else {
+        // One of them may be at fault, or none: each is told of its own.
+        group.forEach(this::storeAlone);
+      }
+    } catch (Error e) {
+      group.forEach(w -> w.failure = new IllegalStateException("Storing ended in an error", e));
+      throw e;
+    } finally {
+      group.forEach(w -> w.done = true);
+    }
+  }
+
+  private void storeAlone(Waiting<T> one) {
+    try {
+      store.accept(List.of(one.item));
+    } catch (RuntimeException e) {
+      one.failure = e;
+    }
+  }
+
+  /** Guarded by the turn. */
+  private static final class Waiting<T> {
+    final T item;
+    boolean done;
+    @Nullable RuntimeException failure;
+
+    Waiting(T item) {
+      this.item = item;
+    }
+  }
+}
