@@ -239,7 +239,8 @@ final class BlockRanker implements Ranker {
         while (next < cold.size()) {
           RankCandidate candidate = candidates.get(cold.get(next));
           int[] document = model.prompt().document(candidate.title(), candidate.text());
-          if (batch.size() >= properties.batch() && model.cost().reading(batchTokens + document.length) > LONGEST_CALL) {
+          if (batch.size() >= properties.batch()
+              && model.cost().reading(batchTokens + document.length) > LONGEST_CALL) {
             break;
           }
           if (!affordable(batchTokens + document.length, batchTokens + document.length)) {

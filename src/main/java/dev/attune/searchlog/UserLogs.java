@@ -98,7 +98,7 @@ public interface UserLogs {
   /**
    * What a user did.
    *
-   * @param simulated true when some of it was generated for the demo: the user is an invented one, whoever searches as it
+   * @param simulated true when some of it was generated for the demo: the user is invented, whoever searches as it
    */
   record UserActivity(
       String userId, long queries, long events, Instant firstSeen, Instant lastSeen, boolean simulated) {}

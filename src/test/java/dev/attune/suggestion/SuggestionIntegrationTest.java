@@ -169,7 +169,8 @@ class SuggestionIntegrationTest {
         .isEqualTo(SuggestionFilter.Rejection.UNSAFE);
 
     rest.put().uri("/api/v1/users/" + user + "/settings").contentType(MediaType.APPLICATION_JSON)
-        .body("{\"personalization\":\"on\",\"learning\":\"on\",\"sensitive\":[\"" + type + "\"]}").exchange().expectStatus().isOk();
+        .body("{\"personalization\":\"on\",\"learning\":\"on\",\"sensitive\":[\"" + type + "\"]}")
+        .exchange().expectStatus().isOk();
     SuggestionContext after = reader.read(request, SuggestionLadder.Rung.STORE, Instant.now());
     assertThat(after.focuses()).extracting(Focus::label).containsExactlyInAnyOrder(name, "Plainford " + type);
     assertThat(filter.judge(text, null, after, List.of()).rejection())

@@ -25,7 +25,7 @@ final class DeviceRoom implements SegmentCopies.Accounts {
   /** How often the collector is asked for segments that nobody can reach, and how long it may take each time. */
   private static final int COLLECTIONS = 20;
   private static final long COLLECTION_NANOS = TimeUnit.MILLISECONDS.toNanos(10);
-  /** Others may have let go of segments that only the collector finds: asked on the second turn and each so many later. */
+  /** Others may have let go of what only the collector finds: asked on the second turn and each so many later. */
   private static final int TURNS_A_COLLECTION = 20;
   /** How long a call waits for others to end their use of the device's memory. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);

@@ -37,8 +37,8 @@ public final class GpuBenchmark implements AutoCloseable {
   /**
    * One measured figure.
    *
-   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, warm-fp8 (weights), warm-together (with the number
-   *     of requests), half-warm, decode (with the length of the context and what is kept of it), or a ceiling
+   * @param what cold, cold-cublaslt, cold-fp8, warm and what is kept, warm-fp8 (weights), warm-together (with the
+   *     number of requests), half-warm, decode (with the length of the context and what is kept of it), or a ceiling
    * @param documents 0 where there are none
    * @param median milliseconds of device time; for decode, of one token, for warm-together, of one request
    * @param p90 likewise

@@ -78,7 +78,7 @@ final class SegmentUse {
   private long addressOf(CudaDevice device, long bytes, CudaKvSegment.Shape shape) {
     try {
       return device.allocatePooled(bytes, shape.toString());
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       memory.room().unreserve(bytes);
       throw e;
     }

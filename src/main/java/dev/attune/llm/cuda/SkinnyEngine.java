@@ -233,7 +233,7 @@ final class SkinnyEngine {
     kernels.embed.launch(tokens, 1, 128, batch.tokens, weights.embedding(), x, residual, 0L,
         large == null ? 0L : large.squares(), tokens, config.hidden());
     AttentionLauncher.Launch attend = attention.new Launch(attention(tiles), batch, q, mixed);
-    // Of decoding steps attention itself puts the parts of short contexts together, and in FP8 those need codes as well.
+    // Of decoding steps attention itself puts the parts of short contexts together, and in FP8 those need codes too.
     boolean inChain = merging && large != null && tiles == Tiles.WIDE;
     if (fused != null && tiles == Tiles.WIDE) {
       fused.run(batch, attend, layers, x, residual);
