@@ -82,8 +82,8 @@ public final class CudaBackend implements OwningBackend {
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
-   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside
-   *     requests; null to compile each when it is first needed, at every start
+   * @param kernels directory where compiled kernels are kept and found again; null to compile each when it is first
+   *     needed, at every start
    */
   public record Settings(
       KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
@@ -155,6 +155,15 @@ public final class CudaBackend implements OwningBackend {
     return NativeLibraries.exists("libcuda.so.1");
   }
 
+  /**
+   * Begins to compile the kernels of last blocks beside requests, where {@link Settings#kernels} says a place; once,
+   * when what must not be without any of them, a check, has ended. From then on last blocks go together only once their
+   * kernel is there, and one by one until then.
+   */
+  public void compileAhead() {
+    shared.compileAhead();
+  }
+
   /** The device, the libraries and where they were found; for the log. */
   public String description() {
     return shared.description();
@@ -220,7 +229,7 @@ public final class CudaBackend implements OwningBackend {
       }
       reserve += PassRunner.reserve(pass, config, shared.settings.policy());
     }
-    List<List<Integer>> batches = PassBatches.of(passes, config);
+    List<List<Integer>> batches = PassBatches.of(passes, config, shared::together);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
     try {
       SegmentUse use = shared.memory().use(context, reserve);

@@ -77,9 +77,6 @@ final class CudaShared implements AutoCloseable {
 
   /** Sets up memory for segments, once the weights are there. */
   void ready(CudaDevice device) {
-    if (settings.kernels() != null) {
-      ahead = new AheadCompiler(Objects.requireNonNull(compiler), device.architecture, config, settings.numbers());
-    }
     long limit = settings.deviceMemory() > 0 ? settings.deviceMemory() : (long) (device.freeBytes() * SEGMENT_SHARE);
     MemorySegment host = pinned(device, settings.hostMemory());
     Copies stream = new Copies(device);
@@ -99,6 +96,22 @@ final class CudaShared implements AutoCloseable {
       }
     }
     return MemorySegment.NULL;
+  }
+
+  /** Begins to compile the kernels of last blocks, where there is a place to keep them. */
+  void compileAhead() {
+    if (settings.kernels() != null) {
+      Nvrtc opened = Objects.requireNonNull(compiler);
+      String architecture = Objects.requireNonNull(root).architecture;
+      ahead = new AheadCompiler(config, layers -> opened.compile(Kernels.LAYERS, architecture, settings.numbers(),
+          Kernels.layersOptions(config, layers.tokenTiles(), layers.int8(), layers.most())));
+    }
+  }
+
+  /** Whether last blocks may go together: always, but for a while after {@link #compileAhead}. */
+  boolean together(int tokenTiles, boolean int8) {
+    AheadCompiler compiling = ahead;
+    return compiling == null || compiling.together(tokenTiles, int8);
   }
 
   SegmentMemory memory() {
