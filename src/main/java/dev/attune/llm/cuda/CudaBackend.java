@@ -42,20 +42,23 @@ public final class CudaBackend implements OwningBackend {
 
   private final CudaShared shared;
   private final Lanes lanes;
-  private final CudaWeights weights;
-  private final @Nullable Fp8Weights quantised;
+  /** Without an adapter. */
+  private final ModelWeights original;
+  private final ModelWeights weights;
   private final ModelConfig config;
   private final int maxProbeRows;
   private final WorkCounters counters;
   private final boolean base;
 
-  private CudaBackend(CudaShared shared, Lanes lanes, boolean base, Function<Lane, CudaWeights> source) {
+  /** Over weights that {@code source} makes, from {@code original} or, where that is null, as the first. */
+  private CudaBackend(
+      CudaShared shared, Lanes lanes, @Nullable ModelWeights original, Function<Lane, ModelWeights> source) {
     this.shared = shared;
     this.lanes = lanes;
-    this.base = base;
+    base = original == null;
     weights = on(source);
-    config = weights.config();
-    quantised = shared.settings.fp8() ? on(lane -> new Fp8Weights(lane.device, lane.kernels, weights)) : null;
+    this.original = original == null ? weights : original;
+    config = weights.full().config();
     maxProbeRows = on(lane -> lane.kernels.maxProbeRows());
     counters = new WorkCounters(config);
   }
@@ -65,9 +68,9 @@ public final class CudaBackend implements OwningBackend {
     shared = other.shared;
     lanes = shared.lanes("attune-llm-cuda-beside");
     base = false;
+    original = other.original;
     weights = other.weights;
     config = other.config;
-    quantised = other.quantised;
     maxProbeRows = other.maxProbeRows;
     counters = new WorkCounters(config);
   }
@@ -78,7 +81,7 @@ public final class CudaBackend implements OwningBackend {
    * @param policy how sequences keep keys and values; one that says fp16 or bf16 becomes that of {@code numbers}
    * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights are too large for what is asked for
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
-   *     fits the model, last blocks and decoding with the weights in FP8
+   *     fits the model, last blocks and decoding too, most weights being on the device in FP8 alone
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
@@ -134,11 +137,11 @@ public final class CudaBackend implements OwningBackend {
   }
 
   private static CudaBackend copied(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
-    CudaShared shared = new CudaShared(source.config(), settings, lost);
+    CudaShared shared = new CudaShared(source, settings, lost);
     Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
-      CudaBackend backend =
-          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source, settings.numbers()));
+      CudaBackend backend = new CudaBackend(
+          shared, lanes, null, lane -> ModelWeights.load(lane.device, lane.kernels, source, shared.kept));
       backend.on(lane -> {
         shared.ready(lane.device);
         return true;
@@ -256,7 +259,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   private PassRunner runner(Lane lane) {
-    return new PassRunner(lane.device, lane.kernels, weights, quantised, shared.settings.policy(), counters);
+    return new PassRunner(lane.device, lane.kernels, weights, shared.settings.policy(), counters);
   }
 
   /** Work in a lane with segments that are in use. */
@@ -389,11 +392,13 @@ public final class CudaBackend implements OwningBackend {
     shared.memory().forget(own(segment));
   }
 
-  /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
+  /**
+   * The base weights with the adapter added; what it changes is on the device a second time. Closed with this backend.
+   */
   @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted"), false,
-        lane -> weights.with(lane.device, lane.kernels, adapter));
+    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted"), original,
+        lane -> original.with(lane.device, lane.kernels, adapter, shared.file));
   }
 
   /** Closed with this backend. */

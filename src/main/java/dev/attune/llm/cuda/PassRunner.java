@@ -36,9 +36,9 @@ final class PassRunner {
   private long logits;
   private MemorySegment pinned;
 
-  PassRunner(
-      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, KvPolicy policy,
-      WorkCounters counters) {
+  PassRunner(CudaDevice device, Kernels kernels, ModelWeights model, KvPolicy policy, WorkCounters counters) {
+    CudaWeights weights = model.full();
+    Fp8Weights fp8 = model.fp8();
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
