@@ -21,7 +21,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -42,6 +41,7 @@ public final class CudaBackend implements OwningBackend {
 
   private final CudaShared shared;
   private final Lanes lanes;
+  private final LaneCalls calls;
   /** Without an adapter. */
   private final ModelWeights original;
   private final ModelWeights weights;
@@ -55,11 +55,12 @@ public final class CudaBackend implements OwningBackend {
       CudaShared shared, Lanes lanes, @Nullable ModelWeights original, Function<Lane, ModelWeights> source) {
     this.shared = shared;
     this.lanes = lanes;
+    calls = new LaneCalls(shared, lanes);
     base = original == null;
-    weights = on(source);
+    weights = calls.on(source);
     this.original = original == null ? weights : original;
     config = weights.full().config();
-    maxProbeRows = on(lane -> lane.kernels.maxProbeRows());
+    maxProbeRows = calls.on(lane -> lane.kernels.maxProbeRows());
     counters = new WorkCounters(config);
   }
 
@@ -67,6 +68,7 @@ public final class CudaBackend implements OwningBackend {
   private CudaBackend(CudaBackend other) {
     shared = other.shared;
     lanes = shared.lanes("attune-llm-cuda-beside");
+    calls = new LaneCalls(shared, lanes);
     base = false;
     original = other.original;
     weights = other.weights;
@@ -79,7 +81,8 @@ public final class CudaBackend implements OwningBackend {
    * How the GPU is used.
    *
    * @param policy how sequences keep keys and values; one that says fp16 or bf16 becomes that of {@code numbers}
-   * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights are too large for what is asked for
+   * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights, or activations of a text that is read when
+   *     they are loaded, are too large for what is asked for
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
    *     fits the model, last blocks and decoding too, most weights being on the device in FP8 alone
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
@@ -130,7 +133,7 @@ public final class CudaBackend implements OwningBackend {
     }
     try {
       return copied(source, settings, lost);
-    } catch (WeightRangeException e) {
+    } catch (NumberRangeException e) {
       log.warn("The GPU computes in {}: {}", Numbers.BF16, e.getMessage());
       return copied(source, settings.in(Numbers.BF16), lost);
     }
@@ -142,14 +145,24 @@ public final class CudaBackend implements OwningBackend {
     try {
       CudaBackend backend = new CudaBackend(
           shared, lanes, null, lane -> ModelWeights.load(lane.device, lane.kernels, source, shared.kept));
-      backend.on(lane -> {
+      backend.calls.on(lane -> {
         shared.ready(lane.device);
         return true;
       });
+      backend.checkRange();
       return backend;
     } catch (RuntimeException | Error e) {
       shared.close();
       throw e;
+    }
+  }
+
+  /** Ends with a {@link NumberRangeException} where the numbers are too small for the model. */
+  private void checkRange() {
+    if (numbers().largest < Float.POSITIVE_INFINITY) {
+      Pass text = ActivationRange.text(config);
+      ActivationRange.require(numbers(), calls.on(List.of(), PassRunner.reserve(text, config, shared.settings.policy()),
+          (lane, use) -> lane.runner(this::runner).largest(text, use)));
     }
   }
 
@@ -240,7 +253,7 @@ public final class CudaBackend implements OwningBackend {
         List<Pass> together = batch.stream().map(passes::get).toList();
         use.hold();
         tasks.add(lanes.submit(
-            lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
+            lane -> LaneCalls.using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
       }
       use.release();
       @Nullable PassResult[] results = new PassResult[passes.size()];
@@ -262,52 +275,6 @@ public final class CudaBackend implements OwningBackend {
     return new PassRunner(lane.device, lane.kernels, weights, shared.settings.policy(), counters);
   }
 
-  /** Work in a lane with segments that are in use. */
-  private static <T> T using(SegmentUse use, Lane lane, Supplier<T> work) {
-    use.await(lane.device);
-    boolean done = false;
-    try {
-      T result = work.get();
-      done = true;
-      return result;
-    } finally {
-      if (!done) {
-        // What was launched still reads segments, which are free to be moved from now on.
-        lane.device.settle();
-      }
-    }
-  }
-
-  /** Work in some lane with segments. */
-  private <T> T on(List<CudaKvSegment> segments, Function<Lane, T> work) {
-    Lanes.Task<T> task = null;
-    try {
-      Set<CudaKvSegment> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
-      distinct.addAll(segments);
-      SegmentUse use = shared.memory().use(distinct, 0);
-      task = lanes.submit(lane -> using(use, lane, () -> work.apply(lane)), use::release);
-      return task.await();
-    } catch (RuntimeException | Error e) {
-      if (task != null) {
-        task.cancel();
-      }
-      shared.check(e);
-      throw e;
-    }
-  }
-
-  /** Work in some lane. */
-  private <T> T on(Function<Lane, T> work) {
-    Lanes.Task<T> task = lanes.submit(work, () -> {});
-    try {
-      return task.await();
-    } catch (RuntimeException | Error e) {
-      task.cancel();
-      shared.check(e);
-      throw e;
-    }
-  }
-
   @Override
   public KvSegment concat(List<KvSegment> segments) {
     return retain(segments, KeptSlots.ALL);
@@ -323,14 +290,14 @@ public final class CudaBackend implements OwningBackend {
     int tokens = KeptSlots.tokens(parts);
     KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : numbers().kept(shared.settings.policy().codec(tokens));
-    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
+    return calls.on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
   @Override
   public KvSegment slice(KvSegment segment, int from, int to) {
     CudaKvSegment source = own(segment);
     int[] range = KeptSlots.range(source, from, to);
-    return on(List.of(source), lane -> editor(lane).gather(
+    return calls.on(List.of(source), lane -> editor(lane).gather(
         List.of(source), range, source.shape.codec(), source.firstPosition() + from, to - from));
   }
 
@@ -340,7 +307,7 @@ public final class CudaBackend implements OwningBackend {
       throw new UnsupportedOperationException("The CUDA backend keeps segments in 16 bits or int8, not " + codec);
     }
     CudaKvSegment own = own(segment);
-    return on(List.of(own), lane -> editor(lane).recode(own, numbers().kept(codec)));
+    return calls.on(List.of(own), lane -> editor(lane).recode(own, numbers().kept(codec)));
   }
 
   private SegmentEditor editor(Lane lane) {
@@ -351,7 +318,7 @@ public final class CudaBackend implements OwningBackend {
   @Override
   public MemorySegment image(KvSegment segment) {
     CudaKvSegment own = own(segment);
-    return on(List.of(own), lane -> {
+    return calls.on(List.of(own), lane -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
       SegmentImage.write(image, own, numbers());
       if (own.bytes() > 0) {

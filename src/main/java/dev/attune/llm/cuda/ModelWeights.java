@@ -33,7 +33,7 @@ record ModelWeights(CudaWeights full, @Nullable Fp8Weights fp8) {
   /**
    * Copies a model to the device. A layer's matrices that are kept in FP8 alone are in 16 bits too while it is read.
    *
-   * @throws WeightRangeException when a weight is larger than the numbers can be
+   * @throws NumberRangeException when a weight is larger than the numbers can be
    */
   static ModelWeights load(CudaDevice device, Kernels kernels, Checkpoint source, Kept kept) {
     List<CudaWeights.Layer> layers = new ArrayList<>();

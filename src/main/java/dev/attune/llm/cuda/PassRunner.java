@@ -100,6 +100,26 @@ final class PassRunner {
     }
   }
 
+  /**
+   * The largest magnitude of what a pass of many tokens computes in 16 bits: the residual as it is kept, queries, keys,
+   * values and SwiGLU's outputs.
+   *
+   * @param use with what it {@linkplain #reserve reserves}
+   */
+  float largest(Pass pass, SegmentUse use) {
+    long largest = device.uploadNew(new float[1], "the largest number");
+    prefill.watch(largest);
+    try {
+      run(List.of(pass), use);
+      device.download(pinned.asSlice(0, 4), largest);
+      device.synchronize("Looking for the largest number");
+      return pinned.get(JAVA_FLOAT, 0);
+    } finally {
+      prefill.watch(0);
+      device.free(largest);
+    }
+  }
+
   /** The results with what they keep in int8, where that is the policy. */
   private List<PassResult> inInt8(List<Pass> passes, List<PassResult> results, SegmentUse use) {
     List<PassResult> coded = new ArrayList<>();
@@ -173,6 +193,7 @@ final class PassRunner {
         throw new CancellationException("Forward pass cancelled at layer " + layer);
       }
     });
+    sequences.forEach(sequence -> prefill.look(sequence.own().address(), sequence.own().shape.bytes() / 2));
     if (sequences.stream().anyMatch(BatchPlan.Sequence::keepsNextKeys)) {
       prefill.nextKeys(plan, layers, how);
     }

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Copies the matrices of a checkpoint to the device, as {@link CudaWeights} says they are there; on one thread. Each
- * throws {@link WeightRangeException} when a weight is larger than the numbers can be.
+ * throws {@link NumberRangeException} when a weight is larger than the numbers can be.
  */
 final class WeightReader implements AutoCloseable {
 
@@ -142,7 +142,7 @@ final class WeightReader implements AutoCloseable {
           staging.setAtIndex(JAVA_SHORT, (long) i * columns + j, numbers.bits(value));
         }
         if (largest > numbers.largest) {
-          throw new WeightRangeException("A weight of %g is larger than %s can be".formatted(largest, numbers));
+          throw new NumberRangeException("A weight of %g is larger than %s can be".formatted(largest, numbers));
         }
       }
       device.upload(address + (long) first * columns * 2, staging.asSlice(0, (long) count * columns * 2));
