@@ -477,24 +477,26 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, const Rooms& rooms,
 }
 #endif
 
-// Of a warpgroup whose rows no tile of the phase has. Those who free stages take each step; the others would not hold them up and,
-// fallen behind by a round, wait for ever: they go on to the end of the phase, where all workers meet.
+// Of a warpgroup whose rows no tile of the phase has. Warps that free stages take each step; the others would not hold them up
+// and, fallen behind by a round, wait for ever: they go on to the end of the phase, where all workers meet.
 DEVICE void passSteps(int steps, ChainBarriers& b, Reading& at) {
-  if (threadIdx.x % (FP8 ? 32 : 128) == 0) {
-    Reading passed = at;
-    #pragma unroll 1
-    for (int step = 0; step < steps; step++) {
-      barrierWait(&b.wFull[passed.w.stage], passed.w.phase);
-      barrierWait(&b.xFull[passed.x.stage], passed.x.phase);
-      barrierArrive(&b.wEmpty[passed.w.stage]);
-      barrierArrive(&b.xEmpty[passed.x.stage]);
-      passed.w.next();
-      passed.x.next();
-    }
+  if (!FP8 && threadIdx.x / 32 % 4) {
+    at.w.skip(steps);
+    at.x.skip(steps);
+    return;
   }
-  __syncwarp();
-  at.w.skip(steps);
-  at.x.skip(steps);
+  #pragma unroll 1
+  for (int step = 0; step < steps; step++) {
+    barrierWait(&b.wFull[at.w.stage], at.w.phase);
+    barrierWait(&b.xFull[at.x.stage], at.x.phase);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) {
+      barrierArrive(&b.wEmpty[at.w.stage]);
+      barrierArrive(&b.xEmpty[at.x.stage]);
+    }
+    at.w.next();
+    at.x.next();
+  }
 }
 
 // d[4 j + 2 h + e]: token 8 j + 2 (lane % 4) + e, output h * 8 + lane / 4 of the warp.
