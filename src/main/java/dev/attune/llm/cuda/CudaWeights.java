@@ -50,7 +50,7 @@ record CudaWeights(ModelConfig config, long embedding, List<Layer> layers, long 
   long bytes() {
     long attention = (long) config.heads() * config.headSize();
     long hidden = config.hidden();
-    long numbers = 2 * config.vocabulary() * hidden;
+    long numbers = 2L * config.vocabulary() * hidden;
     for (Layer layer : layers) {
       numbers += hidden * (attention + 2L * config.kvHeads() * config.headSize());
       numbers += layer.attentionOutput == 0 ? 0 : attention * hidden;

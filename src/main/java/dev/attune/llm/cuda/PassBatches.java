@@ -1,7 +1,6 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.InferenceBackend.Pass;
-import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;

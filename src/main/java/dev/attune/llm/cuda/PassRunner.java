@@ -16,7 +16,6 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.stream.IntStream;
-import org.jspecify.annotations.Nullable;
 
 /** Runs batches of passes by the engines and collects their results; on the thread of its device. */
 final class PassRunner {
