@@ -27,10 +27,12 @@ import org.springframework.validation.annotation.Validated;
  * @param gpuKernels directory of compiled GPU kernels: compiling them takes a minute or two, at the first start only
  * @param gpuNumbers numbers of 16 bits that a GPU computes with, where the CPU has fp32: fp16, which rounds eight times
  *     finer, or bf16 for models whose activations exceed what fp16 can be, so that they become the largest number,
- *     65,504. Weights that exceed it are found when the model is loaded; then bf16 is taken, and the log says so
+ *     65,504. Weights that exceed it, and a text's activations near it, are found when the model is loaded; then bf16
+ *     is taken, and the log says so
  * @param gpuWeights numbers that a GPU multiplies with: full, those of {@code gpu-numbers}, or FP8 (E4M3) with a scale
- *     for each output and, for documents and prompts, each token; it takes half as much memory again as the others
- *     alone. Large models read in two thirds of the time, and use it for last blocks and decoding too
+ *     for each output and, for documents and prompts, each token. Large models (hidden size above 2,048, heads of 128)
+ *     take two thirds of the memory, read in two thirds of the time, and use it for last blocks and decoding too;
+ *     others take half as much memory again
  * @param threads threads that compute, 0 for one per core
  * @param kvPolicy how keys and values are kept, {@code retention+codec[+selection]}, for example {@code full+fp16}: see
  *     {@link dev.attune.llm.kv.KvPolicy}; {@code auto} is razor with a window of 256 tokens where the model's retrieval

@@ -124,6 +124,7 @@ final class ModelLoader {
             }
           });
           verify(backend, checkpoint.config(), settings.fp8());
+          backend.compileAhead();
           checked.set(true);
           log.info("The GPU computes: {}", backend.description());
           return backend;

@@ -5,17 +5,21 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.attune.llm.InferenceBackend.Logits;
 import dev.attune.llm.InferenceBackend.Pass;
 import dev.attune.llm.InferenceBackend.PassResult;
+import dev.attune.llm.checkpoint.Checkpoint;
 import dev.attune.llm.kv.KvPolicy;
 import dev.attune.llm.lora.LoraFiles;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.json.JsonMapper;
@@ -92,6 +96,40 @@ class ArchitecturesTest {
       }
     }
     return worst;
+  }
+
+  /** Whoever closes one of two, the other goes on; also after the file's name has gone to another. */
+  @ParameterizedTest
+  @ValueSource(strings = {"smollm2/model.safetensors", "llama/model.safetensors.index.json", "llama/llama.gguf"})
+  void isOpenedAgain(String file, @TempDir Path directory) throws IOException {
+    Path original = CHECKPOINTS.resolve(file);
+    try (Stream<Path> all = Files.list(original.getParent())) {
+      for (Path each : all.filter(Files::isRegularFile).toList()) {
+        Files.copy(each, directory.resolve(each.getFileName()));
+      }
+    }
+    Checkpoint again;
+    float[] expected;
+    try (Checkpoint first = Checkpoint.open(directory.resolve(original.getFileName()))) {
+      again = first.again();
+      assertThat(again.config()).isEqualTo(first.config());
+      assertThat(again.files()).isEqualTo(first.files());
+      assertThat(again.sha256()).isEqualTo(first.sha256());
+      expected = down(first);
+    }
+    try (again) {
+      Path large = again.files().getLast();
+      Files.move(Files.write(directory.resolve("other"), new byte[100]), large, StandardCopyOption.REPLACE_EXISTING);
+      assertThat(down(again)).isEqualTo(expected);
+    }
+  }
+
+  private static float[] down(Checkpoint checkpoint) {
+    ModelConfig config = checkpoint.config();
+    float[] row = new float[config.feedForward()];
+    checkpoint.tensor("blk.%d.ffn_down.weight".formatted(config.layers() - 1), config.hidden(), row.length)
+        .row(config.hidden() - 1, row, 0);
+    return row;
   }
 
   @Test

@@ -29,6 +29,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -317,16 +318,20 @@ class CudaBackendTest {
         .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("other numbers");
   }
 
-  /** Embeddings that only bf16 can be. */
-  @Test
-  void weightsThatAreTooLargeForFp16AreTakenInBf16() throws IOException {
+  /** Embeddings that only bf16 can be; matrices that fp16 can be, whose products it cannot. */
+  @ParameterizedTest
+  @CsvSource({
+    "token_embd.weight, 1e7", "blk.1.ffn_down.weight, 3e6", "blk.1.ffn_up.weight, 2e4", "blk.1.attn_q.weight, 2e4",
+    "blk.1.attn_v.weight, 2e4"
+  })
+  void whatIsTooLargeForFp16IsTakenInBf16(String name, float factor) throws IOException {
     TinyGguf large = TinyGguf.model(7, LAYERS, 128, 6, 2, 64, 192, true);
-    TinyGguf.Tensor embedding = large.tensors.get("token_embd.weight");
-    ByteBuffer data = ByteBuffer.allocate(embedding.data().length).order(ByteOrder.LITTLE_ENDIAN);
-    for (float weight : large.weights.get("token_embd.weight")) {
-      data.putFloat(1e7f * weight);
+    TinyGguf.Tensor tensor = large.tensors.get(name);
+    ByteBuffer data = ByteBuffer.allocate(tensor.data().length).order(ByteOrder.LITTLE_ENDIAN);
+    for (float weight : large.weights.get(name)) {
+      data.putFloat(factor * weight);
     }
-    large.tensors.put("token_embd.weight", new TinyGguf.Tensor(embedding.dimensions(), embedding.type(), data.array()));
+    large.tensors.put(name, new TinyGguf.Tensor(tensor.dimensions(), tensor.type(), data.array()));
     Path path = Files.createTempFile("large", ".gguf");
     Files.write(path, large.bytes());
     CudaBackend.Settings settings = new CudaBackend.Settings(ModelLoader.EVERYTHING, numbers, false, 64 << 20, 0, 1);

@@ -53,6 +53,12 @@ public sealed interface Checkpoint extends AutoCloseable permits GgufCheckpoint,
     return Checksums.ofAll(files());
   }
 
+  /**
+   * The same files opened once more, for who reads weights after this has been closed. Files that are moved to their
+   * places afterwards are not seen.
+   */
+  Checkpoint again() throws IOException;
+
   @Override
   void close();
 

@@ -89,6 +89,11 @@ public final class GgufCheckpoint implements Checkpoint {
   }
 
   @Override
+  public Checkpoint again() throws IOException {
+    return open(path);
+  }
+
+  @Override
   public void close() {
     file.close();
   }

@@ -226,6 +226,11 @@ public final class HuggingFaceCheckpoint implements Checkpoint {
   }
 
   @Override
+  public Checkpoint again() throws IOException {
+    return open(directory, files.subList(1, files.size()));
+  }
+
+  @Override
   public void close() {
     shards.forEach(SafetensorsFile::close);
   }

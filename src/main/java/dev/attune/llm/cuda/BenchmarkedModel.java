@@ -64,7 +64,7 @@ final class BenchmarkedModel implements AutoCloseable {
     probe = new ProbeLauncher(device, config, kernels);
     editor = new SegmentEditor(device, kernels, new SegmentMemory(device, Long.MAX_VALUE));
     SkinnyProducts products = new SkinnyProducts(device, kernels, weights);
-    fp8 = new Fp8Weights(device, kernels, weights);
+    fp8 = Fp8Weights.of(device, kernels, weights);
     prefill = new PrefillEngine(device, kernels, weights, products, cublas, fp8);
     skinny = new SkinnyEngine(device, kernels, weights, null, products, probe);
     skinnyFp8 = ProductChain.fits(config) ? new SkinnyEngine(device, kernels, weights, fp8, products, probe) : null;
@@ -372,7 +372,7 @@ final class BenchmarkedModel implements AutoCloseable {
   public void close() {
     device.synchronize("Finishing");
     owned.forEach(device::free);
-    fp8.free();
+    fp8.free(device);
   }
 
   private static double sum(float[] values) {

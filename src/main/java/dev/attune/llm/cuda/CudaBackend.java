@@ -21,7 +21,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -42,21 +41,26 @@ public final class CudaBackend implements OwningBackend {
 
   private final CudaShared shared;
   private final Lanes lanes;
-  private final CudaWeights weights;
-  private final @Nullable Fp8Weights quantised;
+  private final LaneCalls calls;
+  /** Without an adapter. */
+  private final ModelWeights original;
+  private final ModelWeights weights;
   private final ModelConfig config;
   private final int maxProbeRows;
   private final WorkCounters counters;
   private final boolean base;
 
-  private CudaBackend(CudaShared shared, Lanes lanes, boolean base, Function<Lane, CudaWeights> source) {
+  /** Over weights that {@code source} makes, from {@code original} or, where that is null, as the first. */
+  private CudaBackend(
+      CudaShared shared, Lanes lanes, @Nullable ModelWeights original, Function<Lane, ModelWeights> source) {
     this.shared = shared;
     this.lanes = lanes;
-    this.base = base;
-    weights = on(source);
-    config = weights.config();
-    quantised = shared.settings.fp8() ? on(lane -> new Fp8Weights(lane.device, lane.kernels, weights)) : null;
-    maxProbeRows = on(lane -> lane.kernels.maxProbeRows());
+    calls = new LaneCalls(shared, lanes);
+    base = original == null;
+    weights = calls.on(source);
+    this.original = original == null ? weights : original;
+    config = weights.full().config();
+    maxProbeRows = calls.on(lane -> lane.kernels.maxProbeRows());
     counters = new WorkCounters(config);
   }
 
@@ -64,10 +68,11 @@ public final class CudaBackend implements OwningBackend {
   private CudaBackend(CudaBackend other) {
     shared = other.shared;
     lanes = shared.lanes("attune-llm-cuda-beside");
+    calls = new LaneCalls(shared, lanes);
     base = false;
+    original = other.original;
     weights = other.weights;
     config = other.config;
-    quantised = other.quantised;
     maxProbeRows = other.maxProbeRows;
     counters = new WorkCounters(config);
   }
@@ -76,14 +81,15 @@ public final class CudaBackend implements OwningBackend {
    * How the GPU is used.
    *
    * @param policy how sequences keep keys and values; one that says fp16 or bf16 becomes that of {@code numbers}
-   * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights are too large for what is asked for
+   * @param numbers of 16 bits; {@link Numbers#BF16} is taken where weights, or activations of a text that is read when
+   *     they are loaded, are too large for what is asked for
    * @param fp8 whether documents and prompts are read with projections in FP8 (E4M3), and, where {@link ProductChain}
-   *     fits the model, last blocks and decoding with the weights in FP8
+   *     fits the model, last blocks and decoding too, most weights being on the device in FP8 alone
    * @param deviceMemory bytes of device memory for keys and values, 0 for a share of what is free
    * @param hostMemory bytes of pinned host memory for keys and values that do not fit on the device, 0 for none
    * @param streams threads of each backend, {@link #STREAMS} unless something is to be measured
-   * @param kernels directory where compiled kernels are kept and found again, those of last blocks compiled beside
-   *     requests; null to compile each when it is first needed, at every start
+   * @param kernels directory where compiled kernels are kept and found again; null to compile each when it is first
+   *     needed, at every start
    */
   public record Settings(
       KvPolicy policy, Numbers numbers, boolean fp8, long deviceMemory, long hostMemory, int streams,
@@ -127,22 +133,23 @@ public final class CudaBackend implements OwningBackend {
     }
     try {
       return copied(source, settings, lost);
-    } catch (WeightRangeException e) {
+    } catch (NumberRangeException e) {
       log.warn("The GPU computes in {}: {}", Numbers.BF16, e.getMessage());
       return copied(source, settings.in(Numbers.BF16), lost);
     }
   }
 
   private static CudaBackend copied(Checkpoint source, Settings settings, Consumer<CudaException> lost) {
-    CudaShared shared = new CudaShared(source.config(), settings, lost);
+    CudaShared shared = new CudaShared(source, settings, lost);
     Lanes lanes = shared.lanes("attune-llm-cuda");
     try {
-      CudaBackend backend =
-          new CudaBackend(shared, lanes, true, lane -> CudaWeights.load(lane.device, source, settings.numbers()));
-      backend.on(lane -> {
+      CudaBackend backend = new CudaBackend(
+          shared, lanes, null, lane -> ModelWeights.load(lane.device, lane.kernels, source, shared.kept));
+      backend.calls.on(lane -> {
         shared.ready(lane.device);
         return true;
       });
+      backend.checkRange();
       return backend;
     } catch (RuntimeException | Error e) {
       shared.close();
@@ -150,9 +157,27 @@ public final class CudaBackend implements OwningBackend {
     }
   }
 
+  /** Ends with a {@link NumberRangeException} where the numbers are too small for the model. */
+  private void checkRange() {
+    if (numbers().largest < Float.POSITIVE_INFINITY) {
+      Pass text = ActivationRange.text(config);
+      ActivationRange.require(numbers(), calls.on(List.of(), PassRunner.reserve(text, config, shared.settings.policy()),
+          (lane, use) -> lane.runner(this::runner).largest(text, use)));
+    }
+  }
+
   /** Whether the driver of a GPU is installed; cheap where it is not. */
   public static boolean driverInstalled() {
     return NativeLibraries.exists("libcuda.so.1");
+  }
+
+  /**
+   * Begins to compile the kernels of last blocks beside requests, where {@link Settings#kernels} says a place; once,
+   * when what must not be without any of them, a check, has ended. From then on last blocks go together only once their
+   * kernel is there, and one by one until then.
+   */
+  public void compileAhead() {
+    shared.compileAhead();
   }
 
   /** The device, the libraries and where they were found; for the log. */
@@ -220,7 +245,7 @@ public final class CudaBackend implements OwningBackend {
       }
       reserve += PassRunner.reserve(pass, config, shared.settings.policy());
     }
-    List<List<Integer>> batches = PassBatches.of(passes, config);
+    List<List<Integer>> batches = PassBatches.of(passes, config, shared::together);
     List<Lanes.Task<List<PassResult>>> tasks = new ArrayList<>();
     try {
       SegmentUse use = shared.memory().use(context, reserve);
@@ -228,7 +253,7 @@ public final class CudaBackend implements OwningBackend {
         List<Pass> together = batch.stream().map(passes::get).toList();
         use.hold();
         tasks.add(lanes.submit(
-            lane -> using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
+            lane -> LaneCalls.using(use, lane, () -> lane.runner(this::runner).run(together, use)), use::release));
       }
       use.release();
       @Nullable PassResult[] results = new PassResult[passes.size()];
@@ -247,53 +272,7 @@ public final class CudaBackend implements OwningBackend {
   }
 
   private PassRunner runner(Lane lane) {
-    return new PassRunner(lane.device, lane.kernels, weights, quantised, shared.settings.policy(), counters);
-  }
-
-  /** Work in a lane with segments that are in use. */
-  private static <T> T using(SegmentUse use, Lane lane, Supplier<T> work) {
-    use.await(lane.device);
-    boolean done = false;
-    try {
-      T result = work.get();
-      done = true;
-      return result;
-    } finally {
-      if (!done) {
-        // What was launched still reads segments, which are free to be moved from now on.
-        lane.device.settle();
-      }
-    }
-  }
-
-  /** Work in some lane with segments. */
-  private <T> T on(List<CudaKvSegment> segments, Function<Lane, T> work) {
-    Lanes.Task<T> task = null;
-    try {
-      Set<CudaKvSegment> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
-      distinct.addAll(segments);
-      SegmentUse use = shared.memory().use(distinct, 0);
-      task = lanes.submit(lane -> using(use, lane, () -> work.apply(lane)), use::release);
-      return task.await();
-    } catch (RuntimeException | Error e) {
-      if (task != null) {
-        task.cancel();
-      }
-      shared.check(e);
-      throw e;
-    }
-  }
-
-  /** Work in some lane. */
-  private <T> T on(Function<Lane, T> work) {
-    Lanes.Task<T> task = lanes.submit(work, () -> {});
-    try {
-      return task.await();
-    } catch (RuntimeException | Error e) {
-      task.cancel();
-      shared.check(e);
-      throw e;
-    }
+    return new PassRunner(lane.device, lane.kernels, weights, shared.settings.policy(), counters);
   }
 
   @Override
@@ -311,14 +290,14 @@ public final class CudaBackend implements OwningBackend {
     int tokens = KeptSlots.tokens(parts);
     KeptSlots kept = KeptSlots.of(parts, first.kvHeads(), retained);
     KvCodec codec = parts.size() == 1 ? first.codec() : numbers().kept(shared.settings.policy().codec(tokens));
-    return on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
+    return calls.on(parts, lane -> editor(lane).retain(parts, kept, codec, first.firstPosition(), tokens));
   }
 
   @Override
   public KvSegment slice(KvSegment segment, int from, int to) {
     CudaKvSegment source = own(segment);
     int[] range = KeptSlots.range(source, from, to);
-    return on(List.of(source), lane -> editor(lane).gather(
+    return calls.on(List.of(source), lane -> editor(lane).gather(
         List.of(source), range, source.shape.codec(), source.firstPosition() + from, to - from));
   }
 
@@ -328,7 +307,7 @@ public final class CudaBackend implements OwningBackend {
       throw new UnsupportedOperationException("The CUDA backend keeps segments in 16 bits or int8, not " + codec);
     }
     CudaKvSegment own = own(segment);
-    return on(List.of(own), lane -> editor(lane).recode(own, numbers().kept(codec)));
+    return calls.on(List.of(own), lane -> editor(lane).recode(own, numbers().kept(codec)));
   }
 
   private SegmentEditor editor(Lane lane) {
@@ -339,7 +318,7 @@ public final class CudaBackend implements OwningBackend {
   @Override
   public MemorySegment image(KvSegment segment) {
     CudaKvSegment own = own(segment);
-    return on(List.of(own), lane -> {
+    return calls.on(List.of(own), lane -> {
       MemorySegment image = Arena.ofAuto().allocate(SegmentImage.HEADER + own.bytes(), 64);
       SegmentImage.write(image, own, numbers());
       if (own.bytes() > 0) {
@@ -380,11 +359,13 @@ public final class CudaBackend implements OwningBackend {
     shared.memory().forget(own(segment));
   }
 
-  /** The base weights with the adapter added, as a second copy on the device; closed with this backend. */
+  /**
+   * The base weights with the adapter added; what it changes is on the device a second time. Closed with this backend.
+   */
   @Override
   public InferenceBackend with(LoraAdapter adapter) {
-    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted"), false,
-        lane -> weights.with(lane.device, lane.kernels, adapter));
+    return new CudaBackend(shared, shared.lanes("attune-llm-cuda-adapted"), original,
+        lane -> original.with(lane.device, lane.kernels, adapter, shared.file));
   }
 
   /** Closed with this backend. */

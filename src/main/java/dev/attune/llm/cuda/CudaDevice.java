@@ -9,7 +9,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -40,7 +42,9 @@ final class CudaDevice implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   /** Scratch for results of calls. */
   private final MemorySegment result = arena.allocate(64, 8);
-  private final List<Long> allocations = new ArrayList<>();
+  /** Bytes by address. */
+  private final Map<Long, Long> allocations = new HashMap<>();
+  private long allocated;
   private final List<Long> pinned = new ArrayList<>();
 
   /**
@@ -137,17 +141,26 @@ final class CudaDevice implements AutoCloseable {
 
   /** Device memory that lives as long as the device is open. */
   long allocate(long bytes, String what) {
-    check(driver.memory.allocate(result, bytes), "Allocating %d bytes for %s".formatted(bytes, what));
+    check(driver.memory.allocate(result, bytes),
+        "Allocating %d bytes for %s, beside %d MB,".formatted(bytes, what, allocated >> 20));
     long address = result.get(JAVA_LONG, 0);
-    allocations.add(address);
+    allocations.put(address, bytes);
+    allocated += bytes;
     return address;
   }
 
   /** Gives back what {@link #allocate} gave; waits for the device. */
   void free(long address) {
-    if (allocations.remove(address)) {
+    Long bytes = allocations.remove(address);
+    if (bytes != null) {
+      allocated -= bytes;
       check(driver.memory.free(address), "Freeing memory");
     }
+  }
+
+  /** Bytes that {@link #allocate} gave and that were not given back. */
+  long allocated() {
+    return allocated;
   }
 
   /** Device memory from the pool, in the order of the stream. */
@@ -256,7 +269,7 @@ final class CudaDevice implements AutoCloseable {
   @Override
   public void close() {
     driver.streams.synchronize(stream);
-    allocations.forEach(driver.memory::free);
+    allocations.keySet().forEach(driver.memory::free);
     pinned.forEach(driver.memory::freeHost);
     driver.streams.destroy(stream);
     driver.primaryCtxRelease(ordinal);

@@ -1,6 +1,8 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.ModelConfig;
+import dev.attune.llm.checkpoint.Checkpoint;
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
@@ -22,6 +24,10 @@ final class CudaShared implements AutoCloseable {
   private static final double SEGMENT_SHARE = 0.7;
 
   final CudaBackend.Settings settings;
+  /** What of the weights is on the device. */
+  final ModelWeights.Kept kept;
+  /** The model's files, where adapters need weights that are not on the device; open as long as this. */
+  final @Nullable Checkpoint file;
   private final ModelConfig config;
   private final Consumer<CudaException> lost;
   private final AtomicBoolean told = new AtomicBoolean();
@@ -35,10 +41,16 @@ final class CudaShared implements AutoCloseable {
   private volatile @Nullable AheadCompiler ahead;
   private volatile String description = "";
 
-  CudaShared(ModelConfig config, CudaBackend.Settings settings, Consumer<CudaException> lost) {
-    this.config = config;
+  CudaShared(Checkpoint source, CudaBackend.Settings settings, Consumer<CudaException> lost) {
+    config = source.config();
     this.settings = settings;
     this.lost = lost;
+    kept = ModelWeights.Kept.of(config, settings.fp8());
+    try {
+      file = kept == ModelWeights.Kept.FP8 ? source.again() : null;
+    } catch (IOException e) {
+      throw new CudaException("The weights could not be read again for adapters: " + e);
+    }
   }
 
   /** Lanes of a backend, which are closed with this. */
@@ -77,9 +89,6 @@ final class CudaShared implements AutoCloseable {
 
   /** Sets up memory for segments, once the weights are there. */
   void ready(CudaDevice device) {
-    if (settings.kernels() != null) {
-      ahead = new AheadCompiler(Objects.requireNonNull(compiler), device.architecture, config, settings.numbers());
-    }
     long limit = settings.deviceMemory() > 0 ? settings.deviceMemory() : (long) (device.freeBytes() * SEGMENT_SHARE);
     MemorySegment host = pinned(device, settings.hostMemory());
     Copies stream = new Copies(device);
@@ -99,6 +108,22 @@ final class CudaShared implements AutoCloseable {
       }
     }
     return MemorySegment.NULL;
+  }
+
+  /** Begins to compile the kernels of last blocks, where there is a place to keep them. */
+  void compileAhead() {
+    if (settings.kernels() != null) {
+      Nvrtc opened = Objects.requireNonNull(compiler);
+      String architecture = Objects.requireNonNull(root).architecture;
+      ahead = new AheadCompiler(config, layers -> opened.compile(Kernels.LAYERS, architecture, settings.numbers(),
+          Kernels.layersOptions(config, layers.tokenTiles(), layers.int8(), layers.most())));
+    }
+  }
+
+  /** Whether last blocks may go together: always, but for a while after {@link #compileAhead}. */
+  boolean together(int tokenTiles, boolean int8) {
+    AheadCompiler compiling = ahead;
+    return compiling == null || compiling.together(tokenTiles, int8);
   }
 
   SegmentMemory memory() {
@@ -137,5 +162,8 @@ final class CudaShared implements AutoCloseable {
       open.close();
     }
     all.getLast().close();
+    if (file != null) {
+      file.close();
+    }
   }
 }

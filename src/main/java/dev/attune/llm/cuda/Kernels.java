@@ -132,6 +132,7 @@ final class Kernels {
   final Kernel quantise;
   final Kernel quantiseRows;
   final Kernel largestNorm;
+  final Kernel largestMagnitude;
   final Kernel boundSwiglu;
   final Kernel argmaxAdvance;
   final Kernel fillNormal;
@@ -159,6 +160,7 @@ final class Kernels {
     quantise = elementwise.kernel("quantise");
     quantiseRows = elementwise.kernel("quantise_rows");
     largestNorm = elementwise.kernel("largest_norm");
+    largestMagnitude = elementwise.kernel("largest_magnitude");
     boundSwiglu = elementwise.kernel("bound_swiglu");
     argmaxAdvance = elementwise.kernel("argmax_advance");
     fillNormal = elementwise.kernel("fill_normal");

@@ -1,7 +1,6 @@
 package dev.attune.llm.cuda;
 
 import dev.attune.llm.InferenceBackend.Pass;
-import dev.attune.llm.KvSegment;
 import dev.attune.llm.ModelConfig;
 import dev.attune.llm.kv.KvCodec;
 import java.util.ArrayList;
@@ -37,17 +36,26 @@ final class PassBatches {
     }
   }
 
+  /** Which last blocks of a small model may go through the layers together. */
+  @FunctionalInterface
+  interface Together {
+
+    /**
+     * Asked before one joins others.
+     *
+     * @param tokenTiles of the longest
+     * @param int8 whether some of their documents are
+     */
+    boolean ready(int tokenTiles, boolean int8);
+  }
+
   private PassBatches() {}
 
   static Way way(Pass pass, ModelConfig config) {
     int n = pass.tokens().length;
     boolean nextKeys = pass.keepKv() && pass.layers() < config.layers();
-    boolean int8 = false;
-    boolean ragged = false;
-    for (KvSegment segment : pass.context()) {
-      int8 |= ((CudaKvSegment) segment).shape.codec() == KvCodec.INT8;
-      ragged |= ((CudaKvSegment) segment).ragged();
-    }
+    boolean int8 = int8(pass);
+    boolean ragged = pass.context().stream().anyMatch(segment -> ((CudaKvSegment) segment).ragged());
     if (ragged) {
       boolean few = pass.layers() > 0 && !nextKeys && n <= SkinnyProducts.MAX_TOKENS && pass.probe() == null;
       return few ? Way.RAGGED_FEW : Way.RAGGED_MANY;
@@ -62,6 +70,10 @@ final class PassBatches {
     return pass.keepKv() || !fits ? Way.PREFILL : Way.LAST_BLOCK;
   }
 
+  private static boolean int8(Pass pass) {
+    return pass.context().stream().anyMatch(segment -> ((CudaKvSegment) segment).shape.codec() == KvCodec.INT8);
+  }
+
   /** Rows of a pass that a product picks out of the batch's: those that a probe asks for, and those of logits. */
   private static int picked(Pass pass) {
     int logits = switch (pass.logits()) {
@@ -73,7 +85,7 @@ final class PassBatches {
   }
 
   /** Indices of the passes of each batch; all of one depth and run the same way. */
-  static List<List<Integer>> of(List<Pass> passes, ModelConfig config) {
+  static List<List<Integer>> of(List<Pass> passes, ModelConfig config, Together together) {
     Way[] ways = passes.stream().map(pass -> way(pass, config)).toArray(Way[]::new);
     List<Integer> order = new ArrayList<>(IntStream.range(0, passes.size()).boxed().toList());
     // Last blocks of like lengths, since a batch takes as long for each as for its longest.
@@ -83,13 +95,15 @@ final class PassBatches {
     List<Integer> batch = List.of();
     int tokens = 0;
     int picked = 0;
-    boolean together = FusedLayers.fits(config);
+    boolean int8 = false;
     for (int i : order) {
       int most = switch (ways[i]) {
         // Those before are shorter: where the first fills tiles of last blocks, all do.
-        case LAST_BLOCK -> together && batch.size() < FusedLayers.MOST && !batch.isEmpty()
+        case LAST_BLOCK -> FusedLayers.fits(config) && batch.size() < FusedLayers.MOST && !batch.isEmpty()
             && Kernels.wide(passes.get(batch.getFirst()).tokens().length, config)
-            && picked + picked(passes.get(i)) <= SkinnyProducts.MAX_TOKENS ? Integer.MAX_VALUE : 0;
+            && picked + picked(passes.get(i)) <= SkinnyProducts.MAX_TOKENS
+            && together.ready(SkinnyProducts.tokenTiles(passes.get(i).tokens().length), int8 || int8(passes.get(i)))
+            ? Integer.MAX_VALUE : 0;
         case DECODE, RAGGED_FEW -> SkinnyProducts.MAX_TOKENS;
         case RAGGED_MANY, PREFILL -> BATCH_TOKENS;
       };
@@ -100,8 +114,10 @@ final class PassBatches {
         batches.add(batch);
         tokens = 0;
         picked = 0;
+        int8 = false;
       }
       batch.add(i);
+      int8 |= int8(passes.get(i));
       tokens += own;
       picked += picked(passes.get(i));
     }

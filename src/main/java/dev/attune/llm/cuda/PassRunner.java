@@ -16,7 +16,6 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.stream.IntStream;
-import org.jspecify.annotations.Nullable;
 
 /** Runs batches of passes by the engines and collects their results; on the thread of its device. */
 final class PassRunner {
@@ -36,9 +35,9 @@ final class PassRunner {
   private long logits;
   private MemorySegment pinned;
 
-  PassRunner(
-      CudaDevice device, Kernels kernels, CudaWeights weights, @Nullable Fp8Weights fp8, KvPolicy policy,
-      WorkCounters counters) {
+  PassRunner(CudaDevice device, Kernels kernels, ModelWeights model, KvPolicy policy, WorkCounters counters) {
+    CudaWeights weights = model.full();
+    Fp8Weights fp8 = model.fp8();
     this.device = device;
     this.config = weights.config();
     this.kernels = kernels;
@@ -97,6 +96,26 @@ final class PassRunner {
     } finally {
       sequences.stream().map(BatchPlan.Sequence::own).filter(own -> own.item() == null)
           .forEach(own -> use.discard(device, own));
+    }
+  }
+
+  /**
+   * The largest magnitude of what a pass of many tokens computes in 16 bits: the residual as it is kept, queries, keys,
+   * values and SwiGLU's outputs.
+   *
+   * @param use with what it {@linkplain #reserve reserves}
+   */
+  float largest(Pass pass, SegmentUse use) {
+    long largest = device.uploadNew(new float[1], "the largest number");
+    prefill.watch(largest);
+    try {
+      run(List.of(pass), use);
+      device.download(pinned.asSlice(0, 4), largest);
+      device.synchronize("Looking for the largest number");
+      return pinned.get(JAVA_FLOAT, 0);
+    } finally {
+      prefill.watch(0);
+      device.free(largest);
     }
   }
 
@@ -173,6 +192,7 @@ final class PassRunner {
         throw new CancellationException("Forward pass cancelled at layer " + layer);
       }
     });
+    sequences.forEach(sequence -> prefill.look(sequence.own().address(), sequence.own().shape.bytes() / 2));
     if (sequences.stream().anyMatch(BatchPlan.Sequence::keepsNextKeys)) {
       prefill.nextKeys(plan, layers, how);
     }

@@ -50,6 +50,8 @@ final class PrefillEngine {
   private int rowCapacity;
   /** Parts that the sums of squares of x are in. */
   private int lastParts;
+  /** Where the largest magnitude of all numbers of 16 bits goes, 0 when it is not wanted. */
+  private long largest;
   private long x;
   /** How far from x, the residual rounded to 16 bits, its next eight bits are: a signed byte each. */
   private long low;
@@ -218,8 +220,24 @@ final class PrefillEngine {
         kernels.swiglu.launch((int) ((groups + 255) / 256), 1, 256, gateUp, inner, groups, config.feedForward());
         product(l.down(), config.hidden(), config.feedForward()).run(inner, x, rows, true);
       }
+      look(x, (long) rows * config.hidden());
+      look(q, (long) rows * attentionWidth);
+      // In FP8 they are codes, which are scaled.
+      look(inner, how == Products.FP8 ? 0 : (long) rows * config.feedForward());
     }
     lastParts = parts;
+  }
+
+  /** From now on passes leave the largest magnitude of their numbers in an fp32 one, if it is larger; 0 ends it. */
+  void watch(long largest) {
+    this.largest = largest;
+  }
+
+  /** Looks at numbers of 16 bits, where that is wanted. */
+  void look(long numbers, long count) {
+    if (largest != 0) {
+      kernels.largestMagnitude.launch(device.multiprocessors, 1, 256, numbers, count, largest);
+    }
   }
 
   private IntConsumer attention(BatchPlan batch) {

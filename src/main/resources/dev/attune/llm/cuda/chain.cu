@@ -140,6 +140,12 @@ template <int STAGES> struct Ring {
     stage = 0;
     phase ^= 1;
   }
+
+  DEVICE void skip(int steps) {
+    stage += steps;
+    phase ^= stage / STAGES & 1;
+    stage %= STAGES;
+  }
 };
 
 // What a block has of a phase: units blockIdx.x, and every gridDim.x after it.
@@ -471,13 +477,20 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, const Rooms& rooms,
 }
 #endif
 
-// Of a warpgroup whose rows the tile does not have.
+// Of a warpgroup whose rows no tile of the phase has. Warps that free stages take each step; the others would not hold them up
+// and, fallen behind by a round, wait for ever: they go on to the end of the phase, where all workers meet.
 DEVICE void passSteps(int steps, ChainBarriers& b, Reading& at) {
+  if (!FP8 && threadIdx.x / 32 % 4) {
+    at.w.skip(steps);
+    at.x.skip(steps);
+    return;
+  }
   #pragma unroll 1
   for (int step = 0; step < steps; step++) {
     barrierWait(&b.wFull[at.w.stage], at.w.phase);
     barrierWait(&b.xFull[at.x.stage], at.x.phase);
-    if (threadIdx.x % (FP8 ? 32 : 128) == 0) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) {
       barrierArrive(&b.wEmpty[at.w.stage]);
       barrierArrive(&b.xEmpty[at.x.stage]);
     }

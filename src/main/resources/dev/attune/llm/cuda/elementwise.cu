@@ -284,6 +284,15 @@ extern "C" __global__ __launch_bounds__(256) void quantise_rows(
   }
 }
 
+// Leaves the largest magnitude of some numbers, if it is larger than what is there. 256 threads.
+extern "C" __global__ __launch_bounds__(256) void largest_magnitude(const num16* numbers, u64 count, float* out) {
+  float top = 0;
+  for (u64 i = blockIdx.x * 256 + threadIdx.x; i < count; i += gridDim.x * 256) top = fmaxf(top, fabsf(from16(numbers[i])));
+  top = warpMax(top);
+  // Those that are not negative are in the order of their bits.
+  if (threadIdx.x % 32 == 0) atomicMax((u32*)out, __float_as_uint(top));
+}
+
 // The largest norm of the rows of a quantised matrix. One block.
 extern "C" __global__ __launch_bounds__(1024) void largest_norm(const float* scales, const u64* norms, int rows, float* out) {
   __shared__ float largest[32];

@@ -89,6 +89,31 @@ class ElementwiseKernelTest {
   }
 
   @Test
+  void theLargestMagnitude() {
+    Kernels kernels = gpu.kernels(TestShapes.llama(128, 6, 2, 64, 128));
+    float[] numbers = gpu.random(new Random(9), 77_777, 1);
+    long found = gpu.floats(new float[] {2.5f});
+    kernels.largestMagnitude.launch(gpu.device.multiprocessors, 1, 256, gpu.numbers(numbers), 100L, found);
+    assertThat(gpu.readFloats(found, 1)[0]).isEqualTo(Math.max(2.5f, largest(numbers, 100)));
+    for (int at : new int[] {0, 40_001, numbers.length - 1}) {
+      numbers[at] = -100 - at / 1000;
+      kernels.largestMagnitude.launch(
+          gpu.device.multiprocessors, 1, 256, gpu.numbers(numbers), (long) numbers.length, found);
+      assertThat(gpu.readFloats(found, 1)[0]).isEqualTo(largest(numbers, numbers.length));
+    }
+    kernels.largestMagnitude.launch(gpu.device.multiprocessors, 1, 256, gpu.numbers(new float[1]), 0L, found);
+    assertThat(gpu.readFloats(found, 1)[0]).isEqualTo(largest(numbers, numbers.length));
+  }
+
+  private float largest(float[] numbers, int count) {
+    float largest = 0;
+    for (int i = 0; i < count; i++) {
+      largest = Math.max(largest, Math.abs(gpu.round(numbers[i])));
+    }
+    return largest;
+  }
+
+  @Test
   void swiglu() {
     Random random = new Random(5);
     int rows = 37;

@@ -62,7 +62,7 @@ class Fp8DecodingTest {
   }
 
   private SkinnyEngine engine(boolean fp8) {
-    return new SkinnyEngine(gpu.device, kernels, weights, fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null,
+    return new SkinnyEngine(gpu.device, kernels, weights, fp8 ? Fp8Weights.of(gpu.device, kernels, weights) : null,
         new SkinnyProducts(gpu.device, kernels, weights), new ProbeLauncher(gpu.device, config, kernels));
   }
 

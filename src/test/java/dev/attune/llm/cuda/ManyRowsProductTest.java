@@ -152,7 +152,7 @@ class ManyRowsProductTest {
     long other = gpu.numbers(gpu.random(random, 960 * hidden, 1));
     CudaWeights.Layer layer = new CudaWeights.Layer(other, other, gpu.numbers(gateUp), other, 0, 0);
     Fp8Weights weights =
-        new Fp8Weights(gpu.device, kernels, new CudaWeights(config, 0, List.of(layer), 0, gpu.rope(config)));
+        Fp8Weights.of(gpu.device, kernels, new CudaWeights(config, 0, List.of(layer), 0, gpu.rope(config)));
     GemmProducts.Matrix matrix = weights.layer(0).gateUp();
     float[] numbers = fp8Numbers.numbers(matrix, 2 * inner, hidden);
     float[] x = new float[inner * hidden];
@@ -183,7 +183,7 @@ class ManyRowsProductTest {
     for (int i = 0; i < inner; i++) {
       assertThat(swiglu[i * inner + i]).as("largest output %d", i).isBetween(224.0, 448.0);
     }
-    weights.free();
+    weights.free(gpu.device);
   }
 
   /** What a number of 16 bits and its next eight bits are. */

@@ -137,7 +137,7 @@ class ProductChainTest {
         new CudaWeights.Layer(gpu.numbers(wQkv), gpu.numbers(wOut), gpu.numbers(wGateUp), gpu.numbers(wDown), 0, 0);
     Kernels kernels = gpu.kernels(config);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer, layer), 0, gpu.rope(config));
-    Fp8Weights quantised = fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null;
+    Fp8Weights quantised = fp8 ? Fp8Weights.of(gpu.device, kernels, weights) : null;
     if (quantised != null) {
       Fp8Weights.Layer codes = quantised.layer(1);
       wQkv = fp8Numbers.numbers(codes.qkv(), qkvWidth, hidden);
@@ -246,7 +246,7 @@ class ProductChainTest {
     CudaWeights.Layer layer = new CudaWeights.Layer(unused, gpu.numbers(wOut), unused, unused, 0, 0);
     CudaWeights weights = new CudaWeights(config, 0, List.of(layer), 0, gpu.rope(config));
     Kernels kernels = gpu.kernels(config);
-    Fp8Weights quantised = fp8 ? new Fp8Weights(gpu.device, kernels, weights) : null;
+    Fp8Weights quantised = fp8 ? Fp8Weights.of(gpu.device, kernels, weights) : null;
     if (quantised != null) {
       wOut = fp8Numbers.numbers(quantised.layer(0).attentionOutput(), hidden, attention);
     }
