@@ -478,7 +478,7 @@ DEVICE void multiplySteps(float (&d)[TOKENS / 2], int steps, const Rooms& rooms,
 #endif
 
 // Of a warpgroup whose rows no tile of the phase has. Warps that free stages take each step; the others would not hold them up
-// and, fallen behind by a round, wait for ever: they go on to the end of the phase, where all workers meet.
+// and, fallen behind by a round, wait for ever: they go on to the end of the phase, before tokens of it are there.
 DEVICE void passSteps(int steps, ChainBarriers& b, Reading& at) {
   if (!FP8 && threadIdx.x / 32 % 4) {
     at.w.skip(steps);
@@ -698,6 +698,8 @@ DEVICE void multiplyPhases(
       if (FP8) storeInnerCodes(a, v, shares.output(unit), live, rooms.inner);
       else if (live) storeInner(a, v, output);
     }
+    // Who passed steps by has not waited for what other blocks left, sums of squares.
+    if (!FP8 && phase == QKV && shares.rows < MOST_ROWS) syncWorkers();
     if (phase != GATE_UP) finish(a, phase, position, ++met);
     met++;
     if (phase == a.last) break;
