@@ -181,7 +181,8 @@ public final class SegmentStore implements AutoCloseable {
 
   /** Whether so many bytes more fit without giving up a record of the space in use. */
   public synchronized boolean hasRoom(long bytes) {
-    return index.bytes(current) + bytes <= budget();
+    String space = current == null ? "" : current;
+    return index.bytes(current) + directory.need(space, bytes) <= budget();
   }
 
   /** Records are moved before their file is deleted. */

@@ -214,6 +214,21 @@ class SegmentStoreTest {
   }
 
   @Test
+  void whatThereIsRoomForCostsNoRecord() throws IOException {
+    SegmentStore store = open(2 * MEBIBYTE);
+    store.use("space");
+    int written = 0;
+    while (store.hasRoom(5_000) && written < 1_000) {
+      store.put("space", document(written++), CONTENT, value(written, 5_000));
+    }
+    assertThat(written).isBetween(300, 450);
+    assertThat(store.usage().evicted()).isZero();
+    assertThat(store.usage().documents()).isEqualTo(written);
+    store.put("space", document(written), CONTENT, value(written, 5_000));
+    assertThat(store.usage().evicted()).as("there was no more").isPositive();
+  }
+
+  @Test
   void spacesThatAreNotInUseGoFirst() throws IOException {
     SegmentStore store = open(2 * MEBIBYTE);
     for (int i = 0; i < 30; i++) {
