@@ -58,33 +58,34 @@ final class GroupCommit<T> {
       group.add(next);
     }
     try {
-      store.accept(group.stream().map(w -> w.item).toList());
-    } catch (RuntimeException e) {
-      if (group.size() == 1) {
-        group.getFirst().failure = e;
-      } else {
-        // One of them may be at fault, or none: each is told of its own.
-        group.forEach(this::storeAlone);
-      }
+      storeAll(group);
     } catch (Error e) {
-      group.forEach(w -> w.failure = new IllegalStateException("Storing ended in an error", e));
+      group.stream().filter(w -> !w.stored && w.failure == null)
+          .forEach(w -> w.failure = new IllegalStateException("Storing ended in an error", e));
       throw e;
     } finally {
       group.forEach(w -> w.done = true);
     }
   }
 
-  private void storeAlone(Waiting<T> one) {
+  private void storeAll(List<Waiting<T>> group) {
     try {
-      store.accept(List.of(one.item));
+      store.accept(group.stream().map(w -> w.item).toList());
+      group.forEach(w -> w.stored = true);
     } catch (RuntimeException e) {
-      one.failure = e;
+      if (group.size() == 1) {
+        group.getFirst().failure = e;
+      } else {
+        // One of them may be at fault, or none: each is told of its own.
+        group.forEach(one -> storeAll(List.of(one)));
+      }
     }
   }
 
   /** Guarded by the turn. */
   private static final class Waiting<T> {
     final T item;
+    boolean stored;
     boolean done;
     @Nullable RuntimeException failure;
 
