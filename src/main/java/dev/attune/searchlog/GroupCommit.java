@@ -19,6 +19,8 @@ final class GroupCommit<T> {
   private final Consumer<List<T>> store;
   private final ConcurrentLinkedQueue<Waiting<T>> waiting = new ConcurrentLinkedQueue<>();
   private final ReentrantLock turn = new ReentrantLock(true);
+  /** Whether the thread that stores was interrupted meanwhile. Guarded by the turn. */
+  private boolean interrupted;
 
   /** @param store stores all items or, when it throws, none of them */
   GroupCommit(Consumer<List<T>> store) {
@@ -39,6 +41,10 @@ final class GroupCommit<T> {
         storeWaiting();
       }
     } finally {
+      if (interrupted) {
+        interrupted = false;
+        Thread.currentThread().interrupt();
+      }
       turn.unlock();
     }
     if (mine.failure != null) {
@@ -69,6 +75,8 @@ final class GroupCommit<T> {
   }
 
   private void storeAll(List<Waiting<T>> group) {
+    // It would close the connection of a virtual thread, and is not meant for what others brought.
+    interrupted |= Thread.interrupted();
     try {
       store.accept(group.stream().map(w -> w.item).toList());
       group.forEach(w -> w.stored = true);

@@ -104,6 +104,41 @@ class GroupCommitTest {
   }
 
   @Test
+  void anInterruptOfTheThreadThatStoresIsNotForTheOthers() throws Exception {
+    List<Integer> kept = new ArrayList<>();
+    CountDownLatch begun = new CountDownLatch(1);
+    GroupCommit<Integer> interrupted = new GroupCommit<>(items -> {
+      if (items.equals(List.of(0))) {
+        begun.countDown();
+        await(goOn);
+      } else if (items.size() > 1) {
+        Thread.currentThread().interrupt();
+      }
+      if (Thread.currentThread().isInterrupted()) {
+        throw new IllegalStateException("The connection was closed");
+      }
+      kept.addAll(items);
+    });
+    List<Future<Boolean>> all = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      int item = i;
+      all.add(threads.submit(() -> {
+        interrupted.store(item);
+        return Thread.interrupted();
+      }));
+      assertThat(begun.await(10, TimeUnit.SECONDS)).isTrue();
+    }
+    Awaitility.await().until(() -> interrupted.waiting() == 3);
+    goOn.countDown();
+    List<Boolean> flags = new ArrayList<>();
+    for (Future<Boolean> one : all) {
+      flags.add(one.get());
+    }
+    assertThat(kept).containsExactlyInAnyOrder(0, 1, 2, 3);
+    assertThat(flags).as("who stored was interrupted").containsExactlyInAnyOrder(true, false, false, false);
+  }
+
+  @Test
   void manyThreadsStoreEachItemOnce() throws Exception {
     List<Callable<Void>> calls = new ArrayList<>();
     for (int i = 1; i <= 2_000; i++) {
