@@ -32,7 +32,8 @@ import org.springframework.validation.annotation.Validated;
  * @param budget time a request may take for reading and ranking unless it names its own
  * @param batch documents read in one call of the backend, or as many as it reads in 50 ms if those are more
  * @param residentSize bytes of document keys and values kept in memory of the service, which are those not on disk; the
- *     least recently used go first. On a GPU, four fifths of {@code attune.llm.gpu-memory} if that is more
+ *     least recently used go first. On a GPU four fifths of its memory for them and of
+ *     {@code attune.llm.gpu-host-memory} instead
  * @param storeSize bytes of document keys and values kept on disk, in the data directory; what was used least goes
  *     first, 0 keeps nothing on disk. On a GPU nothing goes for another document, which is kept on the GPU alone
  * @param listSize most bytes of document keys and values in one list; candidates beyond it are not read

@@ -47,7 +47,7 @@ final class TieredDocumentKv implements DocumentKvStore, AutoCloseable {
     long own = backend.ownMemory();
     apart = own > 0;
     synchronized (this) {
-      resident.limit(Math.max(residentLimit, (long) (own * DOCUMENTS_SHARE)));
+      resident.limit(own > 0 ? (long) (own * DOCUMENTS_SHARE) : residentLimit);
     }
     if (disk != null) {
       disk.use(space, backend);

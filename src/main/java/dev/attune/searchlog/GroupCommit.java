@@ -19,6 +19,8 @@ final class GroupCommit<T> {
   private final Consumer<List<T>> store;
   private final ConcurrentLinkedQueue<Waiting<T>> waiting = new ConcurrentLinkedQueue<>();
   private final ReentrantLock turn = new ReentrantLock(true);
+  /** Whether the thread that stores was interrupted meanwhile. Guarded by the turn. */
+  private boolean interrupted;
 
   /** @param store stores all items or, when it throws, none of them */
   GroupCommit(Consumer<List<T>> store) {
@@ -39,6 +41,10 @@ final class GroupCommit<T> {
         storeWaiting();
       }
     } finally {
+      if (interrupted) {
+        interrupted = false;
+        Thread.currentThread().interrupt();
+      }
       turn.unlock();
     }
     if (mine.failure != null) {
@@ -58,33 +64,36 @@ final class GroupCommit<T> {
       group.add(next);
     }
     try {
-      store.accept(group.stream().map(w -> w.item).toList());
-    } catch (RuntimeException e) {
-      if (group.size() == 1) {
-        group.getFirst().failure = e;
-      } else {
-        // One of them may be at fault, or none: each is told of its own.
-        group.forEach(this::storeAlone);
-      }
+      storeAll(group);
     } catch (Error e) {
-      group.forEach(w -> w.failure = new IllegalStateException("Storing ended in an error", e));
+      group.stream().filter(w -> !w.stored && w.failure == null)
+          .forEach(w -> w.failure = new IllegalStateException("Storing ended in an error", e));
       throw e;
     } finally {
       group.forEach(w -> w.done = true);
     }
   }
 
-  private void storeAlone(Waiting<T> one) {
+  private void storeAll(List<Waiting<T>> group) {
+    // It would close the connection of a virtual thread, and is not meant for what others brought.
+    interrupted |= Thread.interrupted();
     try {
-      store.accept(List.of(one.item));
+      store.accept(group.stream().map(w -> w.item).toList());
+      group.forEach(w -> w.stored = true);
     } catch (RuntimeException e) {
-      one.failure = e;
+      if (group.size() == 1) {
+        group.getFirst().failure = e;
+      } else {
+        // One of them may be at fault, or none: each is told of its own.
+        group.forEach(one -> storeAll(List.of(one)));
+      }
     }
   }
 
   /** Guarded by the turn. */
   private static final class Waiting<T> {
     final T item;
+    boolean stored;
     boolean done;
     @Nullable RuntimeException failure;
 

@@ -144,6 +144,17 @@ class DocumentsOnDiskTest {
     assertThat(usage.documents() + usage.evicted()).isEqualTo(10);
   }
 
+  @Test
+  void whatABackendHoldsItselfLeavesItRoomForItsCalls() {
+    RankingFixture fixture = new RankingFixture(
+        Map.of("layer", "2", "store-size", "0", "resident-size", "1GB"), withOwnMemory(TestModel.get(), 200_000));
+    fixture.rank(QUERY, candidates("d", TEXTS));
+    DocumentKvStore.Usage usage = fixture.store.usage();
+    assertThat(usage.limit()).isEqualTo(160_000);
+    assertThat(usage.bytes()).isBetween(1L, 160_000L);
+    assertThat(usage.evicted()).isPositive();
+  }
+
   /** The same model, whose backend says that its segments are in memory of its own. */
   private static LanguageModel withOwnMemory(LanguageModel model, long bytes) {
     InferenceBackend backend = replaced(InferenceBackend.class, model.backend(), "ownMemory", bytes);

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -20,17 +21,22 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(30)
 class GroupCommitTest {
 
+  private static final int ERROR = -100;
+
   private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
   private final List<List<Integer>> stored = new ArrayList<>();
   private final CountDownLatch firstRuns = new CountDownLatch(1);
   private final CountDownLatch goOn = new CountDownLatch(1);
-  /** The first item's store lasts until {@link #goOn}; a negative item cannot be stored. */
+  /** The first item's store lasts until {@link #goOn}; a negative item cannot be stored, {@link #ERROR} ends in one. */
   private final GroupCommit<Integer> commit = new GroupCommit<>(this::store);
 
   private void store(List<Integer> items) {
     if (items.contains(0)) {
       firstRuns.countDown();
       await(goOn);
+    }
+    if (items.equals(List.of(ERROR))) {
+      throw new StackOverflowError("for a test");
     }
     if (items.stream().anyMatch(i -> i < 0)) {
       throw new IllegalArgumentException("not " + items);
@@ -75,6 +81,61 @@ class GroupCommitTest {
     all.get(3).get();
     assertThatThrownBy(all.get(2)::get).hasRootCauseMessage("not [-2]");
     assertThat(stored.stream().flatMap(List::stream)).containsExactlyInAnyOrder(0, 1, 3);
+  }
+
+  @Test
+  void whoIsNotToldOfAFailureIsStored() throws Exception {
+    List<Integer> items = new ArrayList<>(List.of(1, ERROR));
+    items.addAll(IntStream.rangeClosed(2, 20).boxed().toList());
+    List<Future<?>> all = startBehindTheFirst(items);
+    goOn.countDown();
+    all.getFirst().get();
+    List<Integer> told = new ArrayList<>();
+    for (int i = 0; i < items.size(); i++) {
+      try {
+        all.get(i + 1).get();
+      } catch (ExecutionException e) {
+        told.add(items.get(i));
+      }
+    }
+    List<Integer> notStored = new ArrayList<>(items);
+    notStored.removeAll(stored.stream().flatMap(List::stream).toList());
+    assertThat(told).contains(ERROR).containsAll(notStored);
+  }
+
+  @Test
+  void anInterruptOfTheThreadThatStoresIsNotForTheOthers() throws Exception {
+    List<Integer> kept = new ArrayList<>();
+    CountDownLatch begun = new CountDownLatch(1);
+    GroupCommit<Integer> interrupted = new GroupCommit<>(items -> {
+      if (items.equals(List.of(0))) {
+        begun.countDown();
+        await(goOn);
+      } else if (items.size() > 1) {
+        Thread.currentThread().interrupt();
+      }
+      if (Thread.currentThread().isInterrupted()) {
+        throw new IllegalStateException("The connection was closed");
+      }
+      kept.addAll(items);
+    });
+    List<Future<Boolean>> all = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      int item = i;
+      all.add(threads.submit(() -> {
+        interrupted.store(item);
+        return Thread.interrupted();
+      }));
+      assertThat(begun.await(10, TimeUnit.SECONDS)).isTrue();
+    }
+    Awaitility.await().until(() -> interrupted.waiting() == 3);
+    goOn.countDown();
+    List<Boolean> flags = new ArrayList<>();
+    for (Future<Boolean> one : all) {
+      flags.add(one.get());
+    }
+    assertThat(kept).containsExactlyInAnyOrder(0, 1, 2, 3);
+    assertThat(flags).as("who stored was interrupted").containsExactlyInAnyOrder(true, false, false, false);
   }
 
   @Test

@@ -78,9 +78,9 @@ final class DeviceRoom implements SegmentCopies.Accounts {
     return locked(residency::used);
   }
 
-  /** Most bytes on the device. */
+  /** Most bytes on the device and in pinned memory of the host. */
   long limit() {
-    return residency.limit();
+    return residency.limit() + copies.hostBytes();
   }
 
   /** Bytes in pinned memory of the host. */
