@@ -71,7 +71,7 @@ final class AheadCompiler implements AutoCloseable {
       try {
         compiler.accept(next);
         add(next);
-      } catch (CudaException e) {
+      } catch (RuntimeException e) {
         // The request that needs one for a last block alone will say so; several go one by one.
         log.debug("A kernel cannot be compiled ahead", e);
       }

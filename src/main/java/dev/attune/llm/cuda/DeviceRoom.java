@@ -25,8 +25,8 @@ final class DeviceRoom implements SegmentCopies.Accounts {
   /** How often the collector is asked for segments that nobody can reach, and how long it may take each time. */
   private static final int COLLECTIONS = 20;
   private static final long COLLECTION_NANOS = TimeUnit.MILLISECONDS.toNanos(10);
-  /** Others may have let go of what only the collector finds: asked on the second turn and each so many later. */
-  private static final int TURNS_A_COLLECTION = 20;
+  /** Others may have let go of segments that only the collector finds: how long a call waits until it asks again. */
+  private static final long BETWEEN_COLLECTIONS_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
   /** How long a call waits for others to end their use of the device's memory. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);
 
@@ -157,7 +157,7 @@ final class DeviceRoom implements SegmentCopies.Accounts {
     }
     long until = System.nanoTime() + PATIENCE_NANOS;
     int collections = 0;
-    int turns = 0;
+    long collect = System.nanoTime() + COLLECTION_NANOS;
     CompletableFuture<Long> last = null;
     List<Move> moves = new ArrayList<>();
     reclaim(moves);
@@ -169,10 +169,12 @@ final class DeviceRoom implements SegmentCopies.Accounts {
       if (claimed) {
         return last;
       }
-      boolean patient = uses > 0 && System.nanoTime() < until;
-      if (patient && turns++ % TURNS_A_COLLECTION != 1) {
+      long now = System.nanoTime();
+      boolean patient = uses > 0 && now - until < 0;
+      if (patient && now - collect < 0) {
         interruptibly(() -> released.awaitNanos(COLLECTION_NANOS));
       } else if (patient || collections++ < COLLECTIONS) {
+        collect = now + BETWEEN_COLLECTIONS_NANOS;
         collect();
       } else {
         throw full(all);
