@@ -37,7 +37,7 @@ final class GroupCommit<T> {
     waiting.add(mine);
     turn.lock();
     try {
-      while (!mine.done) {
+      while (!mine.settled()) {
         storeWaiting();
       }
     } finally {
@@ -66,11 +66,9 @@ final class GroupCommit<T> {
     try {
       storeAll(group);
     } catch (Error e) {
-      group.stream().filter(w -> !w.stored && w.failure == null)
+      group.stream().filter(w -> !w.settled())
           .forEach(w -> w.failure = new IllegalStateException("Storing ended in an error", e));
       throw e;
-    } finally {
-      group.forEach(w -> w.done = true);
     }
   }
 
@@ -94,11 +92,14 @@ final class GroupCommit<T> {
   private static final class Waiting<T> {
     final T item;
     boolean stored;
-    boolean done;
     @Nullable RuntimeException failure;
 
     Waiting(T item) {
       this.item = item;
+    }
+
+    boolean settled() {
+      return stored || failure != null;
     }
   }
 }
